@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"serval"
+)
+
+// Rank says how sure an engine is that a folder's artefact is its own.
+type Rank uint8
+
+// The ranks. The highest rank among all engines wins; a tie at the top is a load error that names both.
+const (
+	NotMine     Rank = iota
+	OnlyIfAsked      // loads it when model.yaml names the engine
+	Possible         // can load it
+	Preferred        // made for it
+)
+
+// Engine turns an artefact into a Model. It is safe for concurrent use.
+type Engine interface {
+	// Name is the word that model.yaml and messages use: "onnx".
+	Name() string
+	// Platform is the Open Inference Protocol's name for what it loads: "onnxruntime_onnx".
+	Platform() string
+	// Detect looks at a version folder by names and first bytes only. With NotMine, the error says why not.
+	Detect(fs.FS) (Rank, error)
+	// Open loads the artefact. The Model it returns is a Batcher, a Decoder or a serval.Handler.
+	Open(context.Context, Spec) (Model, error)
+}
+
+// Spec is all that an engine is told about what it opens.
+type Spec struct {
+	Name     string // model
+	Version  string
+	Dir      string // absolute path of the version folder; the engine reads nothing outside it
+	Settings serval.ModelSettings
+	Device   Device
+	Threads  int // threads that one Execute may use; at least 1
+}
+
+// Model is a loaded artefact. Close is called once, after the last call returned.
+type Model interface {
+	Signature() serval.Signature
+	Memory() Memory
+	Close() error
+}
+
+// Batcher is one loaded copy of a model. Execute is never called while another Execute of the same copy runs.
+//
+// Execute answers every call by Answer or Fail before it returns. One bad call never fails its neighbours. An error from
+// Execute itself means that the whole batch failed; it then stands for every call not yet answered. The engine keeps no
+// part of a call's inputs after Execute returns.
+type Batcher interface {
+	Model
+	Execute(context.Context, []*Call) error
+}
+
+// Sharer is a Batcher that can make a further instance which shares its weights. Each instance is closed on its own, the
+// one it was made from last.
+type Sharer interface {
+	Share(context.Context) (Batcher, error)
+}
+
+// Decoder is a model that answers in steps, all live sequences together. Its methods are called by one goroutine.
+type Decoder interface {
+	Model
+	// Admit takes a call in, or returns ErrNoRoom; any other error is the call's answer.
+	Admit(*Call) error
+	// Step runs one forward pass over every live sequence, Emits what came out, and Ends the calls that are complete or
+	// Canceled. It returns how many calls are still live. An error ends them all.
+	Step(context.Context) (live int, err error)
+}
+
+// ErrNoRoom is a Decoder's answer when it has no slot or memory for another sequence now.
+var ErrNoRoom = errors.New("engine: no room for another sequence")
+
+// Libraries finds the shared libraries that engines open; native implements it.
+type Libraries interface {
+	// Find returns the path of the named library ("onnxruntime"), or an error that says how to get it.
+	Find(name string) (string, error)
+}
+
+// Memory is what a loaded model holds.
+type Memory struct {
+	Bytes     int64
+	Estimated bool // true: worked out from the artefact, not measured
+}
+
+// Device is where a model runs.
+type Device struct {
+	Kind  string // "cpu", "cuda", "tensorrt", "rocm", "openvino", "coreml", …
+	Index int
+}
+
+// ParseDevice reads "cpu", "cuda" or "cuda:1"; the empty text is the CPU.
+func ParseDevice(s string) (Device, error) {
+	if s == "" || s == "auto" {
+		return Device{Kind: "cpu"}, nil
+	}
+	kind, index, found := strings.Cut(s, ":")
+	d := Device{Kind: kind}
+	if found {
+		n, err := strconv.Atoi(index)
+		if err != nil || n < 0 {
+			return Device{}, fmt.Errorf("device %q: the part after ':' must be a device number, as in cuda:0", s)
+		}
+		d.Index = n
+	}
+	return d, nil
+}
+
+// String writes the device as ParseDevice reads it.
+func (d Device) String() string {
+	if d.Index == 0 {
+		return d.Kind
+	}
+	return d.Kind + ":" + strconv.Itoa(d.Index)
+}

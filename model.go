@@ -1,0 +1,138 @@
+package serval
+
+import "time"
+
+// TensorInfo describes one input or output of a model.
+type TensorInfo struct {
+	Name     string
+	DType    DType
+	Shape    []int64  // -1 where the request chooses; nil: any rank
+	Symbols  []string // the name of each dynamic dimension ("batch", "N"), "" where it has none; may be nil
+	Optional bool     // inputs only: the model has a default for it
+	Labels   []string // names of the last dimension's columns (classes), where known
+}
+
+// Signature is what a model takes and gives, in the model's own order.
+type Signature struct {
+	Inputs  []TensorInfo
+	Outputs []TensorInfo
+}
+
+// Input returns the index of the input of that name, or -1.
+func (s *Signature) Input(name string) int { return indexOf(s.Inputs, name) }
+
+// Output returns the index of the output of that name, or -1.
+func (s *Signature) Output(name string) int { return indexOf(s.Outputs, name) }
+
+func indexOf(list []TensorInfo, name string) int {
+	for i := range list {
+		if list[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// State is where a model's version stands.
+type State string
+
+// The states, named as Triton's repository index shows them.
+const (
+	StateLoading     State = "LOADING"
+	StateReady       State = "READY"
+	StateUnloading   State = "UNLOADING"
+	StateUnavailable State = "UNAVAILABLE"
+)
+
+// ModelInfo is what can be said of one version of a model without running it.
+type ModelInfo struct {
+	Name      string
+	Version   string
+	Versions  []string // all versions that are ready, ascending
+	State     State
+	Reason    string // why it is not ready, or why a reload was refused while the old copy serves on
+	Engine    string // "onnx", …
+	Platform  string // as the Open Inference Protocol names it: "onnxruntime_onnx", …
+	Path      string // the artefact's folder
+	Signature Signature
+	Settings  ModelSettings // as in force: every default filled in
+	Batching  Batching
+	Memory    int64 // bytes, as far as the engine can tell
+	Loaded    time.Time
+	LoadTime  time.Duration
+}
+
+// Batching says whether rows of different requests share a batch, and why or why not.
+type Batching struct {
+	On     bool
+	Reason string
+}
+
+// ModelSettings is a model.yaml: how one model is loaded and scheduled. The zero value of a field means its default.
+type ModelSettings struct {
+	Engine    string            `yaml:"engine" doc:"which engine loads it; default: the one that recognises the artefact"`
+	Device    string            `yaml:"device" doc:"where it runs: cpu, cuda, cuda:1, auto"`
+	Versions  VersionPolicy     `yaml:"versions" doc:"which version folders are served"`
+	Instances int               `yaml:"instances" doc:"copies that compute at the same time; 0: chosen from the cores and a measurement at load"`
+	Threads   int               `yaml:"threads" doc:"threads inside one call; 0: chosen so that instances × threads ≤ cores"`
+	Batching  BatchSettings     `yaml:"batching" doc:"how waiting requests are put together"`
+	Queue     QueueSettings     `yaml:"queue" doc:"how many requests may wait, and for how long"`
+	Aliases   map[string]string `yaml:"aliases" doc:"alias → version"`
+	Labels    map[string]string `yaml:"labels" doc:"output name → file with one class label a line, in the model's folder"`
+	Options   map[string]string `yaml:"options" doc:"settings of the engine itself, as its page lists them"`
+}
+
+// VersionPolicy picks the versions to serve. At most one field is set; none means Latest: 1.
+type VersionPolicy struct {
+	Latest   int     `yaml:"latest" doc:"the n highest versions"`
+	All      bool    `yaml:"all" doc:"every version"`
+	Specific []int64 `yaml:"specific" doc:"these versions"`
+}
+
+// BatchSettings bounds the batches that a model's queue makes.
+type BatchSettings struct {
+	Mode      string        `yaml:"mode" doc:"auto (default: on where a probe shows that rows together equal rows alone), on, off"`
+	Max       int           `yaml:"max" doc:"most rows in a batch; 0: 64"`
+	Preferred []int         `yaml:"preferred" doc:"sizes to close a batch at, when one can be reached"`
+	MaxDelay  time.Duration `yaml:"max_delay" doc:"how long a batch may wait to fill; 0: never waits"`
+}
+
+// QueueSettings bounds a model's queue.
+type QueueSettings struct {
+	Limit          int           `yaml:"limit" doc:"most calls that wait; more are refused at once; 0: 1024"`
+	MaxWait        time.Duration `yaml:"max_wait" doc:"refuse at once when the wait would be longer by the measured rate; 0: 1s"`
+	Timeout        time.Duration `yaml:"timeout" doc:"deadline of a request that brings none; 0: 30s"`
+	PriorityLevels int           `yaml:"priority_levels" doc:"number of priorities, 1 the most urgent; 0: 2 (the default priority is the middle one)"`
+}
+
+// StatDuration is a count of events and the time they took together.
+type StatDuration struct {
+	Count uint64
+	Total time.Duration
+}
+
+// BatchStat counts the executions of one batch size.
+type BatchStat struct {
+	Size    int // rows
+	Input   StatDuration
+	Compute StatDuration
+	Output  StatDuration
+}
+
+// Stats is what happened to one version of a model since it was loaded.
+type Stats struct {
+	LastInference time.Time
+	Inferences    uint64 // rows
+	Executions    uint64 // batches
+	Success       StatDuration
+	Fail          StatDuration
+	Queue         StatDuration
+	Input         StatDuration
+	Compute       StatDuration
+	Output        StatDuration
+	Batches       []BatchStat       // ascending by size
+	Closed        map[string]uint64 // why batches closed: full, drained, delay, …
+	Rejected      map[string]uint64 // why calls were refused: queue_full, wait, …
+	Waiting       int               // calls in the queue now
+	Instances     int
+}
