@@ -79,6 +79,7 @@ type ModelSettings struct {
 	Queue     QueueSettings     `yaml:"queue" doc:"how many requests may wait, and for how long"`
 	Aliases   map[string]string `yaml:"aliases" doc:"alias → version"`
 	Labels    map[string]string `yaml:"labels" doc:"output name → file with one class label a line, in the model's folder"`
+	Recipe    *Recipe           `yaml:"recipe" doc:"how serval predict turns files into inputs and outputs into answers"`
 	Options   map[string]string `yaml:"options" doc:"settings of the engine itself, as its page lists them"`
 }
 
