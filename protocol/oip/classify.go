@@ -1,0 +1,127 @@
+package oip
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+	"strconv"
+
+	"serval"
+)
+
+// classify replaces t by the k highest of each row as strings "value:index" or "value:index:label", as the classification
+// extension asks. A row is everything behind the first dimension; a tensor of one dimension is one row. NaN sorts last,
+// equal values by index. The new data lives in c until the next results.
+func (c *call) classify(t *serval.Tensor, k int) error {
+	rows, each := int64(1), int64(1)
+	if n, ok := serval.Elements(t.Shape); ok {
+		each = n
+	}
+	if len(t.Shape) > 1 {
+		rows = t.Shape[0]
+		if rows > 0 {
+			each /= rows
+		}
+	}
+	at := reader(t.DType)
+	if at == nil || int64(len(t.Data)) != rows*each*int64(t.DType.Size()) {
+		return serval.Errorf(serval.InvalidArgument, "output '%s' is of type %s: classification ranks numbers; ask for it without", t.Name, t.DType).At(t.Name)
+	}
+	k = int(min(int64(k), each))
+	order := make([]int32, each)
+	start := len(c.text)
+	for row := range rows {
+		data := t.Data[row*each*int64(t.DType.Size()):]
+		for i := range order {
+			order[i] = int32(i)
+		}
+		slices.SortFunc(order, func(a, b int32) int {
+			x, y := at(data, int(a)), at(data, int(b))
+			switch {
+			case x > y, y != y && x == x:
+				return -1
+			case x < y, x != x && y == y:
+				return 1
+			}
+			return int(a - b)
+		})
+		for _, i := range order[:k] {
+			c.appendClass(t, at(data, int(i)), int(i))
+		}
+	}
+	dims := len(c.dims)
+	if len(t.Shape) > 1 {
+		c.dims = append(c.dims, rows)
+	}
+	c.dims = append(c.dims, int64(k))
+	t.DType, t.Shape, t.Data = serval.Bytes, c.dims[dims:], c.text[start:]
+	return nil
+}
+
+func (c *call) appendClass(t *serval.Tensor, v float64, i int) {
+	at := len(c.text)
+	c.text = append(c.text, 0, 0, 0, 0)
+	if t.DType == serval.FP32 || t.DType == serval.FP64 || t.DType == serval.FP16 || t.DType == serval.BF16 {
+		c.text = strconv.AppendFloat(c.text, v, 'f', 6, 64)
+	} else {
+		c.text = strconv.AppendFloat(c.text, v, 'f', -1, 64)
+	}
+	c.text = strconv.AppendInt(append(c.text, ':'), int64(i), 10)
+	if i < len(t.Labels) {
+		c.text = append(append(c.text, ':'), t.Labels[i]...)
+	}
+	binary.LittleEndian.PutUint32(c.text[at:], uint32(len(c.text)-at-4))
+}
+
+// reader reads element i of a tensor's data as a number; nil for a type that has none.
+func reader(d serval.DType) func(data []byte, i int) float64 {
+	le := binary.LittleEndian
+	switch d {
+	case serval.Bool, serval.Uint8:
+		return func(b []byte, i int) float64 { return float64(b[i]) }
+	case serval.Int8:
+		return func(b []byte, i int) float64 { return float64(int8(b[i])) }
+	case serval.Uint16:
+		return func(b []byte, i int) float64 { return float64(le.Uint16(b[2*i:])) }
+	case serval.Int16:
+		return func(b []byte, i int) float64 { return float64(int16(le.Uint16(b[2*i:]))) }
+	case serval.Uint32:
+		return func(b []byte, i int) float64 { return float64(le.Uint32(b[4*i:])) }
+	case serval.Int32:
+		return func(b []byte, i int) float64 { return float64(int32(le.Uint32(b[4*i:]))) }
+	case serval.Uint64:
+		return func(b []byte, i int) float64 { return float64(le.Uint64(b[8*i:])) }
+	case serval.Int64:
+		return func(b []byte, i int) float64 { return float64(int64(le.Uint64(b[8*i:]))) }
+	case serval.FP32:
+		return func(b []byte, i int) float64 { return float64(math.Float32frombits(le.Uint32(b[4*i:]))) }
+	case serval.FP64:
+		return func(b []byte, i int) float64 { return math.Float64frombits(le.Uint64(b[8*i:])) }
+	case serval.BF16:
+		return func(b []byte, i int) float64 { return float64(math.Float32frombits(uint32(le.Uint16(b[2*i:])) << 16)) }
+	case serval.FP16:
+		return func(b []byte, i int) float64 { return halfToFloat(le.Uint16(b[2*i:])) }
+	}
+	return nil
+}
+
+// halfToFloat widens an IEEE 754 binary16.
+func halfToFloat(h uint16) float64 {
+	exp, frac := int(h>>10&0x1f), float64(h&0x3ff)
+	var v float64
+	switch exp {
+	case 0:
+		v = math.Ldexp(frac, -24)
+	case 31:
+		if frac != 0 {
+			return math.NaN()
+		}
+		v = math.Inf(1)
+	default:
+		v = math.Ldexp(1024+frac, exp-25)
+	}
+	if h&0x8000 != 0 {
+		v = -v
+	}
+	return v
+}
