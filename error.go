@@ -48,6 +48,10 @@ func (c Code) HTTPStatus() int {
 	return codeStatus[c]
 }
 
+// ErrRetired is what a model version answers when it was replaced between the look-up and the call. Nothing was done; route
+// looks the model up again. It never reaches a caller.
+var ErrRetired = errors.New("serval: this version was retired")
+
 // Error is the only kind of error whose message reaches a caller. Message names the field and what to do.
 type Error struct {
 	Code       Code

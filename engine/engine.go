@@ -73,12 +73,16 @@ type Decoder interface {
 	// Admit takes a call in, or returns ErrNoRoom; any other error is the call's answer.
 	Admit(*Call) error
 	// Step runs one forward pass over every live sequence, Emits what came out, and Ends the calls that are complete or
-	// Canceled. It returns how many calls are still live. An error ends them all.
+	// Canceled. It returns how many calls are still live. ErrStalled means that all of them are paused, since their readers
+	// are slow: the next Step comes when one has made room. Any other error: it has ended them all with it.
 	Step(context.Context) (live int, err error)
 }
 
 // ErrNoRoom is a Decoder's answer when it has no slot or memory for another sequence now.
 var ErrNoRoom = errors.New("engine: no room for another sequence")
+
+// ErrStalled is a Decoder's answer when no live sequence could go on.
+var ErrStalled = errors.New("engine: every sequence waits for its reader")
 
 // Libraries finds the shared libraries that engines open; native implements it.
 type Libraries interface {

@@ -1,0 +1,163 @@
+package schedule
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"serval"
+	"serval/engine"
+)
+
+// Defaults of model.yaml's batching and queue.
+const (
+	DefaultMaxBatch   = 64
+	DefaultQueueLimit = 1024
+	DefaultMaxWait    = time.Second
+	DefaultTimeout    = 30 * time.Second
+	DefaultLevels     = 2
+)
+
+// Loaded is a version that is ready for calls.
+type Loaded interface {
+	serval.Handler
+	Batching() serval.Batching
+	Stats() serval.Stats
+	Close() error
+}
+
+// Opened is what Open returns: the version and what was found out about it.
+type Opened struct {
+	Loaded    Loaded
+	Signature serval.Signature
+	Memory    engine.Memory
+	Settings  serval.ModelSettings // every default filled in
+}
+
+// slowRow is the time of one row above which a model is better served by one instance with all cores than by one
+// instance a core, if the engine gets faster by it.
+const slowRow = 2 * time.Millisecond
+
+// Open loads an artefact with an engine, warms it, finds out whether its rows may share batches, and starts its instances.
+// cores is how many threads all instances together may use.
+func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (*Opened, error) {
+	what := fmt.Sprintf("model '%s' version %s", spec.Name, spec.Version)
+	s := withDefaults(spec.Settings)
+	spec.Settings = s
+	spec.Threads = max(s.Threads, 1)
+	first, err := eng.Open(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	sig := first.Signature()
+	switch model := first.(type) {
+	case engine.Batcher:
+		found := probe(ctx, model, sig, s.Batching.Mode)
+		if s.Threads == 0 && s.Instances <= 1 && cores > 1 && found.row > slowRow {
+			model, found, spec.Threads = tryThreads(ctx, eng, spec, model, found, cores)
+		}
+		if s.Instances == 0 {
+			s.Instances = max(1, cores/spec.Threads)
+		}
+		s.Threads = spec.Threads
+		copies, err := share(ctx, eng, spec, model, s.Instances)
+		if err != nil {
+			return nil, err
+		}
+		m := newModel(what, s, sig, found)
+		m.start(copies)
+		return &Opened{Loaded: m, Signature: sig, Memory: model.Memory(), Settings: s}, nil
+	case engine.Decoder:
+		s.Instances, s.Threads = 1, spec.Threads
+		return &Opened{Loaded: newStreams(what, s, model), Signature: sig, Memory: model.Memory(), Settings: s}, nil
+	}
+	_ = first.Close()
+	return nil, fmt.Errorf("engine %s opened a model that is neither a Batcher nor a Decoder", eng.Name())
+}
+
+func withDefaults(s serval.ModelSettings) serval.ModelSettings {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&s.Batching.Max, DefaultMaxBatch)
+	def(&s.Queue.Limit, DefaultQueueLimit)
+	def(&s.Queue.PriorityLevels, DefaultLevels)
+	if s.Queue.MaxWait == 0 {
+		s.Queue.MaxWait = DefaultMaxWait
+	}
+	if s.Queue.Timeout == 0 {
+		s.Queue.Timeout = DefaultTimeout
+	}
+	if s.Batching.Mode == "" {
+		s.Batching.Mode = "auto"
+	}
+	return s
+}
+
+func newModel(what string, s serval.ModelSettings, sig serval.Signature, found probed) *Model {
+	r := rules{batch: found.batching.On, max: int64(s.Batching.Max), delay: s.Batching.MaxDelay}
+	for _, p := range s.Batching.Preferred {
+		if int64(p) <= r.max {
+			r.preferred = append(r.preferred, int64(p))
+		}
+	}
+	return &Model{
+		what: what, levels: s.Queue.PriorityLevels, limit: s.Queue.Limit, maxWait: s.Queue.MaxWait, timeout: s.Queue.Timeout,
+		batching: found.batching, batchDim: found.leads, q: newQueue(s.Queue.PriorityLevels, r), rowCost: float64(found.row),
+	}
+}
+
+// tryThreads opens the model anew with all cores for one call, and keeps the faster of the two.
+func tryThreads(ctx context.Context, eng engine.Engine, spec engine.Spec, one engine.Batcher, found probed, cores int) (engine.Batcher, probed, int) {
+	spec.Threads = cores
+	m, err := eng.Open(ctx, spec)
+	if err != nil {
+		return one, found, 1
+	}
+	all, ok := m.(engine.Batcher)
+	if !ok {
+		_ = m.Close()
+		return one, found, 1
+	}
+	again := probe(ctx, all, all.Signature(), spec.Settings.Batching.Mode)
+	if again.row > 0 && float64(again.row) < float64(found.row)/1.3 {
+		_ = one.Close()
+		return all, again, cores
+	}
+	_ = all.Close()
+	return one, found, 1
+}
+
+// share makes the instances; they share weights where the engine can.
+func share(ctx context.Context, eng engine.Engine, spec engine.Spec, first engine.Batcher, n int) ([]engine.Batcher, error) {
+	copies := []engine.Batcher{first}
+	for len(copies) < n {
+		next, err := another(ctx, eng, spec, first)
+		if err != nil {
+			for i := len(copies) - 1; i >= 0; i-- {
+				_ = copies[i].Close()
+			}
+			return nil, fmt.Errorf("instance %d of %d: %w", len(copies)+1, n, err)
+		}
+		copies = append(copies, next)
+	}
+	return copies, nil
+}
+
+func another(ctx context.Context, eng engine.Engine, spec engine.Spec, first engine.Batcher) (engine.Batcher, error) {
+	if s, ok := first.(engine.Sharer); ok {
+		return s.Share(ctx)
+	}
+	m, err := eng.Open(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	b, ok := m.(engine.Batcher)
+	if !ok {
+		_ = m.Close()
+		return nil, fmt.Errorf("engine %s opened another kind of model the second time", eng.Name())
+	}
+	return b, nil
+}

@@ -1,0 +1,263 @@
+package schedule
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"serval"
+	"serval/engine"
+)
+
+// probed is what running a model once at load found out.
+type probed struct {
+	batching serval.Batching
+	leads    bool          // inputs lead with a dimension that the request chooses: the rows
+	row      time.Duration // of one row, warm; 0 if it could not be run
+}
+
+// probe warms a model and decides whether rows of different requests may share a batch: the inputs and outputs must share
+// the leading symbolic dimension, and rows run together must equal the same rows run alone.
+func probe(ctx context.Context, m engine.Batcher, sig serval.Signature, mode string) probed {
+	shared, leads, why := sharesLeading(sig)
+	p := probed{leads: leads, batching: serval.Batching{Reason: why}}
+	rows := []*engine.Call{sample(sig, leads, 1), sample(sig, leads, 2), sample(sig, leads, 3)}
+	for _, c := range rows {
+		if err := runProbe(ctx, m, c); err != nil {
+			p.batching.Reason = fmt.Sprintf("the model did not run on made-up inputs, so rows together could not be compared with rows alone: %v", err)
+			return decide(p, mode)
+		}
+	}
+	p.row = timeRow(ctx, m, sig, leads)
+	if shared {
+		if err := compareRows(ctx, m, rows, sig, leads); err != nil {
+			p.batching.Reason = err.Error()
+		} else {
+			p.batching = serval.Batching{On: true, Reason: "inputs and outputs share their leading dimension, and rows together equal rows alone"}
+		}
+	}
+	return decide(p, mode)
+}
+
+// decide lets model.yaml's batching.mode overrule the probe.
+func decide(p probed, mode string) probed {
+	switch {
+	case mode == "off":
+		p.batching = serval.Batching{Reason: "batching.mode is off"}
+	case mode == "on" && !p.batching.On && p.leads:
+		p.batching = serval.Batching{On: true, Reason: "batching.mode is on, against the probe: " + p.batching.Reason}
+	case mode == "on" && !p.batching.On:
+		p.batching.Reason = "batching.mode is on, but the inputs have no leading dimension to batch along: " + p.batching.Reason
+	}
+	return p
+}
+
+// sharesLeading says whether all inputs and outputs lead with the same symbolic dimension; leads, whether the inputs at
+// least lead with a dynamic one.
+func sharesLeading(sig serval.Signature) (shared, leads bool, why string) {
+	if len(sig.Inputs) == 0 {
+		return false, false, "the model has no inputs"
+	}
+	name, named := "", ""
+	check := func(kind string, t *serval.TensorInfo) (bool, string) {
+		if len(t.Shape) == 0 {
+			return false, fmt.Sprintf("%s '%s' has no leading dimension", kind, t.Name)
+		}
+		if t.Shape[0] != -1 {
+			return false, fmt.Sprintf("%s '%s' has the fixed leading dimension %d", kind, t.Name, t.Shape[0])
+		}
+		symbol := ""
+		if len(t.Symbols) > 0 {
+			symbol = t.Symbols[0]
+		}
+		if symbol == "" { // an unnamed dimension may be any: the probe decides
+			return true, ""
+		}
+		if name != "" && symbol != name {
+			return false, fmt.Sprintf("%s '%s' leads with dimension %q, but '%s' with %q; if they are the same, set batching.mode: on", kind, t.Name, symbol, named, name)
+		}
+		name, named = symbol, t.Name
+		return true, ""
+	}
+	leads = true
+	for i := range sig.Inputs {
+		if len(sig.Inputs[i].Shape) == 0 || sig.Inputs[i].Shape[0] != -1 {
+			leads = false
+		}
+	}
+	for i := range sig.Inputs {
+		if ok, why := check("input", &sig.Inputs[i]); !ok {
+			return false, leads, why
+		}
+	}
+	for i := range sig.Outputs {
+		if ok, why := check("output", &sig.Outputs[i]); !ok {
+			return false, leads, why
+		}
+	}
+	return true, leads, ""
+}
+
+// runProbe runs one made-up call.
+func runProbe(ctx context.Context, m engine.Batcher, c *engine.Call) error {
+	if err := protect(ctx, m, []*engine.Call{c}); err != nil && !c.Answered() {
+		return err
+	}
+	return c.Err
+}
+
+// timeRow is the best of a few runs: warm, and not disturbed by others.
+func timeRow(ctx context.Context, m engine.Batcher, sig serval.Signature, leads bool) time.Duration {
+	best := time.Duration(math.MaxInt64)
+	for i, begun := 0, time.Now(); i < 5 && (i < 2 || time.Since(begun) < 200*time.Millisecond); i++ {
+		c := sample(sig, leads, uint64(10+i))
+		start := time.Now()
+		if runProbe(ctx, m, c) != nil {
+			return 0
+		}
+		best = min(best, time.Since(start))
+		c.Reset()
+	}
+	return best
+}
+
+// compareRows runs the rows together and compares with the answers that they got alone.
+func compareRows(ctx context.Context, m engine.Batcher, alone []*engine.Call, sig serval.Signature, leads bool) error {
+	together := make([]*engine.Call, len(alone))
+	for i := range alone {
+		together[i] = sample(sig, leads, uint64(i+1))
+	}
+	if err := protect(ctx, m, together); err != nil {
+		return fmt.Errorf("rows together failed where rows alone did not: %w", err)
+	}
+	for i := range alone {
+		if together[i].Err != nil {
+			return fmt.Errorf("rows together failed where rows alone did not: %w", together[i].Err)
+		}
+		for j := range alone[i].Outputs {
+			if err := closeTo(&alone[i].Outputs[j], &together[i].Outputs[j]); err != nil {
+				return fmt.Errorf("rows together differ from rows alone: %w", err)
+			}
+		}
+	}
+	for i := range alone {
+		alone[i].Reset()
+		together[i].Reset()
+	}
+	return nil
+}
+
+// closeTo compares two outputs: floats to 1e-3 relative to the larger of their values and the tensor's own scale (other
+// kernels for other sizes round differently), everything else exactly.
+func closeTo(a, b *serval.Tensor) error {
+	if serval.ShapeString(a.Shape) != serval.ShapeString(b.Shape) || len(a.Data) != len(b.Data) {
+		return fmt.Errorf("output '%s' has shape %s alone and %s together", a.Name, serval.ShapeString(a.Shape), serval.ShapeString(b.Shape))
+	}
+	if a.DType != serval.FP32 && a.DType != serval.FP64 {
+		if a.DType != serval.FP16 && a.DType != serval.BF16 && string(a.Data) != string(b.Data) {
+			return fmt.Errorf("output '%s' differs", a.Name)
+		}
+		return nil
+	}
+	x, y := floats(a), floats(b)
+	scale := 0.0
+	for _, v := range x {
+		if v = math.Abs(v); v > scale && !math.IsInf(v, 0) {
+			scale = v
+		}
+	}
+	for i := range x {
+		same := x[i] == y[i] || math.IsNaN(x[i]) && math.IsNaN(y[i])
+		if !same && !(math.Abs(x[i]-y[i]) <= 1e-3*math.Abs(x[i])+1e-4*scale) {
+			return fmt.Errorf("output '%s' is %g alone and %g together", a.Name, x[i], y[i])
+		}
+	}
+	return nil
+}
+
+func floats(t *serval.Tensor) []float64 {
+	size := t.DType.Size()
+	out := make([]float64, len(t.Data)/size)
+	for i := range out {
+		if size == 4 {
+			out[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
+		} else {
+			out[i] = math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:]))
+		}
+	}
+	return out
+}
+
+// maxProbe bounds the elements of one made-up input.
+const maxProbe = 64 << 20
+
+// sample makes one row of made-up inputs from a seed: small numbers, since some are indices. Dynamic dimensions other than
+// the rows get sampleDim.
+func sample(sig serval.Signature, leads bool, seed uint64) *engine.Call {
+	r := rand.New(rand.NewPCG(seed, 42))
+	c := &engine.Call{Rows: 1}
+	for i := range sig.Inputs {
+		info := &sig.Inputs[i]
+		t := serval.Tensor{Name: info.Name, DType: info.DType, Shape: make([]int64, len(info.Shape))}
+		for j, d := range info.Shape {
+			switch {
+			case d >= 0:
+				t.Shape[j] = d
+			case j == 0 && leads:
+				t.Shape[j] = 1
+			default:
+				t.Shape[j] = sampleDim(info, j)
+			}
+		}
+		n, ok := serval.Elements(t.Shape)
+		if !ok || n > maxProbe {
+			n = 0
+		}
+		t.Data = sampleData(r, info.DType, int(n))
+		c.Inputs = append(c.Inputs, t)
+	}
+	return c
+}
+
+// sampleDim is large enough for the strides of image models where it looks like an image, else small.
+func sampleDim(info *serval.TensorInfo, j int) int64 {
+	if len(info.Shape) == 4 && j >= 2 {
+		return 64
+	}
+	return 8
+}
+
+func sampleData(r *rand.Rand, d serval.DType, n int) []byte {
+	if d == serval.Bytes {
+		var out []byte
+		for range n {
+			out = serval.AppendString(out, string(rune('a'+r.IntN(3))))
+		}
+		return out
+	}
+	out := make([]byte, 0, n*d.Size())
+	for range n {
+		out = appendSample(out, r, d)
+	}
+	return out
+}
+
+func appendSample(out []byte, r *rand.Rand, d serval.DType) []byte {
+	f := r.Float32()
+	switch d {
+	case serval.FP32:
+		return binary.LittleEndian.AppendUint32(out, math.Float32bits(f))
+	case serval.FP64:
+		return binary.LittleEndian.AppendUint64(out, math.Float64bits(float64(f)))
+	case serval.BF16:
+		return binary.LittleEndian.AppendUint16(out, uint16(math.Float32bits(f)>>16))
+	case serval.FP16:
+		return binary.LittleEndian.AppendUint16(out, 0x3800|uint16(r.IntN(1024))) // in [0.5, 1)
+	}
+	v := make([]byte, d.Size())
+	v[0] = byte(r.IntN(2))
+	return append(out, v...)
+}

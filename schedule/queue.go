@@ -1,0 +1,226 @@
+package schedule
+
+import (
+	"slices"
+	"time"
+
+	"serval"
+	"serval/engine"
+)
+
+// Closed says why a batch closed: the answer to "why does it not batch?".
+type Closed uint8
+
+// The reasons.
+const (
+	closedIdle      Closed = iota // an instance was free when the call came; nobody else waited
+	closedDrained                 // it took all that waited
+	closedFull                    // it reached the largest size
+	closedPreferred               // it reached a preferred size
+	closedShape                   // what else waited has other shapes
+	closedDelay                   // max_delay passed before it was full
+	closedSingle                  // this model runs calls one by one (see its batching reason)
+	numClosed
+)
+
+var closedNames = [numClosed]string{"idle", "drained", "full", "preferred", "shape", "delay", "single"}
+
+func (c Closed) String() string { return closedNames[c] }
+
+// entry is one call from its arrival to its delivery. The goroutine of its Handle owns it; while it is queued or executed
+// the model does. done has room for one.
+type entry struct {
+	call       engine.Call
+	key        uint64 // calls of equal key have equal shapes but for the rows
+	level      int
+	enqueued   time.Time
+	timing     serval.Timing
+	done       chan struct{}
+	next, prev *entry
+	queued     bool
+}
+
+// rules are the settings that decisions depend on.
+type rules struct {
+	batch     bool
+	max       int64
+	preferred []int64 // ascending
+	delay     time.Duration
+}
+
+// queue holds what waits, most urgent level first, oldest first within a level.
+type queue struct {
+	rules  rules
+	levels []list
+	calls  int
+	rows   int64
+}
+
+type list struct{ head, tail *entry }
+
+func newQueue(levels int, r rules) queue {
+	slices.Sort(r.preferred)
+	return queue{rules: r, levels: make([]list, levels)}
+}
+
+func (q *queue) push(e *entry) {
+	l := &q.levels[e.level]
+	e.queued, e.next, e.prev = true, nil, l.tail
+	if l.tail == nil {
+		l.head = e
+	} else {
+		l.tail.next = e
+	}
+	l.tail = e
+	q.calls++
+	q.rows += e.call.Rows
+}
+
+// remove takes a waiting entry out; it reports false if the entry no longer waits.
+func (q *queue) remove(e *entry) bool {
+	if !e.queued {
+		return false
+	}
+	l := &q.levels[e.level]
+	if e.prev == nil {
+		l.head = e.next
+	} else {
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		l.tail = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.queued, e.next, e.prev = false, nil, nil
+	q.calls--
+	q.rows -= e.call.Rows
+	return true
+}
+
+func (q *queue) first() *entry {
+	for i := range q.levels {
+		if e := q.levels[i].head; e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// scanLimit bounds how many entries of other shapes a batch looks past.
+const scanLimit = 512
+
+// take removes the next batch and appends it to into. An empty batch with a wait above zero means: ask again after that
+// time or when more has come; with no wait, nothing is queued.
+func (q *queue) take(now time.Time, into []*entry) (batch []*entry, why Closed, wait time.Duration) {
+	first := q.first()
+	if first == nil {
+		return into, closedDrained, 0
+	}
+	if !q.rules.batch {
+		q.remove(first)
+		return append(into, first), closedSingle, 0
+	}
+	target, why, wait := q.close(first, now)
+	if wait > 0 {
+		return into, why, wait
+	}
+	return q.collect(first, target, into), why, 0
+}
+
+// due says whether take would return a batch now, or else in how long.
+func (q *queue) due(now time.Time) (wait time.Duration, due bool) {
+	first := q.first()
+	if first == nil {
+		return 0, false
+	}
+	if !q.rules.batch {
+		return 0, true
+	}
+	_, _, wait = q.close(first, now)
+	return wait, wait <= 0
+}
+
+// close decides how many rows the batch led by first takes and why, or how long it may still wait.
+func (q *queue) close(first *entry, now time.Time) (target int64, why Closed, wait time.Duration) {
+	rows, other := q.fits(first)
+	if rows >= q.rules.max {
+		return q.rules.max, closedFull, 0
+	}
+	if p := q.preferredUpTo(rows); p > 0 {
+		return p, closedPreferred, 0
+	}
+	if q.rules.delay > 0 {
+		if left := q.oldest(first).enqueued.Add(q.rules.delay).Sub(now); left > 0 {
+			return 0, closedDelay, left
+		}
+		return q.rules.max, closedDelay, 0
+	}
+	if other {
+		return q.rules.max, closedShape, 0
+	}
+	return q.rules.max, closedDrained, 0
+}
+
+// fits counts the rows that a batch led by first could take, up to the largest size, and says whether entries of other
+// shapes wait.
+func (q *queue) fits(first *entry) (rows int64, other bool) {
+	scanned, calls := 0, 0
+	for i := range q.levels {
+		for e := q.levels[i].head; e != nil && scanned < scanLimit; e = e.next {
+			scanned++
+			if e.key != first.key {
+				other = true
+				continue
+			}
+			if rows+e.call.Rows > q.rules.max && calls > 0 {
+				return q.rules.max, other
+			}
+			rows += e.call.Rows
+			calls++
+		}
+	}
+	return rows, other
+}
+
+// collect removes the calls that go with first, up to max rows; first goes even when it alone is larger.
+func (q *queue) collect(first *entry, max int64, into []*entry) []*entry {
+	var rows int64
+	scanned, start := 0, len(into)
+	for i := range q.levels {
+		for e := q.levels[i].head; e != nil && scanned < scanLimit; {
+			next := e.next
+			scanned++
+			if e.key == first.key {
+				if rows+e.call.Rows > max && len(into) > start {
+					return into
+				}
+				rows += e.call.Rows
+				q.remove(e)
+				into = append(into, e)
+			}
+			e = next
+		}
+	}
+	return into
+}
+
+// preferredUpTo is the largest preferred size that rows reach, or 0.
+func (q *queue) preferredUpTo(rows int64) int64 {
+	for i := len(q.rules.preferred) - 1; i >= 0; i-- {
+		if q.rules.preferred[i] <= rows {
+			return q.rules.preferred[i]
+		}
+	}
+	return 0
+}
+
+func (q *queue) oldest(first *entry) *entry {
+	oldest := first
+	for i := range q.levels {
+		if e := q.levels[i].head; e != nil && e.key == first.key && e.enqueued.Before(oldest.enqueued) {
+			oldest = e
+		}
+	}
+	return oldest
+}
