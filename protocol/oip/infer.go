@@ -11,7 +11,6 @@ package oip
 //	w := c.addWant(name); err = w.setParam(name, value)      // each requested output and its parameters
 //	err = p.prepare(c)                                       // shared-memory inputs, sizes checked, c.req.Input set
 //	err = p.backend.Handler.Handle(ctx, &c.req, sink)        // in sink.Send: outs, err := p.results(c, chunk.Output)
-//	p.release(c)                                             // always, after Handle returned: ends shared-memory leases
 //
 // results gives []result in the order of the answer; what it holds is good until Send returns. A result whose want names a
 // region was written there already: answer it without data. c.req.Model.Version is the version that answered.
@@ -33,9 +32,9 @@ type call struct {
 	emptyFinal   bool     // gRPC streams: triton_enable_empty_final_response
 
 	outs   []result
+	copied []byte  // inputs read from shared memory
 	text   []byte  // elements of classification outputs
 	dims   []int64 // their shapes
-	leases []func()
 }
 
 // source is what the parameters of an input say about its data.
@@ -79,7 +78,7 @@ func (c *call) addWant(name string) *want {
 	return &c.wants[len(c.wants)-1]
 }
 
-// reset makes c ready for another call and keeps its memory. The call must have been released.
+// reset makes c ready for another call and keeps its memory.
 func (c *call) reset() {
 	clear(c.in.List)
 	clear(c.in.Want)
@@ -89,7 +88,7 @@ func (c *call) reset() {
 	*c = call{
 		in:   serval.Tensors{List: c.in.List[:0], Want: c.in.Want[:0]},
 		from: c.from[:0], wants: c.wants[:0], outs: c.outs[:0],
-		text: c.text[:0], dims: c.dims[:0], leases: c.leases[:0],
+		copied: c.copied[:0], text: c.text[:0], dims: c.dims[:0],
 	}
 }
 
@@ -127,7 +126,7 @@ func (p *Protocol) prepare(c *call) error {
 				return serval.Errorf(serval.InvalidArgument, "output '%s' is asked for twice", w.name).At(w.name)
 			}
 		}
-		if err := p.checkWant(c, w); err != nil {
+		if err := p.checkWant(w); err != nil {
 			return err
 		}
 		c.in.Want = append(c.in.Want, w.name)
@@ -143,17 +142,33 @@ func (p *Protocol) fromRegion(c *call, t *serval.Tensor, s *source) error {
 	if !s.sized {
 		return serval.Errorf(serval.InvalidArgument, "input '%s': shared_memory_region '%s' needs shared_memory_byte_size beside it", t.Name, s.region).At(t.Name)
 	}
-	data, err := p.lease(c, s.region, s.offset, s.size)
-	if err != nil {
+	if err := p.readRegion(c, t, s); err != nil {
 		e := serval.AsError(err)
 		return serval.Errorf(e.Code, "input '%s': %s", t.Name, e.Message).At(t.Name)
 	}
-	t.Data = data
 	return nil
 }
 
+// readRegion copies the input out of its region, into memory of c. Nothing is allocated before the region is known to
+// hold that much, nor more than a body may have.
+func (p *Protocol) readRegion(c *call, t *serval.Tensor, s *source) error {
+	if err := p.shm.check(s.region, s.offset, s.size); err != nil {
+		return err
+	}
+	if limit := p.backend.Config.MaxBody; limit > 0 && s.size > uint64(limit) {
+		return serval.Errorf(serval.TooLarge, "shared_memory_byte_size is %d, the limit for a request is %d bytes", s.size, limit)
+	}
+	at, size := len(c.copied), int(s.size)
+	if cap(c.copied)-at < size {
+		c.copied, at = make([]byte, 0, size), 0 // earlier inputs keep the old memory
+	}
+	c.copied = c.copied[:at+size]
+	t.Data = c.copied[at : at+size : at+size]
+	return p.shm.read(t.Data, s.region, s.offset)
+}
+
 // checkWant refuses a region that is not there before the model runs, and not after.
-func (p *Protocol) checkWant(c *call, w *want) error {
+func (p *Protocol) checkWant(w *want) error {
 	if !w.shared {
 		return nil
 	}
@@ -163,7 +178,7 @@ func (p *Protocol) checkWant(c *call, w *want) error {
 	if !w.sized {
 		return serval.Errorf(serval.InvalidArgument, "output '%s': shared_memory_region '%s' needs shared_memory_byte_size beside it", w.name, w.region).At(w.name)
 	}
-	if _, err := p.lease(c, w.region, w.offset, w.size); err != nil {
+	if err := p.shm.check(w.region, w.offset, w.size); err != nil {
 		e := serval.AsError(err)
 		return serval.Errorf(e.Code, "output '%s': %s", w.name, e.Message).At(w.name)
 	}
@@ -190,7 +205,7 @@ func (p *Protocol) results(c *call, out serval.Output) ([]result, error) {
 					return nil, err
 				}
 			case w.shared:
-				if err := p.toRegion(c, &r, w); err != nil {
+				if err := p.toRegion(&r, w); err != nil {
 					return nil, err
 				}
 			}
@@ -212,26 +227,15 @@ func (c *call) wantOf(i int, name string) *want {
 	return nil
 }
 
-func (p *Protocol) toRegion(c *call, r *result, w *want) error {
+func (p *Protocol) toRegion(r *result, w *want) error {
 	if uint64(len(r.Data)) > w.size {
 		return serval.Errorf(serval.InvalidArgument, "output '%s' takes %d bytes, the shared memory given for it (region '%s') has %d", r.Name, len(r.Data), w.region, w.size).At(r.Name)
 	}
-	dst, err := p.shm.slice(w.region, w.offset, w.size)
-	if err != nil {
+	if err := p.shm.write(r.Data, w.region, w.offset, w.size); err != nil {
 		return err
 	}
-	copy(dst, r.Data)
 	r.shared = true
 	return nil
-}
-
-// release ends what prepare began. The shared memory of the call must not be touched after it.
-func (p *Protocol) release(c *call) {
-	for i, end := range c.leases {
-		end()
-		c.leases[i] = nil
-	}
-	c.leases = c.leases[:0]
 }
 
 // deadlineIn is the time that many microseconds from now; the zero time where that is never.
