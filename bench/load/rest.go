@@ -1,0 +1,173 @@
+package load
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"sort"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const readBuffer = 16 << 10
+
+// restRequest writes the whole HTTP/1.1 request that every caller sends.
+func restRequest(o *Options) []byte {
+	b := []byte("POST /v2/models/" + url.PathEscape(o.Payload.Model))
+	if v := o.Payload.Version; v != "" {
+		b = append(b, "/versions/"+url.PathEscape(v)...)
+	}
+	b = append(b, "/infer HTTP/1.1\r\nHost: "+o.Addr+"\r\nUser-Agent: serval-bench\r\n"...)
+	if o.Payload.Format == Binary {
+		b = append(b, "Content-Type: application/octet-stream\r\nInference-Header-Content-Length: "...)
+		b = append(strconv.AppendInt(b, int64(o.Payload.Header), 10), "\r\n"...)
+	} else {
+		b = append(b, "Content-Type: application/json\r\n"...)
+	}
+	names := make([]string, 0, len(o.Headers))
+	for name := range o.Headers {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		b = append(b, name+": "+o.Headers[name]+"\r\n"...)
+	}
+	b = append(b, "Content-Length: "...)
+	b = append(strconv.AppendInt(b, int64(len(o.Payload.Bytes)), 10), "\r\n\r\n"...)
+	return append(b, o.Payload.Bytes...)
+}
+
+// restCaller sends one prebuilt request over one connection.
+type restCaller struct {
+	o       *Options
+	request []byte // shared, never changed
+
+	read     *bufio.Reader
+	response response
+	deadline time.Time // that is set on conn
+
+	mu      sync.Mutex // guards conn against abort, and aborted
+	conn    net.Conn
+	aborted bool
+}
+
+func (c *restCaller) call(ctx context.Context) outcome {
+	var out outcome
+	for attempt := 0; ; attempt++ {
+		reused := c.conn != nil
+		if err := c.connect(ctx); err != nil {
+			return failed(out, err)
+		}
+		_, err := c.conn.Write(c.request)
+		if err == nil {
+			err = c.response.read(c.read, len(c.o.Expect))
+		}
+		if err == nil {
+			break
+		}
+		c.disconnect()
+		// The server may close a connection that is idle in its eyes. As nothing of an answer came, it is asked again.
+		if reused && attempt == 0 && !c.response.started && !errors.Is(err, errMalformed) && isClosed(err) {
+			out.reconnects++
+			continue
+		}
+		return failed(out, err)
+	}
+	out.sent = len(c.request)
+	out.received = c.response.size
+	if c.response.close {
+		c.disconnect()
+	}
+	switch {
+	case c.response.status != 200:
+		out.failure = "HTTP " + strconv.Itoa(c.response.status)
+		out.detail = string(c.response.start)
+	case !bytes.HasPrefix(c.response.start, c.o.Expect):
+		out.failure = "unexpected body"
+		out.detail = string(c.response.start)
+	}
+	return out
+}
+
+// connect opens the connection if there is none, and sees to its deadline.
+func (c *restCaller) connect(ctx context.Context) error {
+	if c.conn == nil {
+		d := net.Dialer{Timeout: c.o.Timeout}
+		conn, err := d.DialContext(ctx, "tcp", c.o.Addr)
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.conn = conn
+		aborted := c.aborted
+		c.mu.Unlock()
+		if aborted {
+			return context.Canceled
+		}
+		c.deadline = time.Time{}
+		if c.read == nil {
+			c.read = bufio.NewReaderSize(conn, readBuffer)
+		} else {
+			c.read.Reset(conn)
+		}
+	}
+	// Setting a deadline costs as much as parsing the answer, so it is moved only when a quarter of it has passed: a
+	// request's time-out is between 1 and 1.25 times what was asked for.
+	slack := c.o.Timeout / 4
+	if now := time.Now(); c.deadline.Before(now.Add(c.o.Timeout)) {
+		c.deadline = now.Add(c.o.Timeout + slack)
+		return c.conn.SetDeadline(c.deadline)
+	}
+	return nil
+}
+
+func (c *restCaller) disconnect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		_ = c.conn.Close() // nothing is left to be sent
+		c.conn = nil
+	}
+}
+
+func (c *restCaller) abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aborted = true
+	if c.conn != nil {
+		_ = c.conn.Close()
+	}
+}
+
+func (c *restCaller) close() { c.disconnect() }
+
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// failed is the outcome of a call that got no whole answer.
+func failed(out outcome, err error) outcome {
+	var timeout net.Error
+	out.detail, out.pause = err.Error(), true
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		out.failure = "timeout"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		out.failure = "connection refused"
+	case errors.Is(err, errMalformed):
+		out.failure = "malformed response"
+	case isClosed(err) || errors.Is(err, io.ErrUnexpectedEOF):
+		out.failure = "connection closed"
+	case errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed):
+		out.failure = "canceled"
+	default:
+		out.failure = "connection error"
+	}
+	return out
+}
