@@ -1,0 +1,101 @@
+package registry
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"serval"
+)
+
+// Source is one version on disk, as a Loader gets it.
+type Source struct {
+	Name     string
+	Version  string
+	Root     string // the model's folder
+	Dir      string // the version's folder; equal to Root where there are no version folders
+	Settings serval.ModelSettings
+}
+
+// listModels finds the model folders below the roots: every folder whose name does not start with '.' or '_'. Of two with
+// the same name, the first root's wins and the other is an error.
+func listModels(roots []string) (map[string]string, []error) {
+	found := map[string]string{}
+	var errs []error
+	for _, root := range roots {
+		entries, err := os.ReadDir(root)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("models folder: %w", err))
+			continue
+		}
+		for _, e := range entries {
+			name := e.Name()
+			if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
+				continue
+			}
+			dir := filepath.Join(root, name)
+			if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+				continue
+			}
+			if other, ok := found[name]; ok {
+				errs = append(errs, fmt.Errorf("model '%s' is in two folders, %s and %s; the first is served", name, other, dir))
+				continue
+			}
+			found[name] = dir
+		}
+	}
+	return found, errs
+}
+
+// listVersions finds a model's version folders: those named by a number, ascending. A folder without any is version 1
+// itself.
+func listVersions(dir string) (versions []int64, dirs map[int64]string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	dirs = map[int64]string{}
+	for _, e := range entries {
+		v, err := strconv.ParseInt(e.Name(), 10, 64)
+		if err != nil || v < 0 {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+			continue
+		}
+		if _, twice := dirs[v]; twice { // "1" and "01"
+			return nil, nil, fmt.Errorf("%s: version %d has two folders; keep one", dir, v)
+		}
+		dirs[v] = path
+		versions = append(versions, v)
+	}
+	if len(versions) == 0 {
+		return []int64{1}, map[int64]string{1: dir}, nil
+	}
+	slices.Sort(versions)
+	return versions, dirs, nil
+}
+
+// choose applies a version policy to the versions found, ascending.
+func choose(found []int64, p serval.VersionPolicy) ([]int64, error) {
+	switch {
+	case p.All:
+		return found, nil
+	case len(p.Specific) > 0:
+		want := slices.Clone(p.Specific)
+		slices.Sort(want)
+		want = slices.Compact(want)
+		for _, v := range want {
+			if !slices.Contains(found, v) {
+				return nil, fmt.Errorf("versions.specific asks for version %d, which has no folder; there are %v", v, found)
+			}
+		}
+		return want, nil
+	}
+	n := max(p.Latest, 1)
+	return found[max(0, len(found)-n):], nil
+}

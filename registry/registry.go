@@ -1,0 +1,337 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"serval"
+)
+
+// Loaded is a version that answers calls. Close lets the calls inside finish first; new ones get serval.ErrRetired.
+type Loaded interface {
+	serval.Handler
+	Info() serval.ModelInfo
+	Stats() serval.Stats
+	Close() error
+}
+
+// Loader loads and warms one version.
+type Loader interface {
+	Load(context.Context, Source) (Loaded, error)
+}
+
+// Options say where models are and how they are loaded.
+type Options struct {
+	Roots    []string
+	Settings map[string]serval.ModelSettings                             // by model; they win over model.yaml
+	Read     func(modelDir string) (serval.ModelSettings, error)         // reads model.yaml; zero settings if there is none
+	Merge    func(under, over serval.ModelSettings) serval.ModelSettings // over's set fields win
+	Loader   Loader
+	Parallel int // versions loaded at the same time
+	Log      *slog.Logger
+}
+
+// Registry holds the models. It is safe for concurrent use; look-ups take no lock.
+type Registry struct {
+	opt     Options
+	table   atomic.Pointer[table]
+	slots   chan struct{} // one for each load under way
+	retired sync.WaitGroup
+
+	mu     sync.Mutex // guards models and what is in them, but for model.change
+	models map[string]*model
+	closed bool
+}
+
+type model struct {
+	name     string
+	dir      string
+	change   sync.Mutex // one load or unload at a time; taken before Registry.mu
+	wanted   bool       // it should be served
+	reason   string     // why nothing could be loaded at all
+	versions map[string]*version
+	aliases  map[string]string
+}
+
+type version struct {
+	info   serval.ModelInfo
+	loaded Loaded // nil unless ready
+}
+
+// New makes an empty registry.
+func New(opt Options) *Registry {
+	r := &Registry{opt: opt, models: map[string]*model{}, slots: make(chan struct{}, max(1, opt.Parallel))}
+	r.table.Store(&table{})
+	return r
+}
+
+// LoadAll loads every model below the roots, several at a time. A model that fails is kept with its reason; the errors are
+// returned joined.
+func (r *Registry) LoadAll(ctx context.Context) error {
+	found, errs := listModels(r.opt.Roots)
+	r.mu.Lock()
+	for name, dir := range found { // known, and not ready, from now on
+		r.modelLocked(name).dir = dir
+		r.models[name].wanted = true
+	}
+	r.publish()
+	r.mu.Unlock()
+	results := make(chan error)
+	for name := range found {
+		go func() { results <- r.Load(ctx, name, nil) }()
+	}
+	for range found {
+		if err := <-results; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Registry) modelLocked(name string) *model {
+	m := r.models[name]
+	if m == nil {
+		m = &model{name: name, versions: map[string]*version{}}
+		r.models[name] = m
+	}
+	return m
+}
+
+// Load loads a model, or loads it anew, and returns when the new versions serve. What fails leaves the copy that served
+// before in its place.
+func (r *Registry) Load(ctx context.Context, name string, override *serval.ModelSettings) error {
+	found, _ := listModels(r.opt.Roots)
+	dir, ok := found[name]
+	if !ok {
+		return serval.Errorf(serval.NotFound, "model '%s' has no folder in %s; there are: %s", name, strings.Join(r.opt.Roots, ", "), names(found)).At("model")
+	}
+	r.mu.Lock()
+	m := r.modelLocked(name)
+	r.mu.Unlock()
+	m.change.Lock()
+	defer m.change.Unlock()
+	sources, settings, err := r.sources(name, dir, override)
+	if err != nil {
+		r.mu.Lock()
+		m.dir, m.wanted = dir, true
+		m.reason = err.Error()
+		for _, v := range m.versions {
+			v.info.Reason = "reload refused, the copy loaded before serves on: " + err.Error()
+		}
+		r.publish()
+		r.mu.Unlock()
+		return serval.Errorf(serval.InvalidArgument, "model '%s': %v", name, err)
+	}
+	r.mu.Lock()
+	m.dir, m.wanted, m.reason, m.aliases = dir, true, "", settings.Aliases
+	r.mu.Unlock()
+	return r.change(ctx, m, sources)
+}
+
+// sources reads a model's settings and picks its versions.
+func (r *Registry) sources(name, dir string, override *serval.ModelSettings) ([]Source, serval.ModelSettings, error) {
+	settings, err := r.opt.Read(dir)
+	if err != nil {
+		return nil, settings, err
+	}
+	if over, ok := r.opt.Settings[name]; ok {
+		settings = r.opt.Merge(settings, over)
+	}
+	if override != nil {
+		settings = r.opt.Merge(settings, *override)
+	}
+	versions, dirs, err := listVersions(dir)
+	if err != nil {
+		return nil, settings, err
+	}
+	chosen, err := choose(versions, settings.Versions)
+	if err != nil {
+		return nil, settings, err
+	}
+	for alias, v := range settings.Aliases {
+		if n, err := strconv.ParseInt(v, 10, 64); err != nil || !slices.Contains(chosen, n) {
+			return nil, settings, fmt.Errorf("aliases.%s points to version %q, which is not served; served are %v", alias, v, chosen)
+		}
+	}
+	var out []Source
+	for _, v := range chosen {
+		abs, err := filepath.Abs(dirs[v])
+		if err != nil {
+			return nil, settings, err
+		}
+		out = append(out, Source{Name: name, Version: strconv.FormatInt(v, 10), Root: dir, Dir: abs, Settings: settings})
+	}
+	return out, settings, nil
+}
+
+// change loads the sources and puts them in the place of what serves now. m.change is held.
+func (r *Registry) change(ctx context.Context, m *model, sources []Source) error {
+	var errs []error
+	keep := map[string]bool{}
+	for _, src := range sources {
+		keep[src.Version] = true
+		if err := r.loadVersion(ctx, m, src); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	r.mu.Lock()
+	var old []*version
+	for number, v := range m.versions {
+		if !keep[number] {
+			delete(m.versions, number)
+			old = append(old, v)
+		}
+	}
+	r.publish()
+	r.mu.Unlock()
+	for _, v := range old {
+		r.retire(v)
+	}
+	return errors.Join(errs...)
+}
+
+// loadVersion loads one version and swaps it in.
+func (r *Registry) loadVersion(ctx context.Context, m *model, src Source) error {
+	r.mu.Lock()
+	if m.versions[src.Version] == nil {
+		m.versions[src.Version] = &version{info: serval.ModelInfo{Name: src.Name, Version: src.Version, State: serval.StateLoading, Path: src.Dir, Settings: src.Settings}}
+		r.publish()
+	}
+	r.mu.Unlock()
+	r.slots <- struct{}{}
+	start := time.Now()
+	loaded, err := r.opt.Loader.Load(ctx, src)
+	<-r.slots
+	r.mu.Lock()
+	if err == nil && r.closed {
+		err = errors.New("the server is stopping")
+		defer loaded.Close()
+	}
+	if err != nil {
+		v := m.versions[src.Version]
+		if v.loaded != nil {
+			v.info.Reason = "reload failed, the copy loaded before serves on: " + err.Error()
+		} else {
+			v.info.State, v.info.Reason = serval.StateUnavailable, err.Error()
+		}
+		r.publish()
+		r.mu.Unlock()
+		r.opt.Log.Error("model not loaded", "model", src.Name, "version", src.Version, "error", err)
+		var known *serval.Error
+		if errors.As(err, &known) {
+			return serval.Errorf(known.Code, "model '%s' version %s: %v", src.Name, src.Version, err)
+		}
+		return serval.Errorf(serval.InvalidArgument, "model '%s' version %s: %v", src.Name, src.Version, err)
+	}
+	old := m.versions[src.Version]
+	info := loaded.Info()
+	info.State, info.Loaded, info.LoadTime = serval.StateReady, time.Now(), time.Since(start)
+	m.versions[src.Version] = &version{info: info, loaded: loaded}
+	r.publish()
+	r.mu.Unlock()
+	r.opt.Log.Info("model loaded", "model", src.Name, "version", src.Version, "engine", info.Engine, "took", info.LoadTime.Round(time.Millisecond).String(),
+		"batching", info.Batching.On, "instances", info.Settings.Instances, "threads", info.Settings.Threads)
+	r.retire(old)
+	return nil
+}
+
+// retire closes a version that is no longer looked up, once the calls inside are done.
+func (r *Registry) retire(v *version) {
+	if v == nil || v.loaded == nil {
+		return
+	}
+	r.retired.Add(1)
+	go func() {
+		defer r.retired.Done()
+		if err := v.loaded.Close(); err != nil {
+			r.opt.Log.Error("model not closed cleanly", "model", v.info.Name, "version", v.info.Version, "error", err)
+		}
+	}()
+}
+
+// Unload takes a model out of service, lets its calls finish and frees it. It stays listed as unavailable.
+func (r *Registry) Unload(ctx context.Context, name string) error {
+	r.mu.Lock()
+	m := r.models[name]
+	r.mu.Unlock()
+	if m == nil {
+		return serval.Errorf(serval.NotFound, "model '%s' is not known", name).At("model")
+	}
+	m.change.Lock()
+	defer m.change.Unlock()
+	r.mu.Lock()
+	m.wanted, m.reason = false, "unloaded"
+	var old []*version
+	for number, v := range m.versions {
+		if v.loaded != nil {
+			old = append(old, v)
+		}
+		m.versions[number] = &version{info: unloaded(v.info)}
+	}
+	r.publish()
+	r.mu.Unlock()
+	closed := make(chan error, 1)
+	r.retired.Add(1)
+	go func() {
+		defer r.retired.Done()
+		var errs []error
+		for _, v := range old {
+			errs = append(errs, v.loaded.Close())
+		}
+		closed <- errors.Join(errs...)
+	}()
+	select {
+	case err := <-closed:
+		if err != nil {
+			return fmt.Errorf("model '%s': unload: %w", name, err)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func unloaded(info serval.ModelInfo) serval.ModelInfo {
+	return serval.ModelInfo{Name: info.Name, Version: info.Version, Path: info.Path, State: serval.StateUnavailable, Reason: "unloaded"}
+}
+
+// Close unloads everything and waits until all is freed.
+func (r *Registry) Close() {
+	r.mu.Lock()
+	r.closed = true
+	var all []*version
+	for _, m := range r.models {
+		for _, v := range m.versions {
+			all = append(all, v)
+		}
+		m.versions = map[string]*version{}
+		m.wanted = false
+	}
+	r.publish()
+	r.mu.Unlock()
+	for _, v := range all {
+		r.retire(v)
+	}
+	r.retired.Wait()
+}
+
+func names(found map[string]string) string {
+	var list []string
+	for name := range found {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ", ")
+}
