@@ -73,8 +73,8 @@ type ModelSettings struct {
 	Engine    string            `yaml:"engine" doc:"which engine loads it; default: the one that recognises the artefact"`
 	Device    string            `yaml:"device" doc:"where it runs: cpu, cuda, cuda:1, auto"`
 	Versions  VersionPolicy     `yaml:"versions" doc:"which version folders are served"`
-	Instances int               `yaml:"instances" doc:"copies that compute at the same time; 0: chosen from the cores and a measurement at load"`
-	Threads   int               `yaml:"threads" doc:"threads inside one call; 0: chosen so that instances × threads ≤ cores"`
+	Instances int               `yaml:"instances" doc:"copies that compute at the same time; 0: chosen from the cores and a measurement at load" min:"0"`
+	Threads   int               `yaml:"threads" doc:"threads inside one call; 0: chosen so that instances × threads ≤ cores" min:"0"`
 	Batching  BatchSettings     `yaml:"batching" doc:"how waiting requests are put together"`
 	Queue     QueueSettings     `yaml:"queue" doc:"how many requests may wait, and for how long"`
 	Aliases   map[string]string `yaml:"aliases" doc:"alias → version"`
@@ -85,25 +85,25 @@ type ModelSettings struct {
 
 // VersionPolicy picks the versions to serve. At most one field is set; none means Latest: 1.
 type VersionPolicy struct {
-	Latest   int     `yaml:"latest" doc:"the n highest versions"`
+	Latest   int     `yaml:"latest" doc:"the n highest versions" min:"0"`
 	All      bool    `yaml:"all" doc:"every version"`
-	Specific []int64 `yaml:"specific" doc:"these versions"`
+	Specific []int64 `yaml:"specific" doc:"these versions" min:"1"`
 }
 
 // BatchSettings bounds the batches that a model's queue makes.
 type BatchSettings struct {
-	Mode      string        `yaml:"mode" doc:"auto (default: on where a probe shows that rows together equal rows alone), on, off"`
-	Max       int           `yaml:"max" doc:"most rows in a batch; 0: 64"`
-	Preferred []int         `yaml:"preferred" doc:"sizes to close a batch at, when one can be reached"`
+	Mode      string        `yaml:"mode" doc:"auto (default: on where a probe shows that rows together equal rows alone), on, off" enum:"auto,on,off"`
+	Max       int           `yaml:"max" doc:"most rows in a batch; 0: 64" min:"0"`
+	Preferred []int         `yaml:"preferred" doc:"sizes to close a batch at, when one can be reached" min:"1"`
 	MaxDelay  time.Duration `yaml:"max_delay" doc:"how long a batch may wait to fill; 0: never waits"`
 }
 
 // QueueSettings bounds a model's queue.
 type QueueSettings struct {
-	Limit          int           `yaml:"limit" doc:"most calls that wait; more are refused at once; 0: 1024"`
+	Limit          int           `yaml:"limit" doc:"most calls that wait; more are refused at once; 0: 1024" min:"0"`
 	MaxWait        time.Duration `yaml:"max_wait" doc:"refuse at once when the wait would be longer by the measured rate; 0: 1s"`
 	Timeout        time.Duration `yaml:"timeout" doc:"deadline of a request that brings none; 0: 30s"`
-	PriorityLevels int           `yaml:"priority_levels" doc:"number of priorities, 1 the most urgent; 0: 2 (the default priority is the middle one)"`
+	PriorityLevels int           `yaml:"priority_levels" doc:"number of priorities, 1 the most urgent; 0: 2 (the default priority is the middle one)" min:"0"`
 }
 
 // StatDuration is a count of events and the time they took together.

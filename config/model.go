@@ -1,0 +1,103 @@
+package config
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"serval"
+)
+
+// defaultMaxBatch is the batch size that 0 stands for; see serval.BatchSettings.
+const defaultMaxBatch = 64
+
+// model checks a model's settings; path is where they stand, "" for a model.yaml.
+func (k *check) model(path string, m *serval.ModelSettings) {
+	k.versions(join(path, "versions"), &m.Versions)
+	k.atLeast(join(path, "instances"), m.Instances, 0)
+	k.atLeast(join(path, "threads"), m.Threads, 0)
+	k.batching(join(path, "batching"), &m.Batching)
+	queue := join(path, "queue")
+	k.atLeast(join(queue, "limit"), m.Queue.Limit, 0)
+	k.atLeast(join(queue, "priority_levels"), m.Queue.PriorityLevels, 0)
+	if m.Queue.PriorityLevels > 100 {
+		k.fail(join(queue, "priority_levels"), "is %d; at most 100 are kept apart", m.Queue.PriorityLevels)
+	}
+	if m.Queue.MaxWait < 0 || m.Queue.Timeout < 0 {
+		k.fail(queue, "has a negative duration; write 0 for the default")
+	}
+	for _, alias := range slices.Sorted(maps.Keys(m.Aliases)) {
+		at := join(join(path, "aliases"), alias)
+		if alias == "" || strings.ContainsAny(alias, ":@/ ") {
+			k.fail(at, "an alias is asked for as name@alias, so it must be a word without ':', '@', '/' and spaces")
+		}
+		if m.Aliases[alias] == "" {
+			k.fail(at, "names no version; write the version that the alias stands for")
+		}
+	}
+	for _, output := range slices.Sorted(maps.Keys(m.Labels)) {
+		if file := m.Labels[output]; !filepath.IsLocal(file) {
+			k.fail(join(join(path, "labels"), output), "must name a file inside the model's folder, not %s", quote(file))
+		}
+	}
+}
+
+func (k *check) atLeast(path string, n, least int) {
+	if n < least {
+		k.fail(path, "must be an integer, at least %d, not %d", least, n)
+	}
+}
+
+func (k *check) versions(path string, v *serval.VersionPolicy) {
+	set := 0
+	for _, is := range []bool{v.Latest != 0, v.All, len(v.Specific) > 0} {
+		if is {
+			set++
+		}
+	}
+	if set > 1 {
+		k.fail(path, "has more than one of latest, all and specific; keep the one that you mean")
+	}
+	k.atLeast(join(path, "latest"), v.Latest, 0)
+	seen := map[int64]bool{}
+	for i, version := range v.Specific {
+		switch at := element(join(path, "specific"), i); {
+		case version <= 0:
+			k.fail(at, "must be the number of a version folder, at least 1, not %d", version)
+		case seen[version]:
+			k.fail(at, "names version %d a second time", version)
+		}
+		seen[version] = true
+	}
+}
+
+func (k *check) batching(path string, b *serval.BatchSettings) {
+	modes := []string{"auto", "on", "off"}
+	if b.Mode != "" && !slices.Contains(modes, b.Mode) {
+		hint := ""
+		if near := nearest(b.Mode, modes); near != "" {
+			hint = "; did you mean " + quote(near) + "?"
+		}
+		k.fail(join(path, "mode"), "must be one of auto, on, off, not the text %s%s", quote(b.Mode), hint)
+	}
+	k.atLeast(join(path, "max"), b.Max, 0)
+	most := b.Max
+	if most == 0 {
+		most = defaultMaxBatch
+	}
+	for i, size := range b.Preferred {
+		switch at := element(join(path, "preferred"), i); {
+		case size < 1:
+			k.fail(at, "must be a number of rows, at least 1, not %d", size)
+		case b.Max >= 0 && size > most:
+			k.fail(at, "%d is more than the largest batch, which is %d; raise batching.max or lower this", size, most)
+		}
+	}
+	if b.MaxDelay < 0 {
+		k.fail(join(path, "max_delay"), "must not be negative, is %s", b.MaxDelay)
+	}
+	if b.Mode == "off" && (b.MaxDelay > 0 || len(b.Preferred) > 0) {
+		k.fail(path, "has mode off, and yet preferred or max_delay, which only batches use; remove them or the mode")
+	}
+}
