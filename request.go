@@ -20,6 +20,8 @@ type Request struct {
 	// Priority follows Triton: 1 is the most urgent, larger is less urgent, 0 is the model's default.
 	Priority int8
 	Timing   Timing // filled by schedule, for logs, metrics and traces
+	// Trace is the caller's W3C traceparent as the wire brought it; "" if there is none. Only telemetry reads it.
+	Trace string
 }
 
 // Input is what a model is given: one of *Tensors (and, as tasks appear, prompts and chats).
