@@ -126,3 +126,7 @@ func (d Device) String() string {
 	}
 	return d.Kind + ":" + strconv.Itoa(d.Index)
 }
+
+// Native marks an engine whose models run foreign code in this process: an artefact that was never loaded here is tried in
+// a child process first, since a fault in C kills its process.
+type Native interface{ Native() }

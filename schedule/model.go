@@ -32,7 +32,7 @@ type Model struct {
 	idle     []*instance
 	all      []*instance
 	timer    *time.Timer // armed while a batch waits for max_delay
-	rowCost  float64     // ns a row, smoothed
+	cost     cost
 	draining bool
 	quiet    *sync.Cond // told when an instance becomes idle
 }
@@ -91,9 +91,9 @@ func (m *Model) Handle(ctx context.Context, req *serval.Request, sink serval.Sin
 	err = e.call.Err
 	m.stats.call(e.timing, time.Since(e.enqueued), err == nil)
 	if err == nil {
-		out := serval.Tensors{List: e.call.Outputs}
-		chunk := serval.Chunk{Output: &out, Usage: serval.Usage{Rows: e.call.Rows}, Finish: serval.Stop}
-		err = sink.Send(&chunk)
+		e.out.List = e.call.Outputs
+		e.chunk = serval.Chunk{Output: &e.out, Usage: serval.Usage{Rows: e.call.Rows}, Finish: serval.Stop}
+		err = sink.Send(&e.chunk)
 	}
 	m.putBack(e)
 	return err
@@ -183,9 +183,13 @@ func (m *Model) admit(ctx context.Context, e *entry, req *serval.Request) (*inst
 	return nil, nil
 }
 
-// expectedWait is how long a new call would wait, by the measured cost of a row. The lock is held.
+// expectedWait is how long a new call would wait, by the measured cost of batches. The lock is held.
 func (m *Model) expectedWait() time.Duration {
-	return time.Duration(m.rowCost * float64(m.q.rows) / float64(len(m.all)))
+	batches := int64(m.q.calls)
+	if m.q.rules.batch {
+		batches = (m.q.rows + m.q.rules.max - 1) / m.q.rules.max
+	}
+	return m.cost.of(batches, m.q.rows) / time.Duration(len(m.all))
 }
 
 // kick wakes an idle instance if a batch is due, else sees to it that one is woken in time. The lock is held.
@@ -261,7 +265,7 @@ func (m *Model) runAlone(inst *instance, e *entry) {
 	}
 	m.execute(inst, why)
 	m.mu.Lock()
-	m.cost(e.call.Rows, e.timing)
+	m.cost.seen(e.call.Rows, e.timing.Compute)
 	if m.q.calls > 0 {
 		inst.wake <- struct{}{} // its worker goes on
 	} else {
@@ -295,7 +299,7 @@ func (m *Model) work(inst *instance) {
 			m.mu.Unlock()
 			rows, timing := m.execute(inst, why)
 			m.mu.Lock()
-			m.cost(rows, timing)
+			m.cost.seen(rows, timing.Compute)
 		}
 		m.mu.Unlock()
 	}
@@ -307,19 +311,6 @@ func (m *Model) rest(inst *instance) {
 	if m.draining {
 		m.quiet.Broadcast()
 	}
-}
-
-// cost smooths the time of a row, for expectedWait. The lock is held.
-func (m *Model) cost(rows int64, t serval.Timing) {
-	if rows == 0 {
-		return
-	}
-	ns := float64(t.Input+t.Compute+t.Output) / float64(rows)
-	if m.rowCost == 0 {
-		m.rowCost = ns
-		return
-	}
-	m.rowCost += (ns - m.rowCost) / 16
 }
 
 // execute runs inst.entries as one batch and wakes their owners. The entries are not touched after that.

@@ -103,10 +103,14 @@ func newModel(what string, s serval.ModelSettings, sig serval.Signature, found p
 			r.preferred = append(r.preferred, int64(p))
 		}
 	}
-	return &Model{
+	m := &Model{
 		what: what, levels: s.Queue.PriorityLevels, limit: s.Queue.Limit, maxWait: s.Queue.MaxWait, timeout: s.Queue.Timeout,
-		batching: found.batching, batchDim: found.leads, q: newQueue(s.Queue.PriorityLevels, r), rowCost: float64(found.row),
+		batching: found.batching, batchDim: found.leads, q: newQueue(s.Queue.PriorityLevels, r),
 	}
+	if found.row > 0 {
+		m.cost.seen(1, found.row)
+	}
+	return m
 }
 
 // tryThreads opens the model anew with all cores for one call, and keeps the faster of the two.

@@ -35,6 +35,8 @@ type entry struct {
 	level      int
 	enqueued   time.Time
 	timing     serval.Timing
+	out        serval.Tensors // what the chunk holds
+	chunk      serval.Chunk
 	done       chan struct{}
 	next, prev *entry
 	queued     bool

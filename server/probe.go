@@ -1,0 +1,180 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"serval"
+	"serval/engine"
+	"serval/schedule"
+)
+
+// ProbeCommand is the hidden sub-command that a probe child runs.
+const ProbeCommand = "engine-probe"
+
+// probeLimit is how long a child may take to load and run an artefact once.
+const probeLimit = 5 * time.Minute
+
+// prober loads an artefact that was never loaded here in a child process first, since a fault in an engine's C code would
+// take the server with it. What passed is remembered by the artefact's files (name, size, time of change) in the data
+// folder. Safe for concurrent use.
+type prober struct {
+	exe   string   // this program
+	flags []string // so that the child finds the same libraries
+	file  string   // where it remembers; "" means only in memory
+
+	mu     sync.Mutex
+	passed map[string]string // artefact → when
+}
+
+// probeRequest is what a child reads on its stdin.
+type probeRequest struct {
+	Engine   string               `json:"engine"`
+	Name     string               `json:"name"`
+	Version  string               `json:"version"`
+	Dir      string               `json:"dir"`
+	Settings serval.ModelSettings `json:"settings"`
+}
+
+func newProber(exe, file string, flags []string) *prober {
+	p := &prober{exe: exe, file: file, flags: flags, passed: map[string]string{}}
+	if raw, err := os.ReadFile(file); err == nil {
+		_ = json.Unmarshal(raw, &p.passed) // unreadable: everything is tried again
+	}
+	return p
+}
+
+// try returns nil once the artefact has been loaded and run, now in a child or at an earlier time.
+func (p *prober) try(ctx context.Context, eng string, spec engine.Spec) error {
+	key, err := artefactKey(eng, spec)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	_, known := p.passed[key]
+	p.mu.Unlock()
+	if known {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	raw, err := json.Marshal(probeRequest{Engine: eng, Name: spec.Name, Version: spec.Version, Dir: spec.Dir, Settings: spec.Settings})
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, p.exe, append([]string{ProbeCommand}, p.flags...)...)
+	cmd.Stdin = bytes.NewReader(raw)
+	var out, words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
+	if err := cmd.Run(); err != nil {
+		return probeFailure(ctx, err, out.Bytes(), words.String())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.passed[key] = time.Now().UTC().Format(time.RFC3339)
+	return p.save()
+}
+
+// probeFailure tells a model that is wrong, which the child says on stdout, from a child that died.
+func probeFailure(ctx context.Context, err error, out []byte, words string) error {
+	var said struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(out, &said) == nil && said.Error != "" {
+		return errors.New(said.Error)
+	}
+	if ctx.Err() == context.DeadlineExceeded {
+		return fmt.Errorf("loading it in a probe child took more than %v", probeLimit)
+	}
+	return fmt.Errorf("loading it killed the probe child (%w), so it is not loaded here; the child's last words: %s", err, lastWords(words))
+}
+
+func lastWords(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	if len(lines) > 6 {
+		lines = lines[:6] // a Go crash says what it was in its first lines
+	}
+	if s = strings.Join(lines, " | "); s == "" {
+		return "none"
+	}
+	return s
+}
+
+// save writes the list to a temporary file and renames it, so that a crash leaves the old one. p.mu is held.
+func (p *prober) save() error {
+	if p.file == "" {
+		return nil
+	}
+	raw, err := json.MarshalIndent(p.passed, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(p.file), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(p.file), ".probed-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err := tmp.Write(raw); err != nil {
+		_ = tmp.Close()
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), p.file)
+}
+
+// artefactKey identifies what would be loaded: the engine, the device and every file with its size and time of change.
+func artefactKey(eng string, spec engine.Spec) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s", eng, spec.Device, spec.Dir)
+	err := filepath.WalkDir(spec.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "|%s %d %d", strings.TrimPrefix(path, spec.Dir), info.Size(), info.ModTime().UnixNano())
+		return nil
+	})
+	return b.String(), err
+}
+
+// RunProbe is the child: it loads and runs what stdin names and says on stdout what was wrong with it.
+func RunProbe(ctx context.Context, engines []engine.Engine, in []byte) error {
+	var req probeRequest
+	if err := json.Unmarshal(in, &req); err != nil {
+		return err
+	}
+	for _, e := range engines {
+		if e.Name() != req.Engine {
+			continue
+		}
+		device, err := engine.ParseDevice(req.Settings.Device)
+		if err != nil {
+			return err
+		}
+		req.Settings.Instances, req.Settings.Threads = 1, 1
+		opened, err := schedule.Open(ctx, e, engine.Spec{Name: req.Name, Version: req.Version, Dir: req.Dir, Settings: req.Settings, Device: device}, 1)
+		if err != nil {
+			return err
+		}
+		return opened.Loaded.Close()
+	}
+	return fmt.Errorf("engine %q is not built in", req.Engine)
+}

@@ -1,0 +1,279 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"serval"
+	"serval/config"
+	"serval/engine"
+	"serval/gateway"
+	"serval/protocol"
+	protocols "serval/protocol/all"
+	"serval/registry"
+)
+
+// Options are what New needs beside the configuration.
+type Options struct {
+	Config  *config.Config
+	Engines []engine.Engine
+	Cores   int    // threads that models may use together
+	Version string // of this build
+	Log     *slog.Logger
+	// ProbeExe is the program whose ProbeCommand loads unknown artefacts first; "" loads them in this process at once.
+	ProbeExe   string
+	ProbeFlags []string
+}
+
+// Server is a running Serval. New builds it, Start listens and loads, Stop drains. Its methods are safe for concurrent use.
+type Server struct {
+	cfg       *config.Config
+	cores     int
+	log       *slog.Logger
+	models    *registry.Registry
+	gate      *gateway.Gateway
+	handler   serval.Handler
+	http      *http.Server
+	grpc      *grpc.Server
+	admin     *http.Server
+	accessors []accessor
+	watch     *telemetrySet
+	draining  atomic.Bool
+	stopping  chan struct{}
+	serving   chan error // one for each listener that ended
+	listeners int
+	addr      Addresses
+}
+
+// Addresses are where a started server listens; "" where it does not.
+type Addresses struct{ HTTP, GRPC, Admin string }
+
+// New builds a server from its configuration; nothing listens yet.
+func New(opt Options) (*Server, error) {
+	cfg := opt.Config
+	s := &Server{cfg: cfg, cores: max(1, opt.Cores), log: opt.Log, stopping: make(chan struct{}), serving: make(chan error, 3)}
+	l := &loader{engines: opt.Engines, cores: s.cores}
+	if opt.ProbeExe != "" {
+		l.probe = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags)
+	}
+	s.models = registry.New(registry.Options{
+		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: readModel, Merge: merge, Loader: l, Parallel: s.cores, Log: opt.Log,
+	})
+	policy, err := policyOf(cfg, opt.Log)
+	if err != nil {
+		return nil, err
+	}
+	if s.watch, err = newTelemetry(cfg, s.models, opt); err != nil {
+		return nil, err
+	}
+	s.handler, s.gate = chain(s.models, policy, s.watch)
+	backend := protocol.Backend{
+		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,
+		Control: &repository{s.models}, Logging: s.watch.logging(), Tracing: s.watch.tracing(), Draining: s.draining.Load,
+	}
+	all := protocols.New(backend)
+	certs, err := certificates(cfg.TLS)
+	if err != nil {
+		return nil, err
+	}
+	s.http = &http.Server{
+		Handler: s.mount(all), TLSConfig: certs, ReadHeaderTimeout: cfg.Limits.HeaderTimeout, ReadTimeout: cfg.Limits.BodyTimeout,
+		IdleTimeout: cfg.Limits.IdleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(opt.Log.Handler(), slog.LevelDebug),
+	}
+	if cfg.GRPC != "" {
+		s.grpc = s.grpcServer(all, certs)
+	}
+	if cfg.Admin != "" {
+		s.admin = &http.Server{Handler: s.adminRoutes(), ReadHeaderTimeout: 10 * time.Second}
+	}
+	return s, nil
+}
+
+// modelView is what protocols see of the models: a server that drains is not ready.
+type modelView struct {
+	*registry.Registry
+	server *Server
+}
+
+func (v *modelView) Ready() bool { return v.server.Ready() }
+
+// repository is what protocols may change, without the client's power to cancel a load half way.
+type repository struct{ models *registry.Registry }
+
+func (r *repository) Load(ctx context.Context, name string, override *serval.ModelSettings) error {
+	if override != nil {
+		if err := config.CheckModel(override, "parameters.config"); err != nil {
+			return serval.Errorf(serval.InvalidArgument, "%v", err)
+		}
+	}
+	return r.models.Load(context.WithoutCancel(ctx), name, override)
+}
+
+func (r *repository) Unload(ctx context.Context, name string) error {
+	return r.models.Unload(context.WithoutCancel(ctx), name)
+}
+
+// Handler is the chain itself, for callers in this process.
+func (s *Server) Handler() serval.Handler { return s.handler }
+
+// Models is what the server knows of its models.
+func (s *Server) Models() protocol.Models { return &modelView{s.models, s} }
+
+// Ready says whether requests are taken and every model that should be served is.
+func (s *Server) Ready() bool { return !s.draining.Load() && s.models.Ready() }
+
+// Addresses says where the server listens, once Start returned.
+func (s *Server) Addresses() Addresses { return s.addr }
+
+// Load loads all models. Those that fail are listed with their reason, and are in the error.
+func (s *Server) Load(ctx context.Context) error { return s.models.LoadAll(ctx) }
+
+// Start opens the ports. Models may be loaded before or after; until then the server is not ready.
+func (s *Server) Start() error {
+	open := func(addr string, to *string) (net.Listener, error) {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", addr, err)
+		}
+		*to = l.Addr().String()
+		return limitConnections(l, s.cfg.Limits.MaxConnections), nil
+	}
+	var opened []net.Listener
+	fail := func(err error) error {
+		for _, l := range opened {
+			_ = l.Close()
+		}
+		return err
+	}
+	web, err := open(s.cfg.Listen, &s.addr.HTTP)
+	if err != nil {
+		return fail(err)
+	}
+	opened = append(opened, web)
+	starts := []func() error{func() error { return s.serveHTTP(web) }}
+	if s.grpc != nil {
+		l, err := open(s.cfg.GRPC, &s.addr.GRPC)
+		if err != nil {
+			return fail(err)
+		}
+		opened = append(opened, l)
+		starts = append(starts, func() error { return s.grpc.Serve(l) })
+	}
+	if s.admin != nil {
+		l, err := open(s.cfg.Admin, &s.addr.Admin)
+		if err != nil {
+			return fail(err)
+		}
+		opened = append(opened, l)
+		starts = append(starts, func() error { return s.admin.Serve(l) })
+	}
+	s.listeners = len(starts)
+	for _, serve := range starts {
+		go func() { s.serving <- serve() }() // Stop waits for each
+	}
+	return nil
+}
+
+func (s *Server) serveHTTP(l net.Listener) error {
+	if s.http.TLSConfig != nil {
+		return s.http.ServeTLS(l, "", "")
+	}
+	return s.http.Serve(l)
+}
+
+// drainGrace is how long connections are kept after the server began to drain, so that clients that keep them alive learn
+// of it from an answer and not from a reset.
+const drainGrace = 300 * time.Millisecond
+
+// Stop drains: the server is not ready any more, answers what is under way, and closes. It returns nil if all was answered
+// within the configuration's drain_timeout.
+func (s *Server) Stop() error {
+	if s.draining.Swap(true) {
+		return errors.New("the server is stopping already")
+	}
+	close(s.stopping)
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	var grpcDone chan struct{}
+	if s.grpc != nil && s.listeners > 0 {
+		grpcDone = make(chan struct{})
+		go func() { s.grpc.GracefulStop(); close(grpcDone) }() // GOAWAY first
+	}
+	if s.listeners > 0 {
+		select {
+		case <-time.After(drainGrace):
+		case <-ctx.Done():
+		}
+	}
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("drain: %d requests were still under way after drain_timeout (%v)", s.gate.InFlight(), s.cfg.DrainTimeout)
+		_ = s.http.Close()
+	}
+	if grpcDone != nil {
+		select {
+		case <-grpcDone:
+		case <-ctx.Done():
+			s.grpc.Stop()
+			<-grpcDone
+		}
+	}
+	if s.admin != nil {
+		_ = s.admin.Close()
+	}
+	for range s.listeners {
+		<-s.serving
+	}
+	s.models.Close()
+	s.watch.close()
+	return err
+}
+
+// certificates loads the TLS certificate; nil where none is configured.
+func certificates(t config.TLS) (*tls.Config, error) {
+	if !t.On() {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}, nil
+}
+
+// policyOf is the gateway's part of the configuration.
+func policyOf(cfg *config.Config, log *slog.Logger) (gateway.Options, error) {
+	o := gateway.Options{RequestTimeout: cfg.Limits.RequestTimeout, MaxInFlight: cfg.Limits.MaxInFlight, DenyControl: !cfg.Control, Log: log}
+	for _, k := range cfg.Keys {
+		access, ok := gateway.ParseAccess(k.Access)
+		if !ok {
+			return o, fmt.Errorf("keys: %s: access must be some of infer, read, control", k.Name)
+		}
+		o.Keys = append(o.Keys, gateway.Key{Name: k.Name, Digest: k.Digest(), Access: access, Rate: k.Limits.Rate, Burst: k.Limits.Burst})
+	}
+	return o, nil
+}
+
+// readModel reads the model.yaml of a model's folder.
+func readModel(dir string) (serval.ModelSettings, error) {
+	file := filepath.Join(dir, "model.yaml")
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return serval.ModelSettings{}, nil
+	}
+	if err != nil {
+		return serval.ModelSettings{}, err
+	}
+	return config.ReadModel(raw, file)
+}
