@@ -13,7 +13,7 @@ func TestCostFindsFixedAndRowCost(t *testing.T) {
 	for range 50 {
 		c.seen(1, time.Millisecond)
 	}
-	if got := c.of(1, 64); got != time.Millisecond {
+	if got := c.of(1, 64).Round(time.Microsecond); got != time.Millisecond {
 		t.Errorf("only single rows seen: 64 rows cost %v, want the optimistic 1ms", got)
 	}
 	for i := range 200 {
