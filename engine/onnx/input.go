@@ -27,6 +27,7 @@ type input struct {
 	made    []int64
 	direct  bool // ort is for this run only
 	strings []uintptr
+	room    uintptr // where C puts the address of a string's bytes
 }
 
 // stage lays the calls' inputs together and fills names and values. It returns the rows of the batch.
@@ -40,7 +41,7 @@ func (in *instance) stage(calls []*engine.Call) (int64, error) {
 		if !present {
 			continue
 		}
-		if err := in.inputs[i].lay(in.session.library, calls, i); err != nil {
+		if err := in.inputs[i].lay(&in.caller, calls, i); err != nil {
 			return 0, err
 		}
 		in.names = append(in.names, address(in.inputs[i].name))
@@ -97,42 +98,42 @@ func onlyBools(data []byte) bool {
 }
 
 // lay makes the OrtValue of the input.
-func (n *input) lay(l *library, calls []*engine.Call, i int) error {
+func (n *input) lay(c *caller, calls []*engine.Call, i int) error {
 	if n.info.DType == serval.Bytes {
-		return n.layStrings(l, calls, i)
+		return n.layStrings(c, calls, i)
 	}
 	if own := calls[0].Inputs[i].Data; len(calls) == 1 && len(own) > copyUpTo && address(own)%uintptr(n.info.DType.Size()) == 0 {
-		n.drop(l)
+		n.drop(c)
 		n.direct = true
-		return n.make(l, own)
+		return n.make(c, own)
 	}
 	size := 0
-	for _, c := range calls {
-		size += len(c.Inputs[i].Data)
+	for _, one := range calls {
+		size += len(one.Inputs[i].Data)
 	}
 	if cap(n.data) < size || cap(n.data) == 0 {
-		n.drop(l)
+		n.drop(c)
 		n.data = make([]byte, 0, max(size, 64))
 	}
 	n.data = engine.Gather(n.data[:0], calls, i)
 	if n.ort != 0 && slices.Equal(n.shape, n.made) {
 		return nil
 	}
-	n.drop(l)
+	n.drop(c)
 	n.made = append(n.made[:0], n.shape...)
-	return n.make(l, n.data)
+	return n.make(c, n.data)
 }
 
 // make makes an OrtValue over data, which stays where it is until the OrtValue is freed.
-func (n *input) make(l *library, data []byte) error {
-	return l.call(fnCreateTensorWithDataAsOrtValue, l.cpu, address(data), uintptr(len(data)), addressOf(n.shape), uintptr(len(n.shape)), uintptr(n.element), uintptr(unsafe.Pointer(&n.ort)))
+func (n *input) make(c *caller, data []byte) error {
+	return c.call(fnCreateTensorWithDataAsOrtValue, c.cpu, address(data), uintptr(len(data)), addressOf(n.shape), uintptr(len(n.shape)), uintptr(n.element), uintptr(unsafe.Pointer(&n.ort)))
 }
 
 // layStrings makes an OrtValue that holds its own copy of the strings.
-func (n *input) layStrings(l *library, calls []*engine.Call, i int) error {
-	n.drop(l)
+func (n *input) layStrings(c *caller, calls []*engine.Call, i int) error {
+	n.drop(c)
 	n.direct = true
-	if err := l.call(fnCreateTensorAsOrtValue, l.allocator, addressOf(n.shape), uintptr(len(n.shape)), uintptr(elementString), uintptr(unsafe.Pointer(&n.ort))); err != nil {
+	if err := c.call(fnCreateTensorAsOrtValue, c.allocator, addressOf(n.shape), uintptr(len(n.shape)), uintptr(elementString), uintptr(unsafe.Pointer(&n.ort))); err != nil {
 		return err
 	}
 	// C wants each string with a NUL behind it: the lengths before the strings make room for one.
@@ -152,24 +153,23 @@ func (n *input) layStrings(l *library, calls []*engine.Call, i int) error {
 		return nil
 	}
 	if nul {
-		return n.layElements(l, calls, i)
+		return n.layElements(c, calls, i)
 	}
-	return l.call(fnFillStringTensor, n.ort, addressOf(n.strings), uintptr(len(n.strings)))
+	return c.call(fnFillStringTensor, n.ort, addressOf(n.strings), uintptr(len(n.strings)))
 }
 
 // layElements fills in strings that hold a NUL, one by one.
-func (n *input) layElements(l *library, calls []*engine.Call, i int) error {
+func (n *input) layElements(c *caller, calls []*engine.Call, i int) error {
 	at := 0
-	for _, c := range calls {
-		for rest := c.Inputs[i].Data; len(rest) > 0; at++ {
+	for _, one := range calls {
+		for rest := one.Inputs[i].Data; len(rest) > 0; at++ {
 			var s []byte
 			s, rest, _ = serval.NextBytes(rest)
-			var room uintptr
-			if err := l.call(fnGetResizedStringTensorElementBuffer, n.ort, uintptr(at), uintptr(len(s)), uintptr(unsafe.Pointer(&room))); err != nil {
+			if err := c.call(fnGetResizedStringTensorElementBuffer, n.ort, uintptr(at), uintptr(len(s)), uintptr(unsafe.Pointer(&n.room))); err != nil {
 				return err
 			}
 			if len(s) > 0 {
-				copy(unsafe.Slice((*byte)(pointer(room)), len(s)), s)
+				copy(unsafe.Slice((*byte)(pointer(n.room)), len(s)), s)
 			}
 		}
 	}
@@ -177,9 +177,9 @@ func (n *input) layElements(l *library, calls []*engine.Call, i int) error {
 }
 
 // finish lets go of what one run used.
-func (n *input) finish(l *library) {
+func (n *input) finish(c *caller) {
 	if n.direct || cap(n.data) > keepUpTo {
-		n.drop(l)
+		n.drop(c)
 		n.direct = false
 	}
 	if cap(n.data) > keepUpTo {
@@ -191,8 +191,8 @@ func (n *input) finish(l *library) {
 }
 
 // drop frees the OrtValue.
-func (n *input) drop(l *library) {
-	l.release(fnReleaseValue, n.ort)
+func (n *input) drop(c *caller) {
+	c.release(fnReleaseValue, n.ort)
 	n.ort = 0
 	n.made = n.made[:0]
 }

@@ -10,6 +10,7 @@ import (
 
 // instance runs a session for one batch at a time: it owns the buffers that a batch is laid together in.
 type instance struct {
+	caller
 	session *session
 	inputs  []input
 	outputs []output
@@ -26,8 +27,8 @@ type instance struct {
 func newInstance(s *session) *instance {
 	s.users.Add(1)
 	in := &instance{
-		session: s,
-		inputs:  make([]input, len(s.inputs)), outputs: make([]output, len(s.outputs)),
+		caller: caller{library: s.library}, session: s,
+		inputs: make([]input, len(s.inputs)), outputs: make([]output, len(s.outputs)),
 		names: make([]uintptr, 0, len(s.inputs)), values: make([]uintptr, 0, len(s.inputs)),
 		outNames: make([]uintptr, len(s.outputs)), outPtr: make([]uintptr, len(s.outputs)),
 		answer: make([]serval.Tensor, len(s.outputs)),
@@ -63,7 +64,7 @@ func (in *instance) Close() error {
 	}
 	in.closed = true
 	for i := range in.inputs {
-		in.inputs[i].drop(in.session.library)
+		in.inputs[i].drop(&in.caller)
 	}
 	in.session.release()
 	return nil
@@ -106,8 +107,8 @@ func (in *instance) run(calls []*engine.Call) error {
 	if err != nil {
 		return err
 	}
-	l := in.session.library
-	err = l.run(in.session.ptr, in.names, in.values, in.outNames, in.outPtr)
+	err = in.call(fnRun, in.session.ptr, 0, addressOf(in.names), addressOf(in.values), uintptr(len(in.names)),
+		addressOf(in.outNames), uintptr(len(in.outNames)), addressOf(in.outPtr))
 	runtime.KeepAlive(calls) // inputs may be read where they stand
 	if err != nil {
 		if rows == 0 && in.answerNothing(calls) {
@@ -118,21 +119,14 @@ func (in *instance) run(calls []*engine.Call) error {
 	return in.deliver(calls)
 }
 
-// run calls OrtApi::Run.
-func (l *library) run(session uintptr, names, values, outNames, outPtr []uintptr) error {
-	return l.call(fnRun, session, 0, addressOf(names), addressOf(values), uintptr(len(names)),
-		addressOf(outNames), uintptr(len(outNames)), addressOf(outPtr))
-}
-
 // tidy frees what belongs to one run.
 func (in *instance) tidy() {
-	l := in.session.library
 	for i, p := range in.outPtr {
-		l.release(fnReleaseValue, p)
+		in.release(fnReleaseValue, p)
 		in.outPtr[i] = 0
 	}
 	for i := range in.inputs {
-		in.inputs[i].finish(l)
+		in.inputs[i].finish(&in.caller)
 	}
 	for i := range in.outputs {
 		in.outputs[i].finish()

@@ -83,7 +83,6 @@ func (in *instance) take(o *output, ort uintptr) error {
 // tensor appends a tensor's shape to o.shape and returns its data: ONNX Runtime's memory, good until the OrtValue is
 // freed, or for strings a part of o.own, where they are appended.
 func (in *instance) tensor(o *output, ort uintptr) ([]byte, error) {
-	l := in.session.library
 	dims, err := in.dims(o, ort)
 	if err != nil {
 		return nil, err
@@ -101,7 +100,7 @@ func (in *instance) tensor(o *output, ort uintptr) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	if err := l.call(fnGetTensorMutableData, ort, uintptr(unsafe.Pointer(&in.word.data))); err != nil {
+	if err := in.call(fnGetTensorMutableData, ort, uintptr(unsafe.Pointer(&in.word.data))); err != nil {
 		return nil, err
 	}
 	return unsafe.Slice((*byte)(pointer(in.word.data)), n*int64(o.info.DType.Size())), nil
@@ -110,7 +109,7 @@ func (in *instance) tensor(o *output, ort uintptr) ([]byte, error) {
 // dims is a tensor's shape in ONNX Runtime's memory, and sets in.element. The type must be the one that was declared.
 func (in *instance) dims(o *output, ort uintptr) ([]int64, error) {
 	w := &in.word
-	err := in.session.library.call(fnGetTensorElementTypeAndShapeDataReference, ort, uintptr(unsafe.Pointer(&in.element)), uintptr(unsafe.Pointer(&w.dims)), uintptr(unsafe.Pointer(&w.rank)))
+	err := in.call(fnGetTensorElementTypeAndShapeDataReference, ort, uintptr(unsafe.Pointer(&in.element)), uintptr(unsafe.Pointer(&w.dims)), uintptr(unsafe.Pointer(&w.rank)))
 	if err != nil {
 		return nil, serval.Errorf(serval.Internal, "output '%s': %w", o.info.Name, err)
 	}
@@ -140,14 +139,13 @@ func (in *instance) strings(o *output, ort uintptr, n int) ([]uintptr, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	l := in.session.library
-	if err := l.call(fnGetStringTensorDataLength, ort, uintptr(unsafe.Pointer(&in.word.size))); err != nil {
+	if err := in.call(fnGetStringTensorDataLength, ort, uintptr(unsafe.Pointer(&in.word.size))); err != nil {
 		return nil, err
 	}
 	size := in.word.size
 	o.text = slices.Grow(o.text[:0], int(size)+1)[:size]
 	o.starts = slices.Grow(o.starts[:0], n)[:n]
-	err := l.call(fnGetStringTensorContent, ort, address(o.text), size, addressOf(o.starts), uintptr(n))
+	err := in.call(fnGetStringTensorContent, ort, address(o.text), size, addressOf(o.starts), uintptr(n))
 	return o.starts, err
 }
 

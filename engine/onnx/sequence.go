@@ -14,7 +14,6 @@ import (
 
 // stack puts a sequence of tensors of equal shapes into one, whose leading dimension counts them.
 func (in *instance) stack(o *output, ort uintptr) error {
-	l := in.session.library
 	n, err := in.count(ort)
 	if err != nil {
 		return err
@@ -31,7 +30,7 @@ func (in *instance) stack(o *output, ort uintptr) error {
 		if err == nil && o.info.DType != serval.Bytes {
 			o.own = append(o.own[:at], data...)
 		}
-		l.release(fnReleaseValue, part)
+		in.release(fnReleaseValue, part)
 		if err != nil {
 			return err
 		}
@@ -51,7 +50,6 @@ func (in *instance) stack(o *output, ort uintptr) error {
 
 // table puts a sequence of maps into a tensor with a row for each map; the keys become labels.
 func (in *instance) table(o *output, ort uintptr) error {
-	l := in.session.library
 	n, err := in.count(ort)
 	if err != nil {
 		return err
@@ -62,7 +60,7 @@ func (in *instance) table(o *output, ort uintptr) error {
 			return err
 		}
 		err = in.entries(o, row, i == 0)
-		l.release(fnReleaseValue, row)
+		in.release(fnReleaseValue, row)
 		if err != nil {
 			return err
 		}
@@ -78,17 +76,16 @@ func (in *instance) table(o *output, ort uintptr) error {
 
 // entries appends a map's values to o.own and makes its keys the labels. All maps of a sequence must have the same keys.
 func (in *instance) entries(o *output, m uintptr, first bool) error {
-	l := in.session.library
 	keys, err := in.part(m, 0)
 	if err != nil {
 		return err
 	}
-	defer l.release(fnReleaseValue, keys)
+	defer in.release(fnReleaseValue, keys)
 	values, err := in.part(m, 1)
 	if err != nil {
 		return err
 	}
-	defer l.release(fnReleaseValue, values)
+	defer in.release(fnReleaseValue, values)
 
 	rank, at := len(o.shape), len(o.own)
 	data, err := in.tensor(o, values)
@@ -133,7 +130,7 @@ func (in *instance) rawKeys(o *output, keys uintptr, count int) (raw []byte, sta
 		starts, err = in.strings(o, keys, count)
 		return o.text, starts, err
 	}
-	err = in.session.library.call(fnGetTensorMutableData, keys, uintptr(unsafe.Pointer(&in.word.data)))
+	err = in.call(fnGetTensorMutableData, keys, uintptr(unsafe.Pointer(&in.word.data)))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -142,15 +139,14 @@ func (in *instance) rawKeys(o *output, keys uintptr, count int) (raw []byte, sta
 
 // count is the number of a sequence's elements.
 func (in *instance) count(ort uintptr) (int, error) {
-	err := in.session.library.call(fnGetValueCount, ort, uintptr(unsafe.Pointer(&in.word.size)))
+	err := in.call(fnGetValueCount, ort, uintptr(unsafe.Pointer(&in.word.size)))
 	return int(in.word.size), err
 }
 
 // part is element i of a sequence, or the keys (0) and values (1) of a map. The caller frees it.
 func (in *instance) part(ort uintptr, i int) (uintptr, error) {
-	l := in.session.library
 	in.word.part = 0
-	err := l.call(fnGetValue, ort, uintptr(i), l.allocator, uintptr(unsafe.Pointer(&in.word.part)))
+	err := in.call(fnGetValue, ort, uintptr(i), in.allocator, uintptr(unsafe.Pointer(&in.word.part)))
 	return in.word.part, err
 }
 
