@@ -50,7 +50,7 @@ type BytesInput struct {
 	Input   string `yaml:"input" json:"input" doc:"name of the input"`
 	Begin   int    `yaml:"begin" json:"begin,omitempty" doc:"bytes taken from the start"`
 	End     int    `yaml:"end" json:"end,omitempty" doc:"bytes taken from the end"`
-	Block   int    `yaml:"block" json:"block,omitempty" doc:"bytes looked at on each side before stripping; 0: begin or end"`
+	Block   int    `yaml:"block" json:"block,omitempty" doc:"bytes looked at on each side before stripping; at least the larger of begin and end"`
 	Strip   bool   `yaml:"strip" json:"strip,omitempty" doc:"drop ASCII white space before the first and after the last bytes"`
 	Padding int64  `yaml:"padding" json:"padding,omitempty" doc:"the value that stands for no byte"`
 	Min     int    `yaml:"min" json:"min,omitempty" doc:"files with fewer bytes (after stripping) are refused"`
