@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// elfMachines are the ELF machine numbers by GOARCH.
+// elfMachine is the ELF machine number of this process; false where it is not known here.
 func elfMachine() (elf.Machine, bool) {
 	switch runtime.GOARCH {
 	case "amd64":

@@ -162,7 +162,8 @@ func (s *Store) offlineLibrary(l Library) (found, error) {
 			return found{path: p, from: "offline", library: l}, nil
 		}
 	}
-	if s.localArchive(l.Package) == "" {
+	archive := s.localArchive(l.Package)
+	if archive == "" {
 		return found{}, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), findPatience)
@@ -172,7 +173,7 @@ func (s *Store) offlineLibrary(l Library) (found, error) {
 		return found{}, err
 	}
 	from := "cache"
-	if s.offline != "" {
+	if filepath.Dir(archive) == s.offline {
 		from = "offline"
 	}
 	return found{path: filepath.Join(dir, filepath.FromSlash(l.Path)), from: from, library: l}, nil

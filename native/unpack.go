@@ -84,7 +84,7 @@ func (u *unpacking) zip(archive string) error {
 			return fmt.Errorf("entry %q is no plain file", f.Name)
 		}
 		if f.UncompressedSize64 > uint64(u.file) {
-			return fmt.Errorf("entry %q is larger than %d bytes", f.Name, u.file)
+			return fmt.Errorf("entry %q of %d bytes goes over the limit", f.Name, f.UncompressedSize64)
 		}
 		r, err := f.Open()
 		if err != nil {
