@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+
+	"serval/bench/load"
+)
+
+// sameAnswers asks every server but the floor the same question and fails where their answers differ: a comparison of
+// servers that compute something else would be worth nothing.
+func sameAnswers(ctx context.Context, list []*server) error {
+	payload, err := newPayload(load.JSON)
+	if err != nil {
+		return err
+	}
+	var first *server
+	var want float64
+	for _, s := range list {
+		if s.key == "floor" {
+			continue
+		}
+		got, err := ask(ctx, s, payload.Bytes)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		if first == nil {
+			first, want = s, got
+		}
+		if math.Abs(got-want) > 1e-5 {
+			return fmt.Errorf("%s answers %v, %s answers %v", s.name, got, first.name, want)
+		}
+	}
+	return nil
+}
+
+func ask(ctx context.Context, s *server, body []byte) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.rest+"/v2/models/mlp/infer", bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = answer.Body.Close() }() // it was only read
+	var reply struct {
+		Error   any
+		Outputs []struct{ Data []float64 }
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&reply); err != nil {
+		return 0, fmt.Errorf("%s: %w", answer.Status, err)
+	}
+	if len(reply.Outputs) != 1 || len(reply.Outputs[0].Data) != 1 {
+		return 0, fmt.Errorf("%s: %v, want one output of one value", answer.Status, reply)
+	}
+	return reply.Outputs[0].Data[0], nil
+}

@@ -1,0 +1,166 @@
+// Command compare measures Serval and its peers side by side on one machine and prints a Markdown table of the ratios.
+//
+//	make bench    # builds bin/serval, then: go run ./bench/compare -write docs/benchmarks.md
+//
+// All servers run at the same time in their default configuration and share the machine with the load; only one of them
+// is under load at a time. Each round measures every server once, right after each other, in an order that rotates; a
+// ratio is the median over the rounds of the ratio within a round, so that what slows the machine slows both sides of it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are the command's flags.
+type options struct {
+	serval string
+	write  string
+	rounds int
+	time   time.Duration
+	warmUp time.Duration
+	peers  map[string]bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.serval, "serval", "bin/serval", "the binary under test; empty: only the peers and the floor")
+	flag.StringVar(&o.write, "write", "", "Markdown file whose section between the bench markers is replaced")
+	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds of each workload")
+	flag.DurationVar(&o.time, "time", 3*time.Second, "length of one measurement")
+	flag.DurationVar(&o.warmUp, "warm-up", 500*time.Millisecond, "load before each measurement")
+	peers := flag.String("peers", "triton,mlserver", "peers to measure, separated by commas")
+	flag.Parse()
+	o.peers = map[string]bool{}
+	for _, name := range strings.Split(*peers, ",") {
+		o.peers[name] = true
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		stop()
+		fmt.Fprintln(os.Stderr, "compare:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	if _, err := os.Stat("bench/peers/setup.sh"); err != nil {
+		return fmt.Errorf("start it in the repository's root: %w", err)
+	}
+	machine := describeMachine()
+	dir, err := os.MkdirTemp("", "serval-compare-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // it is the system's folder for temporary files
+	list, err := prepare(ctx, o, dir)
+	if err != nil {
+		return err
+	}
+	defer stopAll(list)
+	starts, err := measureStarts(ctx, o, dir, list)
+	if err != nil {
+		return err
+	}
+	if err := sameAnswers(ctx, list); err != nil {
+		return err
+	}
+	cells, err := measureAll(ctx, o, list)
+	if err != nil {
+		return err
+	}
+	allocs, err := measureAllocations(ctx, o, list)
+	if err != nil {
+		return err
+	}
+	report := report{machine: machine, command: command(), options: o, servers: list, cells: cells, starts: starts, allocs: allocs}
+	text := report.markdown()
+	fmt.Print(text)
+	if o.write != "" {
+		return replaceSection(o.write, text)
+	}
+	return nil
+}
+
+func command() string {
+	return strings.Join(append([]string{"go run ./bench/compare"}, os.Args[1:]...), " ")
+}
+
+// prepare installs the peers, builds the floor and describes every server; none is started.
+func prepare(ctx context.Context, o options, dir string) ([]*server, error) {
+	var list []*server
+	if o.serval != "" {
+		binary, err := filepath.Abs(o.serval)
+		if err != nil {
+			return nil, err
+		}
+		models := filepath.Join(dir, "models")
+		if err := copyFile("bench/mlp/model.onnx", filepath.Join(models, "mlp", "1", "model.onnx")); err != nil {
+			return nil, err
+		}
+		s, err := newServal(dir, "serval", binary, models)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	for _, peer := range []struct{ key, name, script string }{
+		{"triton", "Triton, Python backend", "bench/peers/triton.sh"},
+		{"mlserver", "MLServer", "bench/peers/mlserver.sh"},
+	} {
+		if !o.peers[peer.key] {
+			continue
+		}
+		if err := setup(ctx, "bench/peers/setup.sh", peer.key); err != nil {
+			return nil, err
+		}
+		s, err := newServer(dir, peer.key, peer.name)
+		if err != nil {
+			return nil, err
+		}
+		s.argv = []string{peer.script, port(s.rest), port(s.grpc)}
+		list = append(list, s)
+	}
+	floor := filepath.Join(dir, "floor")
+	if err := setup(ctx, "go", "build", "-o", floor, "./bench/floor"); err != nil {
+		return nil, err
+	}
+	s, err := newServer(dir, "floor", "floor")
+	if err != nil {
+		return nil, err
+	}
+	s.argv = []string{floor, "--listen", s.rest, "--grpc", s.grpc}
+	return append(list, s), nil
+}
+
+// setup runs a command that prepares something, with its output on the terminal.
+func setup(ctx context.Context, argv ...string) error {
+	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	c.Stdout, c.Stderr = os.Stderr, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+	}
+	return nil
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o644)
+}
+
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+const (
+	sectionBegin = "<!-- bench/compare: begin -->"
+	sectionEnd   = "<!-- bench/compare: end -->"
+)
+
+// replaceSection puts text between the markers of a Markdown file.
+func replaceSection(file, text string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(data), sectionBegin)
+	_, after, ended := strings.Cut(rest, sectionEnd)
+	if !ok || !ended {
+		return fmt.Errorf("%s: the markers %q and %q are missing", file, sectionBegin, sectionEnd)
+	}
+	return os.WriteFile(file, []byte(before+sectionBegin+"\n"+text+sectionEnd+after), 0o644)
+}
