@@ -86,8 +86,8 @@ func (r *Registry) LoadAll(ctx context.Context) error {
 	r.publish()
 	r.mu.Unlock()
 	results := make(chan error)
-	for name := range found {
-		go func() { results <- r.Load(ctx, name, nil) }()
+	for name, dir := range found {
+		go func() { results <- r.load(ctx, name, dir, nil) }()
 	}
 	for range found {
 		if err := <-results; err != nil {
@@ -114,6 +114,10 @@ func (r *Registry) Load(ctx context.Context, name string, override *serval.Model
 	if !ok {
 		return serval.Errorf(serval.NotFound, "model '%s' has no folder in %s; there are: %s", name, strings.Join(r.opt.Roots, ", "), names(found)).At("model")
 	}
+	return r.load(ctx, name, dir, override)
+}
+
+func (r *Registry) load(ctx context.Context, name, dir string, override *serval.ModelSettings) error {
 	r.mu.Lock()
 	m := r.modelLocked(name)
 	r.mu.Unlock()

@@ -22,6 +22,7 @@ var rules = []rule{
 	{".", nil},
 	{"internal/archtest", nil},
 	{"internal/testkit", []string{"."}},
+	{"internal/jsontensor", []string{"."}},
 	{"llm", []string{"."}},
 	{"wire", []string{"."}},
 	{"native", []string{"."}},
@@ -58,7 +59,7 @@ var rules = []rule{
 }
 
 // shared are the parts that plug-ins may use; engines and protocols open libraries through interfaces, not through native.
-var shared = []string{"llm", "wire/...", "native", "internal/testkit"}
+var shared = []string{"llm", "wire/...", "native", "internal/testkit", "internal/jsontensor"}
 
 type listed struct {
 	ImportPath string
