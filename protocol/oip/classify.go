@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"serval"
+	"serval/internal/jsontensor"
 )
 
 // classify replaces t by the k highest of each row as strings "value:index" or "value:index:label", as the classification
@@ -100,28 +101,7 @@ func reader(d serval.DType) func(data []byte, i int) float64 {
 	case serval.BF16:
 		return func(b []byte, i int) float64 { return float64(math.Float32frombits(uint32(le.Uint16(b[2*i:])) << 16)) }
 	case serval.FP16:
-		return func(b []byte, i int) float64 { return halfToFloat(le.Uint16(b[2*i:])) }
+		return func(b []byte, i int) float64 { return jsontensor.HalfToFloat(le.Uint16(b[2*i:])) }
 	}
 	return nil
-}
-
-// halfToFloat widens an IEEE 754 binary16.
-func halfToFloat(h uint16) float64 {
-	exp, frac := int(h>>10&0x1f), float64(h&0x3ff)
-	var v float64
-	switch exp {
-	case 0:
-		v = math.Ldexp(frac, -24)
-	case 31:
-		if frac != 0 {
-			return math.NaN()
-		}
-		v = math.Inf(1)
-	default:
-		v = math.Ldexp(1024+frac, exp-25)
-	}
-	if h&0x8000 != 0 {
-		v = -v
-	}
-	return v
 }

@@ -1,0 +1,141 @@
+package oip
+
+import (
+	"net/http"
+	"strconv"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"serval"
+	"serval/internal/jsontensor"
+)
+
+// serveConfig answers the model's configuration in Triton's words.
+func (p *Protocol) serveConfig(w http.ResponseWriter, r *http.Request) {
+	info, err := p.info(r)
+	if err != nil {
+		p.fail(w, r, serval.AsError(err))
+		return
+	}
+	p.answerText(w, http.StatusOK, appendMessage(nil, modelConfig(info).ProtoReflect()))
+}
+
+// serveStatistics answers the statistics of one version, of all ready versions of a model, or of all models.
+func (p *Protocol) serveStatistics(w http.ResponseWriter, r *http.Request) {
+	list, err := p.infos(r.PathValue("model"), r.PathValue("version"))
+	body := []byte(`{"model_stats":[`)
+	for i, info := range list {
+		var stats serval.Stats
+		if stats, err = p.backend.Models.Stats(serval.Ref{Name: info.Name, Version: info.Version}); err != nil {
+			break
+		}
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = appendMessage(body, modelStatistics(info, stats).ProtoReflect())
+	}
+	if err != nil {
+		p.fail(w, r, serval.AsError(err))
+		return
+	}
+	p.answerText(w, http.StatusOK, append(body, ']', '}'))
+}
+
+func (p *Protocol) infos(name, version string) ([]serval.ModelInfo, error) {
+	if version != "" {
+		info, err := p.backend.Models.Model(serval.Ref{Name: name, Version: version})
+		return []serval.ModelInfo{info}, err
+	}
+	if name != "" {
+		ref, err := serval.ParseRef(name)
+		if err != nil {
+			return nil, err
+		}
+		info, err := p.backend.Models.Model(ref)
+		if err != nil || ref.Version != "" || ref.Alias != "" {
+			return []serval.ModelInfo{info}, err
+		}
+	}
+	var list []serval.ModelInfo
+	for _, info := range p.backend.Models.List() {
+		if (name == "" || info.Name == name) && info.State == serval.StateReady {
+			list = append(list, info)
+		}
+	}
+	return list, nil
+}
+
+// appendMessage writes a message as Triton's REST does: fields by their proto names, plain fields and lists also when they
+// are empty, 64-bit numbers as numbers (protobuf's own JSON quotes them), enumerations by name.
+func appendMessage(b []byte, m protoreflect.Message) []byte {
+	b = append(b, '{')
+	first := true
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		if f.HasPresence() && !m.Has(f) {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(jsontensor.AppendString(b, string(f.Name())), ':')
+		v := m.Get(f)
+		switch {
+		case f.IsMap():
+			b = appendMap(b, f, v.Map())
+		case f.IsList():
+			b = append(b, '[')
+			list := v.List()
+			for j := range list.Len() {
+				if j > 0 {
+					b = append(b, ',')
+				}
+				b = appendScalar(b, f, list.Get(j))
+			}
+			b = append(b, ']')
+		default:
+			b = appendScalar(b, f, v)
+		}
+	}
+	return append(b, '}')
+}
+
+func appendMap(b []byte, f protoreflect.FieldDescriptor, m protoreflect.Map) []byte {
+	b = append(b, '{')
+	first := true
+	m.Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(jsontensor.AppendString(b, k.String()), ':')
+		b = appendScalar(b, f.MapValue(), v)
+		return true
+	})
+	return append(b, '}')
+}
+
+func appendScalar(b []byte, f protoreflect.FieldDescriptor, v protoreflect.Value) []byte {
+	switch f.Kind() {
+	case protoreflect.MessageKind:
+		return appendMessage(b, v.Message())
+	case protoreflect.EnumKind:
+		if d := f.Enum().Values().ByNumber(v.Enum()); d != nil {
+			return jsontensor.AppendString(b, string(d.Name()))
+		}
+		return strconv.AppendInt(b, int64(v.Enum()), 10)
+	case protoreflect.StringKind:
+		return jsontensor.AppendString(b, v.String())
+	case protoreflect.BoolKind:
+		return strconv.AppendBool(b, v.Bool())
+	case protoreflect.FloatKind, protoreflect.DoubleKind:
+		return strconv.AppendFloat(b, v.Float(), 'g', -1, 64)
+	case protoreflect.BytesKind:
+		return jsontensor.AppendString(b, v.Bytes())
+	case protoreflect.Uint32Kind, protoreflect.Uint64Kind, protoreflect.Fixed32Kind, protoreflect.Fixed64Kind:
+		return strconv.AppendUint(b, v.Uint(), 10)
+	}
+	return strconv.AppendInt(b, v.Int(), 10)
+}
