@@ -49,7 +49,7 @@ func ParseFormat(name string) (Format, error) {
 // Payload is one inference request as bytes. Its fields are not to be changed while a run uses it.
 type Payload struct {
 	Format  Format
-	Model   string
+	Model   string // with its alias, as a path names it
 	Version string // "" lets the server choose
 	Rows    int64  // of the first input
 	Bytes   []byte // the whole HTTP body, or the whole protobuf message
@@ -59,6 +59,9 @@ type Payload struct {
 // Body writes an inference request for a model. JSON has no spelling for NaN, infinity, FP16 and BF16; they are refused.
 func Body(format Format, model serval.Ref, inputs []serval.Tensor) (Payload, error) {
 	p := Payload{Format: format, Model: model.Name, Version: model.Version}
+	if model.Alias != "" {
+		p.Model += "@" + model.Alias
+	}
 	if model.Name == "" {
 		return p, serval.Errorf(serval.InvalidArgument, "model: no name").At("model")
 	}
@@ -77,7 +80,7 @@ func Body(format Format, model serval.Ref, inputs []serval.Tensor) (Payload, err
 	case Binary:
 		p.Bytes, p.Header = binaryBody(inputs)
 	case Proto:
-		p.Bytes = protoBody(model, inputs)
+		p.Bytes = protoBody(p.Model, p.Version, inputs)
 	default:
 		err = serval.Errorf(serval.InvalidArgument, "format: want JSON, Binary or Proto").At("format")
 	}

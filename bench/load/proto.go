@@ -20,10 +20,10 @@ const (
 
 // protoBody writes an inference.ModelInferRequest by hand: the message is small, and a second copy of the generated code
 // in one binary panics at start.
-func protoBody(model serval.Ref, inputs []serval.Tensor) []byte {
-	b := appendProtoBytes(nil, fieldModelName, []byte(model.Name))
-	if model.Version != "" {
-		b = appendProtoBytes(b, fieldModelVersion, []byte(model.Version))
+func protoBody(model, version string, inputs []serval.Tensor) []byte {
+	b := appendProtoBytes(nil, fieldModelName, []byte(model))
+	if version != "" {
+		b = appendProtoBytes(b, fieldModelVersion, []byte(version))
 	}
 	for i := range inputs {
 		t := &inputs[i]
