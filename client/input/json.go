@@ -77,11 +77,11 @@ func readBody(data []byte) (*Input, error) {
 		if !ok {
 			return nil, atInput(t.Name, fmt.Errorf("datatype %q is not known; use FP32, INT64, BYTES, …", t.Datatype))
 		}
-		values, err := Values(t.Data)
+		values, err := element.DecodeJSON(t.Data)
 		if err != nil {
 			return nil, atInput(t.Name, err)
 		}
-		flat, _, err := flatten(nil, values, d)
+		flat, _, err := element.AppendNested(nil, values, d)
 		if err != nil {
 			return nil, atInput(t.Name, err)
 		}
@@ -100,15 +100,6 @@ func readBody(data []byte) (*Input, error) {
 	return in, nil
 }
 
-// Values decodes JSON with its numbers kept as they are written.
-func Values(data []byte) (any, error) {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	var v any
-	err := d.Decode(&v)
-	return v, err
-}
-
 func (m *Model) readNamed(inputs map[string]any) (*Input, error) {
 	in := &Input{}
 	for name := range inputs {
@@ -122,7 +113,7 @@ func (m *Model) readNamed(inputs map[string]any) (*Input, error) {
 		if !ok {
 			continue
 		}
-		data, shape, err := flatten(nil, v, info.DType)
+		data, shape, err := element.AppendNested(nil, v, info.DType)
 		if err == nil {
 			shape, err = fit(shape, info)
 		}
@@ -178,7 +169,7 @@ func gatherRows(rows []any, info *serval.TensorInfo) (serval.Tensor, error) {
 		if !ok {
 			return t, at(fmt.Errorf("missing; the model takes %s %s", info.DType, serval.ShapeString(info.Shape)))
 		}
-		data, shape, err := flatten(t.Data, v, info.DType)
+		data, shape, err := element.AppendNested(t.Data, v, info.DType)
 		if err != nil {
 			return t, at(err)
 		}
@@ -193,33 +184,4 @@ func gatherRows(rows []any, info *serval.TensorInfo) (serval.Tensor, error) {
 	}
 	t.Shape = shape
 	return t, nil
-}
-
-// flatten appends a value or nested lists of values in row-major order and returns their shape.
-func flatten(dst []byte, v any, d serval.DType) ([]byte, []int64, error) {
-	list, ok := v.([]any)
-	if !ok {
-		data, err := element.AppendJSON(dst, d, v)
-		return data, []int64{}, err
-	}
-	var inner []int64
-	for i, e := range list {
-		data, shape, err := flatten(dst, e, d)
-		if err != nil {
-			return nil, nil, fmt.Errorf("[%d]%s%w", i, sep(e, err), err)
-		}
-		if i > 0 && !slices.Equal(shape, inner) {
-			return nil, nil, fmt.Errorf("[%d]: has shape %s, where [0] has %s", i, serval.ShapeString(shape), serval.ShapeString(inner))
-		}
-		dst, inner = data, shape
-	}
-	return dst, append([]int64{int64(len(list))}, inner...), nil
-}
-
-// sep keeps the places of nested lists together: [3][0]: "x" is not a number.
-func sep(inner any, err error) string {
-	if _, nested := inner.([]any); nested && len(err.Error()) > 0 && err.Error()[0] == '[' {
-		return ""
-	}
-	return ": "
 }

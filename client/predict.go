@@ -1,0 +1,186 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"serval"
+	"serval/client/element"
+)
+
+// headerLength is the header that says how many bytes of a body are JSON; the tensors' bytes follow.
+const headerLength = "Inference-Header-Content-Length"
+
+// Answer is what a model answered. The caller owns it.
+type Answer struct {
+	Model   string
+	Version string
+	ID      string
+	Outputs []serval.Tensor
+}
+
+// wireTensor is a tensor of the protocol's JSON.
+type wireTensor struct {
+	Name       string          `json:"name"`
+	Datatype   string          `json:"datatype,omitempty"`
+	Shape      []int64         `json:"shape,omitzero"`
+	Parameters map[string]any  `json:"parameters,omitempty"`
+	Data       json.RawMessage `json:"data,omitempty"`
+}
+
+type wireRequest struct {
+	Inputs     []wireTensor   `json:"inputs"`
+	Outputs    []wireTensor   `json:"outputs,omitempty"`
+	Parameters map[string]any `json:"parameters,omitempty"`
+}
+
+type wireAnswer struct {
+	Model   string `json:"model_name"`
+	Version string `json:"model_version"`
+	ID      string
+	Outputs []struct {
+		Name       string
+		Datatype   string
+		Shape      []int64
+		Parameters map[string]json.RawMessage
+		Data       json.RawMessage
+	}
+}
+
+// Predict runs a model once on inputs. Want names the outputs to return; none means all. Tensors travel as binary data both
+// ways; an answer in JSON (from a server without that extension) is read too.
+func (c *Client) Predict(ctx context.Context, ref serval.Ref, inputs []serval.Tensor, want ...string) (*Answer, error) {
+	request := wireRequest{Inputs: make([]wireTensor, len(inputs))}
+	size := 0
+	for i := range inputs {
+		t := &inputs[i]
+		if err := t.Check(); err != nil {
+			return nil, err
+		}
+		shape := t.Shape
+		if shape == nil {
+			shape = []int64{}
+		}
+		request.Inputs[i] = wireTensor{Name: t.Name, Datatype: t.DType.String(), Shape: shape, Parameters: map[string]any{"binary_data_size": len(t.Data)}}
+		size += len(t.Data)
+	}
+	for _, name := range want {
+		request.Outputs = append(request.Outputs, wireTensor{Name: name, Parameters: map[string]any{"binary_data": true}})
+	}
+	if len(want) == 0 {
+		request.Parameters = map[string]any{"binary_data_output": true}
+	}
+	head, err := json.Marshal(request)
+	if err != nil {
+		return nil, serval.Errorf(serval.InvalidArgument, "the request cannot be written as JSON: %w", err)
+	}
+	body := append(make([]byte, 0, len(head)+size), head...)
+	for i := range inputs {
+		body = append(body, inputs[i].Data...)
+	}
+	path := modelPath(ref, "/infer")
+	header, data, err := c.exchange(ctx, http.MethodPost, path, http.Header{
+		"Content-Type": {"application/octet-stream"}, headerLength: {strconv.Itoa(len(head))},
+	}, body)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := readAnswer(header.Get(headerLength), data)
+	if err != nil {
+		return nil, c.garbled(path, err)
+	}
+	return answer, nil
+}
+
+// readAnswer reads an answer whose first length bytes are JSON ("" means all of it). The outputs share data's memory.
+func readAnswer(length string, data []byte) (*Answer, error) {
+	head, rest := data, []byte(nil)
+	if length != "" {
+		n, err := strconv.Atoi(length)
+		if err != nil || n < 0 || n > len(data) {
+			return nil, fmt.Errorf("%s is %q for a body of %d bytes", headerLength, length, len(data))
+		}
+		head, rest = data[:n], data[n:]
+	}
+	var w wireAnswer
+	if err := json.Unmarshal(head, &w); err != nil {
+		return nil, err
+	}
+	a := &Answer{Model: w.Model, Version: w.Version, ID: w.ID}
+	for i := range w.Outputs {
+		o := &w.Outputs[i]
+		d, ok := serval.ParseDType(o.Datatype)
+		if !ok {
+			return nil, fmt.Errorf("output '%s' has the unknown datatype %q", o.Name, o.Datatype)
+		}
+		t := serval.Tensor{Name: o.Name, DType: d, Shape: o.Shape}
+		if size, ok := o.Parameters["binary_data_size"]; ok {
+			n, err := strconv.Atoi(string(size))
+			if err != nil || n < 0 || n > len(rest) {
+				return nil, fmt.Errorf("output '%s' has binary_data_size %s, and %d bytes are left", o.Name, size, len(rest))
+			}
+			t.Data, rest = rest[:n:n], rest[n:]
+		} else {
+			v, err := element.DecodeJSON(o.Data)
+			if err == nil {
+				t.Data, _, err = element.AppendNested(nil, v, d)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("output '%s': %w", o.Name, err)
+			}
+		}
+		if err := t.Check(); err != nil {
+			return nil, err
+		}
+		a.Outputs = append(a.Outputs, t)
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("%d bytes follow after the last output", len(rest))
+	}
+	return a, nil
+}
+
+// Batches cuts inputs into requests of at most rows rows each, where all of them have the same leading dimension and more
+// rows than that; else it gives them back whole. The parts share the inputs' memory.
+func Batches(inputs []serval.Tensor, rows int64) [][]serval.Tensor {
+	if len(inputs) == 0 || rows < 1 || len(inputs[0].Shape) == 0 {
+		return [][]serval.Tensor{inputs}
+	}
+	total := inputs[0].Shape[0]
+	same := !slices.ContainsFunc(inputs, func(t serval.Tensor) bool { return len(t.Shape) == 0 || t.Shape[0] != total })
+	if !same || total <= rows {
+		return [][]serval.Tensor{inputs}
+	}
+	var parts [][]serval.Tensor
+	rest := slices.Clone(inputs)
+	for left := total; left > 0; left -= rows {
+		n := min(rows, left)
+		part := make([]serval.Tensor, len(rest))
+		for i := range rest {
+			part[i] = rest[i]
+			part[i].Shape = append([]int64{n}, rest[i].Shape[1:]...)
+			part[i].Data, rest[i].Data = cut(&rest[i], n, left)
+		}
+		parts = append(parts, part)
+	}
+	return parts
+}
+
+// cut splits the data of the first n of t's left rows off.
+func cut(t *serval.Tensor, n, left int64) (head, tail []byte) {
+	if t.DType != serval.Bytes {
+		at := int64(len(t.Data)) / left * n
+		return t.Data[:at:at], t.Data[at:]
+	}
+	each, _ := serval.Elements(t.Shape[1:])
+	tail = t.Data
+	for range n * each {
+		_, tail, _ = serval.NextBytes(tail)
+	}
+	at := len(t.Data) - len(tail)
+	return t.Data[:at:at], tail
+}
