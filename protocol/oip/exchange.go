@@ -72,7 +72,7 @@ func (p *Protocol) serveInfer(w http.ResponseWriter, r *http.Request) {
 	x := p.pool.Get().(*exchange)
 	// Not deferred: after a panic the exchange may still be in use below, and is left to the garbage collector.
 	if err := x.serve(w, r); err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 	}
 	p.put(x)
 }
@@ -93,7 +93,7 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if x.body, err = p.readBody(x.body, r); err != nil {
+	if x.body, err = p.bodies.Read(x.body, r, p.backend.Config.MaxBody); err != nil {
 		return err
 	}
 	if jsonSize == 0 {
@@ -156,9 +156,9 @@ func (x *exchange) write(w http.ResponseWriter, r *http.Request) error {
 		h["Inference-Header-Content-Length"] = values[1:2:2]
 	}
 	body := x.out
-	if coding := x.p.acceptedCoding(r.Header, len(body)); coding != "" {
+	if coding := x.coding(r.Header); coding != "" {
 		var err error
-		if x.zipped, err = x.p.zip.compress(x.zipped[:0], body, coding); err != nil {
+		if x.zipped, err = x.p.bodies.Compress(x.zipped[:0], body, coding); err != nil {
 			return err
 		}
 		body = x.zipped
@@ -168,4 +168,14 @@ func (x *exchange) write(w http.ResponseWriter, r *http.Request) error {
 	h["Content-Length"] = values[0:1:1]
 	w.Write(body) // an error means that the client has left, which is not ours to report
 	return nil
+}
+
+// minCompress is the smallest answer that is worth compressing: below, it fits into one packet anyway.
+const minCompress = 1024
+
+func (x *exchange) coding(h http.Header) string {
+	if len(x.out) < minCompress || x.p.opt.DisableCompression {
+		return ""
+	}
+	return protocol.AcceptedCoding(h)
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"serval"
+	"serval/protocol"
 )
 
 // serveLive says that the process answers. Triton's clients look at the status, KServe's at the body.
@@ -69,7 +70,7 @@ func tensorMetas(list []serval.TensorInfo) []tensorMeta {
 func (p *Protocol) serveModel(w http.ResponseWriter, r *http.Request) {
 	info, err := p.info(r)
 	if err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 		return
 	}
 	versions := info.Versions
@@ -89,7 +90,7 @@ func (p *Protocol) serveModel(w http.ResponseWriter, r *http.Request) {
 func (p *Protocol) serveModelReady(w http.ResponseWriter, r *http.Request) {
 	info, err := p.info(r)
 	if err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 		return
 	}
 	status := http.StatusOK
@@ -108,5 +109,5 @@ func (p *Protocol) serveGenerate(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = serval.Errorf(serval.Unimplemented, "model '%s' is not a generative model; call /v2/models/%s/infer", info.Name, info.Name)
 	}
-	p.fail(w, r, serval.AsError(err))
+	protocol.FailText(w, r, serval.AsError(err))
 }

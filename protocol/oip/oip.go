@@ -19,7 +19,7 @@ type Protocol struct {
 	opt     Options
 	shm     *regions
 	pool    sync.Pool // of *exchange: one REST infer request
-	zip     codecs
+	bodies  protocol.Bodies
 }
 
 var _ protocol.Protocol = (*Protocol)(nil)

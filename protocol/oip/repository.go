@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"serval"
+	"serval/protocol"
 )
 
 // serveIndex lists every version of every model with its state.
@@ -15,7 +16,7 @@ func (p *Protocol) serveIndex(w http.ResponseWriter, r *http.Request) {
 		Ready bool `json:"ready"`
 	}
 	if err := p.readObject(r, &body); err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 		return
 	}
 	type entry struct {
@@ -109,7 +110,7 @@ func (p *Protocol) serveUnload(w http.ResponseWriter, r *http.Request) {
 // done answers a control request: an empty 200, or the error.
 func (p *Protocol) done(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 		return
 	}
 	w.Header().Set("Content-Length", "0")

@@ -3,11 +3,9 @@ package oip
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"serval"
-	"serval/internal/jsontensor"
 	"serval/protocol"
 )
 
@@ -16,7 +14,7 @@ func (p *Protocol) Routes() []protocol.Route {
 	var routes []protocol.Route
 	add := func(access protocol.Access, method string, serve http.HandlerFunc, paths ...string) {
 		for _, path := range paths {
-			routes = append(routes, protocol.Route{Pattern: method + " " + path, Access: access, Serve: serve, Fail: p.fail})
+			routes = append(routes, protocol.Route{Pattern: method + " " + path, Access: access, Serve: serve, Fail: protocol.FailText})
 		}
 	}
 	// model gives a path with and without a version.
@@ -56,54 +54,14 @@ func (p *Protocol) Routes() []protocol.Route {
 	return routes
 }
 
-// fail writes an error as Triton's clients read it: {"error":"…"}. An internal error names the id under which the
-// operator finds its cause.
-func (p *Protocol) fail(w http.ResponseWriter, r *http.Request, e *serval.Error) {
-	h := w.Header()
-	if len(h["X-Request-Id"]) == 0 {
-		if id := r.Header["X-Request-Id"]; len(id) > 0 {
-			h["X-Request-Id"] = id[:1:1]
-		}
-	}
-	message := e.Message
-	if e.ID != "" && !strings.Contains(message, e.ID) {
-		message += " (id " + e.ID + ")"
-	}
-	body := append(jsontensor.AppendString([]byte(`{"error":`), message), '}')
-	h["Content-Type"] = jsonType
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(protocol.RetryAfter(e.RetryAfter)))
-	}
-	w.WriteHeader(statusOf(e.Code))
-	w.Write(body)
-}
-
-// statusOf is the HTTP status of a code. Triton knows 404, 503, 501 and 500, and answers 400 for the rest; the codes that
-// say more keep their own.
-func statusOf(c serval.Code) int {
-	if c == serval.Conflict {
-		return http.StatusBadRequest
-	}
-	return c.HTTPStatus()
-}
-
 // answer writes v as JSON.
 func (p *Protocol) answer(w http.ResponseWriter, r *http.Request, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 		return
 	}
-	p.answerText(w, status, body)
-}
-
-func (p *Protocol) answerText(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h["Content-Type"] = jsonType
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	w.Write(body)
+	protocol.WriteJSON(w, status, body)
 }
 
 // controlBody is the most that the body of a control request may have; an infer request has the server's own limit.
@@ -111,7 +69,7 @@ const controlBody = 4 << 20
 
 // readObject reads a control request's JSON object into v, strictly; an empty body leaves v as it is.
 func (p *Protocol) readObject(r *http.Request, v any) error {
-	body, err := readAll(nil, r.Body, controlBody)
+	body, err := p.bodies.Read(nil, r, controlBody)
 	if err != nil {
 		return err
 	}

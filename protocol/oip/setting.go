@@ -18,13 +18,13 @@ func (p *Protocol) serveLogging(w http.ResponseWriter, r *http.Request) {
 // serveSettings reads or changes settings, for a model where the path names one.
 func (p *Protocol) serveSettings(w http.ResponseWriter, r *http.Request, s protocol.Settings, none string) {
 	if s == nil {
-		p.fail(w, r, serval.Errorf(serval.Unimplemented, "%s", none))
+		protocol.FailText(w, r, serval.Errorf(serval.Unimplemented, "%s", none))
 		return
 	}
 	model := r.PathValue("model")
 	if model != "" {
 		if _, err := p.info(r); err != nil {
-			p.fail(w, r, serval.AsError(err))
+			protocol.FailText(w, r, serval.AsError(err))
 			return
 		}
 	}
@@ -38,7 +38,7 @@ func (p *Protocol) serveSettings(w http.ResponseWriter, r *http.Request, s proto
 		values, err = s.Set(model, values)
 	}
 	if err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 		return
 	}
 	p.answer(w, r, http.StatusOK, values)
@@ -48,7 +48,7 @@ func (p *Protocol) serveSettings(w http.ResponseWriter, r *http.Request, s proto
 func (p *Protocol) serveRegions(w http.ResponseWriter, r *http.Request) {
 	list, err := p.shm.status(r.PathValue("region"))
 	if err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 		return
 	}
 	p.answer(w, r, http.StatusOK, list)
@@ -56,7 +56,7 @@ func (p *Protocol) serveRegions(w http.ResponseWriter, r *http.Request) {
 
 func (p *Protocol) serveRegister(w http.ResponseWriter, r *http.Request) {
 	if p.opt.DisableSharedMemory {
-		p.fail(w, r, serval.Errorf(serval.Unimplemented, "shared memory is switched off on this server; send the tensors in the request"))
+		protocol.FailText(w, r, serval.Errorf(serval.Unimplemented, "shared memory is switched off on this server; send the tensors in the request"))
 		return
 	}
 	var body struct {
@@ -85,6 +85,6 @@ func (p *Protocol) serveCuda(w http.ResponseWriter, r *http.Request) {
 	case r.PathValue("region") == "":
 		p.done(w, r, nil)
 	default:
-		p.fail(w, r, serval.Errorf(serval.Unimplemented, "CUDA shared memory is not built in; send the tensors in the request, or through system shared memory"))
+		protocol.FailText(w, r, serval.Errorf(serval.Unimplemented, "CUDA shared memory is not built in; send the tensors in the request, or through system shared memory"))
 	}
 }

@@ -8,16 +8,17 @@ import (
 
 	"serval"
 	"serval/internal/jsontensor"
+	"serval/protocol"
 )
 
 // serveConfig answers the model's configuration in Triton's words.
 func (p *Protocol) serveConfig(w http.ResponseWriter, r *http.Request) {
 	info, err := p.info(r)
 	if err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 		return
 	}
-	p.answerText(w, http.StatusOK, appendMessage(nil, modelConfig(info).ProtoReflect()))
+	protocol.WriteJSON(w, http.StatusOK, appendMessage(nil, modelConfig(info).ProtoReflect()))
 }
 
 // serveStatistics answers the statistics of one version, of all ready versions of a model, or of all models.
@@ -35,10 +36,10 @@ func (p *Protocol) serveStatistics(w http.ResponseWriter, r *http.Request) {
 		body = appendMessage(body, modelStatistics(info, stats).ProtoReflect())
 	}
 	if err != nil {
-		p.fail(w, r, serval.AsError(err))
+		protocol.FailText(w, r, serval.AsError(err))
 		return
 	}
-	p.answerText(w, http.StatusOK, append(body, ']', '}'))
+	protocol.WriteJSON(w, http.StatusOK, append(body, ']', '}'))
 }
 
 func (p *Protocol) infos(name, version string) ([]serval.ModelInfo, error) {

@@ -1,4 +1,4 @@
-package oip
+package protocol
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
@@ -15,35 +14,27 @@ import (
 	"serval"
 )
 
-// minCompress is the smallest answer that is worth compressing: below, it fits into one packet anyway.
-const minCompress = 1024
-
-// codecs keeps compressors and decompressors for reuse. Safe for concurrent use.
-type codecs struct {
-	gzipReaders, zlibReaders, gzipWriters, zlibWriters sync.Pool
-}
-
-// readAll decompresses src into dst: gzip, or deflate in zlib's format, as the field's clients send it.
-func (z *codecs) readAll(dst []byte, src io.Reader, coding string, limit int64) ([]byte, error) {
+// decompress reads src into dst: gzip, or deflate in zlib's format, as the field's clients send it.
+func (b *Bodies) decompress(dst []byte, src io.Reader, coding string, limit int64) ([]byte, error) {
 	var in io.Reader
 	var err error
 	switch coding {
 	case "gzip", "x-gzip":
-		g, _ := z.gzipReaders.Get().(*gzip.Reader)
+		g, _ := b.gzipReaders.Get().(*gzip.Reader)
 		if g == nil {
 			g = new(gzip.Reader)
 		}
-		defer z.gzipReaders.Put(g)
+		defer b.gzipReaders.Put(g)
 		in, err = g, g.Reset(src)
 	case "deflate":
-		if f := z.zlibReaders.Get(); f != nil {
+		if f := b.zlibReaders.Get(); f != nil {
 			in, err = f.(io.Reader), f.(zlib.Resetter).Reset(src, nil)
-			defer z.zlibReaders.Put(f)
+			defer b.zlibReaders.Put(f)
 		} else if f, e := zlib.NewReader(src); e != nil {
 			err = e
 		} else {
 			in = f
-			defer z.zlibReaders.Put(f)
+			defer b.zlibReaders.Put(f)
 		}
 	default:
 		return dst, serval.Errorf(serval.InvalidArgument, "Content-Encoding %q is not understood; send gzip, deflate or none", coding)
@@ -58,24 +49,24 @@ func (z *codecs) readAll(dst []byte, src io.Reader, coding string, limit int64) 
 	return dst, serval.Errorf(serval.InvalidArgument, "the request's body is not valid %s, which its Content-Encoding names", coding).Because(err)
 }
 
-// compress appends src, compressed, to dst.
-func (z *codecs) compress(dst, src []byte, coding string) ([]byte, error) {
+// Compress appends src to dst in a coding that AcceptedCoding gave.
+func (b *Bodies) Compress(dst, src []byte, coding string) ([]byte, error) {
 	buf := bytes.NewBuffer(dst)
 	var w io.WriteCloser
 	if coding == "gzip" {
-		g, _ := z.gzipWriters.Get().(*gzip.Writer)
+		g, _ := b.gzipWriters.Get().(*gzip.Writer)
 		if g == nil {
 			g, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed)
 		}
-		defer z.gzipWriters.Put(g)
+		defer b.gzipWriters.Put(g)
 		g.Reset(buf)
 		w = g
 	} else {
-		f, _ := z.zlibWriters.Get().(*zlib.Writer)
+		f, _ := b.zlibWriters.Get().(*zlib.Writer)
 		if f == nil {
 			f, _ = zlib.NewWriterLevel(nil, zlib.BestSpeed)
 		}
-		defer z.zlibWriters.Put(f)
+		defer b.zlibWriters.Put(f)
 		f.Reset(buf)
 		w = f
 	}
@@ -86,14 +77,10 @@ func (z *codecs) compress(dst, src []byte, coding string) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// acceptedCoding is the coding to answer size bytes in: "gzip", "deflate", or "" for none.
-func (p *Protocol) acceptedCoding(h http.Header, size int) string {
-	values := h["Accept-Encoding"]
-	if len(values) == 0 || size < minCompress || p.opt.DisableCompression {
-		return ""
-	}
+// AcceptedCoding is the coding that Accept-Encoding asks for: "gzip", "deflate" (in zlib's format), or "" for none.
+func AcceptedCoding(h http.Header) string {
 	best, bestQ := "", 0.0
-	for _, value := range values {
+	for _, value := range h["Accept-Encoding"] {
 		for item := range strings.SplitSeq(value, ",") {
 			coding, parameter, _ := strings.Cut(item, ";")
 			coding = strings.ToLower(strings.TrimSpace(coding))

@@ -1,4 +1,4 @@
-package oip
+package protocol
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 
 	"serval"
 )
@@ -15,10 +16,16 @@ import (
 // atOnce is the most that is allocated for a body on the word of its Content-Length alone.
 const atOnce = 1 << 20
 
-// readBody reads the body into dst, decompressed as Content-Encoding says. A body beyond the limit is a TooLarge error
-// before more than the limit was kept.
-func (p *Protocol) readBody(dst []byte, r *http.Request) ([]byte, error) {
-	limit := p.backend.Config.MaxBody
+// Bodies reads requests' bodies and compresses answers; it keeps compressors and decompressors for reuse. The zero value is
+// ready. Safe for concurrent use.
+type Bodies struct {
+	gzipReaders, zlibReaders, gzipWriters, zlibWriters sync.Pool
+}
+
+// Read reads the body into dst, decompressed as Content-Encoding says, and returns what dst has become. A body beyond limit
+// bytes (0: none) is a TooLarge error before more than that was kept. Memory grows as the bytes come: a Content-Length
+// alone gets a mebibyte at most.
+func (b *Bodies) Read(dst []byte, r *http.Request, limit int64) ([]byte, error) {
 	if limit <= 0 {
 		limit = math.MaxInt64 - 1
 	}
@@ -28,7 +35,7 @@ func (p *Protocol) readBody(dst []byte, r *http.Request) ([]byte, error) {
 	if values := r.Header["Content-Encoding"]; len(values) > 0 {
 		coding := strings.ToLower(strings.TrimSpace(strings.Join(values, ",")))
 		if coding != "" && coding != "identity" {
-			return p.zip.readAll(dst, r.Body, coding, limit)
+			return b.decompress(dst, r.Body, coding, limit)
 		}
 	}
 	if n := r.ContentLength; n >= 0 && n <= atOnce {
@@ -37,7 +44,7 @@ func (p *Protocol) readBody(dst []byte, r *http.Request) ([]byte, error) {
 		}
 		dst = dst[:n]
 		_, err := io.ReadFull(r.Body, dst)
-		return dst, bodyError(err, limit)
+		return dst, bodyError(err)
 	}
 	return readAll(dst, r.Body, limit)
 }
@@ -58,7 +65,7 @@ func readAll(dst []byte, src io.Reader, limit int64) ([]byte, error) {
 			return dst, nil
 		}
 		if err != nil {
-			return dst, bodyError(err, limit)
+			return dst, bodyError(err)
 		}
 	}
 }
@@ -68,7 +75,7 @@ func tooLarge(limit int64) error {
 }
 
 // bodyError says what went wrong while the body was read.
-func bodyError(err error, limit int64) error {
+func bodyError(err error) error {
 	var tooBig *http.MaxBytesError
 	switch {
 	case err == nil:
