@@ -53,6 +53,9 @@ func reason(message string) string {
 			message = message[i+2:]
 		}
 	}
+	if _, after, found := strings.Cut(message, " was false. "); found { // the condition in the source that did not hold
+		message = after
+	}
 	return strings.TrimSuffix(message, " Please fix either the inputs/outputs or the model.")
 }
 

@@ -158,7 +158,9 @@ func TestClassifierBatch(t *testing.T) {
 
 // TestBadInput wants each mistake to be named, and the model to go on.
 func TestBadInput(t *testing.T) {
-	x := func(shape []int64, values ...float32) []serval.Tensor { return []serval.Tensor{fp32("x", shape, values...)} }
+	x := func(shape []int64, values ...float32) []serval.Tensor {
+		return []serval.Tensor{fp32("x", shape, values...)}
+	}
 	lying := fp32("x", []int64{1, 30})
 	unequal := []serval.Tensor{fp32("a", []int64{1, 2}, 1, 2), fp32("b", []int64{2, 2}, 1, 2, 3, 4)}
 	bools := make([]serval.Tensor, 0)
@@ -288,4 +290,11 @@ func TestShared(t *testing.T) {
 			wg.Wait()
 		})
 	}
+}
+
+// TestNoRows wants no rows to give no rows, also where ONNX Runtime will not run them.
+func TestNoRows(t *testing.T) {
+	m := open(t, "norows")
+	same(t, execute(t, m, fp32("x", []int64{0, 2}))[0], fp32("y", []int64{0, 2}))
+	same(t, execute(t, m, fp32("x", []int64{1, 2}, 1, 2))[0], fp32("y", []int64{1, 2}, 2, 4))
 }

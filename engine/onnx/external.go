@@ -58,7 +58,9 @@ func scan(from io.ReaderAt, size int64) (contents, error) {
 	err := s.each(whole, func(f field) error {
 		switch f.number {
 		case modelGraph:
-			graphs++
+			if f.kind == wireBytes {
+				graphs++
+			}
 			return s.graph(f.body)
 		case modelTraining:
 			return s.each(f.body, func(f field) error {

@@ -17,7 +17,7 @@ import (
 	"serval/native"
 )
 
-// shared is the one engine of the tests: ONNX Runtime cannot be opened twice in a process.
+// shared keeps what finds the library, which is fetched once.
 var shared struct {
 	once sync.Once
 	libs engine.Libraries

@@ -233,7 +233,7 @@ func TestLinkedModel(t *testing.T) {
 	}
 }
 
-// noLibrary has nothing; wrongLibrary has a file that is no library.
+// found is an engine.Libraries that always gives one answer.
 type found struct {
 	path string
 	err  error

@@ -144,6 +144,11 @@ case("gather", [("x", T.INT64, np.array([4, 0], np.int64))], [("y", T.FLOAT)])
 save("reshape", [h.make_node("Reshape", ["x", "to"], ["y"])], [info("x", T.FLOAT, ["n", "m"])], [info("y", T.FLOAT, [None, 4])], [nh.from_array(np.array([-1, 4], np.int64), "to")])
 case("reshape", [("x", T.FLOAT, np.ones((2, 4), np.float32))], [("y", T.FLOAT)])
 
+# --- one that ONNX Runtime refuses to run without rows: an index out of an empty tensor
+save("norows", [h.make_node("Gather", ["x", "zero"], ["first"], axis=0), h.make_node("Add", ["x", "first"], ["y"])],
+     [info("x", T.FLOAT, ["n", 2])], [info("y", T.FLOAT, ["n", 2])], [nh.from_array(np.array([0], np.int64), "zero")])
+case("norows", [("x", T.FLOAT, np.ones((2, 2), np.float32))], [("y", T.FLOAT)])
+
 # --- classical models: a classifier with ZipMap
 def classifier(name, labels, key):
     attr = {"classlabels_strings" if key == T.STRING else "classlabels_int64s": labels}
