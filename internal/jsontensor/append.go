@@ -30,23 +30,25 @@ func AppendNested(dst []byte, t *serval.Tensor) ([]byte, error) {
 	return w.nested(dst, t.Shape)
 }
 
-// AppendRow appends row i of t, nested; t has at least one dimension and its rows are of a fixed size.
-func AppendRow(dst []byte, t *serval.Tensor, i int64) ([]byte, error) {
-	w := writer{t: t, data: t.Data}
-	n, err := w.elements()
-	if err != nil {
-		return dst, err
-	}
-	each := n / max(1, t.Shape[0])
-	if size := int64(t.DType.Size()); size > 0 {
-		w.data = w.data[i*each*size:]
-	} else {
-		for range i * each {
-			_, w.data, _ = serval.NextBytes(w.data)
-		}
-	}
-	return w.nested(dst, t.Shape[1:])
+// Rows writes a tensor row by row. It must come from NewRows.
+type Rows struct {
+	w     writer
+	shape []int64
 }
+
+// NewRows begins with the first row of t, which has at least one dimension.
+func NewRows(t *serval.Tensor) (Rows, error) {
+	r := Rows{w: writer{t: t, data: t.Data}}
+	if len(t.Shape) == 0 {
+		return r, serval.Errorf(serval.Internal, "output '%s' is a single value and has no rows", t.Name).At(t.Name)
+	}
+	r.shape = t.Shape[1:]
+	_, err := r.w.elements()
+	return r, err
+}
+
+// Append appends the next row, nested as its shape. There must be one.
+func (r *Rows) Append(dst []byte) ([]byte, error) { return r.w.nested(dst, r.shape) }
 
 // writer takes elements off the front of data.
 type writer struct {

@@ -140,11 +140,24 @@ func TestNestedAndRows(t *testing.T) {
 	if got, err := AppendNested(nil, &x); string(got) != "[[[1,2]],[[3,4]]]" {
 		t.Error(string(got), err)
 	}
-	if got, err := AppendRow(nil, &x, 1); string(got) != "[[3,4]]" {
-		t.Error(string(got), err)
-	}
-	if got, err := AppendRow(nil, &s, 1); string(got) != `"b"` {
-		t.Error(string(got), err)
+	for _, c := range []struct {
+		t    *serval.Tensor
+		want string
+	}{{&x, "[[1,2]] [[3,4]] "}, {&s, `"a" "b" `}} {
+		rows, err := NewRows(c.t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for range c.t.Shape[0] {
+			if got, err = rows.Append(got); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, ' ')
+		}
+		if string(got) != c.want {
+			t.Errorf("rows %s, want %s", got, c.want)
+		}
 	}
 	x.Data = x.Data[:3]
 	if _, err := AppendFlat(nil, &x); err == nil {

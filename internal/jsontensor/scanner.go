@@ -151,6 +151,37 @@ func (s *Scanner) Bool() (bool, error) {
 	return false, s.word("false")
 }
 
+// Shape finds the shape of the next value, nested arrays or a single one, by its first elements, and leaves the value to be
+// read. It appends the dimensions to dst; Tensor then finds out whether the rest agrees.
+func (s *Scanner) Shape(dst []int64) ([]int64, error) {
+	start := s.pos
+	defer func() { s.pos = start }()
+	for s.Peek() == '[' {
+		if len(dst) == maxRank {
+			return dst, serval.Errorf(serval.InvalidArgument, "data is nested deeper than %d levels", maxRank)
+		}
+		inner := s.pos + 1
+		n := int64(0)
+		s.pos = inner
+		for {
+			more, err := s.More(n == 0, ']')
+			if err == nil && more {
+				n++
+				err = s.Skip()
+			}
+			if err != nil {
+				return dst, err
+			}
+			if !more {
+				break
+			}
+		}
+		dst = append(dst, n)
+		s.pos = inner
+	}
+	return dst, nil
+}
+
 // Null takes null.
 func (s *Scanner) Null() error {
 	s.Peek()

@@ -62,7 +62,7 @@ func (s *Scanner) Tensor(t *serval.Tensor, arena []byte) ([]byte, error) {
 	return r.dst, nil
 }
 
-// array takes the whole array. Arrays of one level must be of one length, and every value stand at the same level; the
+// array takes the whole array; a single value where the shape has no dimensions. Arrays of one level must be of one length, and every value stand at the same level; the
 // shape's own dimensions are not held against them, as clients send flat and nested data alike.
 func (r *reader) array() error {
 	s := r.s
