@@ -22,6 +22,7 @@ import (
 	"serval/protocol"
 	protocols "serval/protocol/all"
 	"serval/registry"
+	"serval/telemetry"
 )
 
 // Options are what New needs beside the configuration.
@@ -30,7 +31,7 @@ type Options struct {
 	Engines []engine.Engine
 	Cores   int    // threads that models may use together
 	Version string // of this build
-	Log     *slog.Logger
+	Log     *telemetry.Log
 	// ProbeExe is the program whose ProbeCommand loads unknown artefacts first; "" loads them in this process at once.
 	ProbeExe   string
 	ProbeFlags []string
@@ -48,7 +49,7 @@ type Server struct {
 	grpc      *grpc.Server
 	admin     *http.Server
 	accessors []accessor
-	watch     *telemetrySet
+	watch     *telemetry.Telemetry
 	draining  atomic.Bool
 	stopping  chan struct{}
 	serving   chan error // one for each listener that ended
@@ -62,25 +63,25 @@ type Addresses struct{ HTTP, GRPC, Admin string }
 // New builds a server from its configuration; nothing listens yet.
 func New(opt Options) (*Server, error) {
 	cfg := opt.Config
-	s := &Server{cfg: cfg, cores: max(1, opt.Cores), log: opt.Log, stopping: make(chan struct{}), serving: make(chan error, 3)}
+	s := &Server{cfg: cfg, cores: max(1, opt.Cores), log: opt.Log.Logger(), stopping: make(chan struct{}), serving: make(chan error, 3)}
 	l := &loader{engines: opt.Engines, cores: s.cores}
 	if opt.ProbeExe != "" {
 		l.probe = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags)
 	}
 	s.models = registry.New(registry.Options{
-		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: readModel, Merge: merge, Loader: l, Parallel: s.cores, Log: opt.Log,
+		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: readModel, Merge: merge, Loader: l, Parallel: s.cores, Log: s.log,
 	})
-	policy, err := policyOf(cfg, opt.Log)
+	policy, err := policyOf(cfg, s.log)
 	if err != nil {
 		return nil, err
 	}
-	if s.watch, err = newTelemetry(cfg, s.models, opt); err != nil {
+	if s.watch, err = telemetry.New(s.watchOptions(opt)); err != nil {
 		return nil, err
 	}
 	s.handler, s.gate = chain(s.models, policy, s.watch)
 	backend := protocol.Backend{
 		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,
-		Control: &repository{s.models}, Logging: s.watch.logging(), Tracing: s.watch.tracing(), Draining: s.draining.Load,
+		Control: &repository{s.models}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load,
 	}
 	all := protocols.New(backend)
 	certs, err := certificates(cfg.TLS)
@@ -89,7 +90,7 @@ func New(opt Options) (*Server, error) {
 	}
 	s.http = &http.Server{
 		Handler: s.mount(all), TLSConfig: certs, ReadHeaderTimeout: cfg.Limits.HeaderTimeout, ReadTimeout: cfg.Limits.BodyTimeout,
-		IdleTimeout: cfg.Limits.IdleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(opt.Log.Handler(), slog.LevelDebug),
+		IdleTimeout: cfg.Limits.IdleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	if cfg.GRPC != "" {
 		s.grpc = s.grpcServer(all, certs)
@@ -138,6 +139,9 @@ func (s *Server) Addresses() Addresses { return s.addr }
 
 // Load loads all models. Those that fail are listed with their reason, and are in the error.
 func (s *Server) Load(ctx context.Context) error { return s.models.LoadAll(ctx) }
+
+// LoadModel loads one model by name, or loads it anew.
+func (s *Server) LoadModel(ctx context.Context, name string) error { return s.models.Load(ctx, name, nil) }
 
 // Start opens the ports. Models may be loaded before or after; until then the server is not ready.
 func (s *Server) Start() error {
@@ -236,7 +240,9 @@ func (s *Server) Stop() error {
 		<-s.serving
 	}
 	s.models.Close()
-	s.watch.close()
+	if closed := s.watch.Close(); err == nil {
+		err = closed
+	}
 	return err
 }
 

@@ -4,27 +4,29 @@ import (
 	"net/http"
 	"net/http/pprof"
 
-	"serval"
 	"serval/config"
-	"serval/protocol"
-	"serval/registry"
+	"serval/telemetry"
 )
 
-// telemetrySet is what watches the requests.
-type telemetrySet struct{}
-
-func newTelemetry(cfg *config.Config, models *registry.Registry, opt Options) (*telemetrySet, error) {
-	return &telemetrySet{}, nil
+// OpenLog opens the log that the configuration describes. Server.Stop does not close it: the caller has the last word.
+func OpenLog(l config.Log) (*telemetry.Log, error) {
+	return telemetry.OpenLog(telemetry.LogOptions{Level: l.Level, Format: l.Format, Access: l.Access, File: l.File})
 }
 
-func (t *telemetrySet) Done(req *serval.Request, err *serval.Error) {}
-func (t *telemetrySet) logging() protocol.Settings                  { return nil }
-func (t *telemetrySet) tracing() protocol.Settings                  { return nil }
-func (t *telemetrySet) close()                                      {}
+// watchOptions is telemetry's part of the configuration.
+func (s *Server) watchOptions(opt Options) telemetry.Options {
+	t := opt.Config.Traces
+	return telemetry.Options{
+		Version: opt.Version, Models: s.models, Log: opt.Log,
+		InFlight: func() int64 { return s.gate.InFlight() },
+		Traces:   telemetry.TraceOptions{Endpoint: t.Endpoint, Protocol: t.Protocol, Sample: t.Sample, Headers: t.Headers, Insecure: t.Insecure},
+	}
+}
 
-// adminRoutes are profiles and metrics, for the loopback listener.
+// adminRoutes are metrics and profiles, for the loopback listener.
 func (s *Server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.watch.Metrics())
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

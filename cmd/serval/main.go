@@ -66,6 +66,6 @@ func root() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
-	c.AddCommand(serveCommand(), probeCommand(), doctorCommand(), configCommand())
+	c.AddCommand(serveCommand(), probeCommand(), modelCommand(), predictCommand(), benchCommand(), doctorCommand(), configCommand())
 	return c
 }

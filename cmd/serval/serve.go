@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -182,10 +181,12 @@ func serve(c *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	log, err := newLog(cfg.Log)
+	out, err := server.OpenLog(cfg.Log)
 	if err != nil {
-		return err
+		return usage(err)
 	}
+	defer out.Close()
+	log := out.Logger()
 	cores := tune()
 	store, err := f.store(os.Stderr)
 	if err != nil {
@@ -196,7 +197,7 @@ func serve(c *cobra.Command, f *serveFlags) error {
 		return err
 	}
 	s, err := server.New(server.Options{
-		Config: cfg, Engines: engines.New(&libraries{c.Context(), store}, cfg.Engines), Cores: cores, Version: version, Log: log,
+		Config: cfg, Engines: engines.New(&libraries{c.Context(), store}, cfg.Engines), Cores: cores, Version: version, Log: out,
 		ProbeExe: exe, ProbeFlags: f.pass(),
 	})
 	if err != nil {
@@ -244,25 +245,4 @@ func tune() int {
 		debug.SetGCPercent(400)
 	}
 	return cores
-}
-
-// newLog makes the server's log; the access log is telemetry's.
-func newLog(l config.Log) (*slog.Logger, error) {
-	out := io.Writer(os.Stderr)
-	if l.File != "" {
-		file, err := os.OpenFile(l.File, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
-		if err != nil {
-			return nil, fmt.Errorf("log.file: %w", err)
-		}
-		out = file
-	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
-		return nil, fmt.Errorf("log.level: %w", err)
-	}
-	o := &slog.HandlerOptions{Level: level}
-	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(out, o)), nil
-	}
-	return slog.New(slog.NewTextHandler(out, o)), nil
 }
