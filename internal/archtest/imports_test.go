@@ -48,7 +48,7 @@ var rules = []rule{
 	{"telemetry", []string{"."}},
 	{"config", []string{"."}},
 	{"client", []string{".", "client/..."}},
-	{"starter", []string{"."}},
+	{"starter", []string{".", "native"}},
 	{"schedule", []string{".", "engine"}},
 	{"server", []string{"*"}},
 

@@ -1,0 +1,211 @@
+package starter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"serval"
+	"serval/client/input"
+	"serval/client/output"
+	"serval/engine"
+	"serval/engine/onnx"
+	"serval/native"
+)
+
+// store keeps the packages between test runs.
+func store(t *testing.T) *native.Store {
+	t.Helper()
+	user, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return native.New(native.Options{Cache: filepath.Join(user, "serval"), Progress: os.Stderr})
+}
+
+func TestInstall(t *testing.T) {
+	ctx, s, models := t.Context(), store(t), filepath.Join(t.TempDir(), "new", "models")
+	told := 0
+	first, err := Install(ctx, s, models, func(Installed) { told++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told != len(Models()) || len(first) != told {
+		t.Errorf("%d told, %d returned", told, len(first))
+	}
+	for _, m := range first {
+		if !m.Fresh {
+			t.Errorf("%s: not fresh", m.Name)
+		}
+		if _, err := os.Stat(m.Example); err != nil {
+			t.Error(err)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(models, ".*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+
+	edited := filepath.Join(models, "credit", "model.yaml")
+	if err := os.WriteFile(edited, []byte("instances: 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Install(ctx, s, models, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range again {
+		if m.Fresh {
+			t.Errorf("%s was laid out twice", m.Name)
+		}
+	}
+	if data, _ := os.ReadFile(edited); string(data) != "instances: 1\n" {
+		t.Error("a user's model.yaml was overwritten")
+	}
+
+	if err := os.Truncate(filepath.Join(models, "ocr", "1", "model.onnx"), 1000); err != nil {
+		t.Fatal(err)
+	}
+	some, err := Install(ctx, s, models, nil)
+	if e := serval.AsError(err); e == nil || e.Code != serval.Conflict || !strings.Contains(e.Message, "1/model.onnx differs from the starter model ocr") || len(some) != 1 {
+		t.Errorf("a damaged model: %d, %v", len(some), err)
+	}
+}
+
+// failing is a Fetcher that gives a folder without the files, or an error.
+type failing struct {
+	dir string
+	err error
+}
+
+func (f failing) Fetch(context.Context, native.Package) (string, error) { return f.dir, f.err }
+
+func TestInstallLeavesNothingHalfDone(t *testing.T) {
+	wrong := t.TempDir()
+	for _, m := range Models() {
+		for _, f := range m.files {
+			if f.from == "" {
+				continue
+			}
+			path := filepath.Join(wrong, f.from)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte("{}"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	offline := errors.New("no network")
+	for _, f := range []failing{{err: offline}, {dir: t.TempDir()}, {dir: wrong}} {
+		models := t.TempDir()
+		if _, err := Install(t.Context(), f, models, nil); err == nil || f.err != nil && !errors.Is(err, offline) {
+			t.Errorf("%+v: %v", f, err)
+		}
+		if left, err := os.ReadDir(models); err != nil || len(left) > 0 {
+			t.Errorf("%+v left %v behind (%v)", f, left, err)
+		}
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	m := credit()
+	if _, err := m.install(gone, failing{}, t.TempDir()); serval.AsError(err).Code != serval.Canceled {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestRightAnswers runs every model on its example, through the recipe, the tensors and ONNX Runtime. The answers were made
+// in Python: the magika package's own for mystery, ONNX Runtime with Pillow and the dictionary for line.png (which shows that
+// text), ONNX Runtime on the raw columns for the applicants.
+func TestRightAnswers(t *testing.T) {
+	s := store(t)
+	if _, err := s.Ensure(t.Context(), "onnxruntime"); err != nil {
+		t.Fatal(err)
+	}
+	models, err := Install(t.Context(), s, t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][][]any{
+		"file-types": {{"rust", 0.99998}},
+		"ocr":        {{"Serval reads this line: 42 cats, 7 dogs.", 0.9961}},
+		"credit":     {{"Ada", "good", 0.01662}, {"Ben", "bad", 0.92313}, {"Cleo", "good", 0.44052}, {"Dov", "good", 0.03432}, {"Eve", "bad", 0.61674}},
+	}
+	for _, m := range models {
+		t.Run(m.Name, func(t *testing.T) {
+			got := answer(t, s, m)
+			for i, row := range want[m.Name] { // the runners-up of file-types are no part of the answer
+				for j, cell := range row {
+					if f, ok := cell.(float64); ok {
+						if have, ok := got.Rows[i][j].(float32); !ok || math.Abs(float64(have)-f) > 1e-3 {
+							t.Errorf("row %d, %s is %v, want %v", i, got.Columns[j], got.Rows[i][j], f)
+						}
+					} else if got.Rows[i][j] != cell {
+						t.Errorf("row %d, %s is %v, want %v", i, got.Columns[j], got.Rows[i][j], cell)
+					}
+				}
+			}
+		})
+	}
+}
+
+// settings reads a model.yaml as strictly as the server does, and its recipe with the lists in place.
+func settings(t *testing.T, folder fs.FS) (s serval.ModelSettings) {
+	t.Helper()
+	data, err := fs.ReadFile(folder, "model.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(&s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Recipe, err = s.Recipe.Inline(folder, s.Labels); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// answer is the answer for the model's example.
+func answer(t *testing.T, libs engine.Libraries, m Installed) *output.Table {
+	t.Helper()
+	set := settings(t, os.DirFS(m.Dir))
+	model, err := onnx.New(libs, onnx.Options{}).Open(t.Context(), engine.Spec{
+		Name: m.Name, Version: "1", Dir: filepath.Join(m.Dir, "1"), Settings: set, Device: engine.Device{Kind: "cpu"}, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	in, err := input.ReadFile(m.Example, input.Model{Signature: model.Signature(), Recipe: set.Recipe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := &engine.Call{Rows: in.Tensors[0].Rows()}
+	for _, info := range model.Signature().Inputs {
+		call.Inputs = append(call.Inputs, *(&serval.Tensors{List: in.Tensors}).Find(info.Name))
+	}
+	if err := model.(engine.Batcher).Execute(t.Context(), []*engine.Call{call}); err != nil {
+		t.Fatal(err)
+	}
+	if call.Err != nil {
+		t.Fatal(call.Err)
+	}
+	defer call.Reset()
+	table, err := output.Answer(call.Outputs, set.Recipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range in.Extra {
+		table.Carry(c.Name, c.Texts)
+	}
+	return table
+}
