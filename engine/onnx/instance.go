@@ -70,7 +70,8 @@ func (in *instance) Close() error {
 	return nil
 }
 
-// Execute runs the calls as one batch. Where that fails, each is run alone, so that only those fail that must.
+// Execute runs the calls as one batch. Where that fails, each is run alone, so that only those fail that must. What ONNX
+// Runtime has begun is not interrupted when ctx ends.
 func (in *instance) Execute(ctx context.Context, calls []*engine.Call) error {
 	if len(calls) == 0 {
 		return nil
