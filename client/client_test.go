@@ -209,6 +209,13 @@ func TestBatches(t *testing.T) {
 	if data[0] != string(x.Data) || data[1] != string(s.Data) {
 		t.Error("the parts are not the whole")
 	}
+	whole, err := Join(parts)
+	if err != nil || whole[0].Shape[0] != 5 || string(whole[0].Data) != string(x.Data) || string(whole[1].Data) != string(s.Data) || parts[0][0].Shape[0] != 2 {
+		t.Errorf("joined: %+v, %v", whole, err)
+	}
+	if _, err := Join([][]serval.Tensor{{x}, {s}}); err == nil {
+		t.Error("joined what differs")
+	}
 	if len(Batches([]serval.Tensor{x, s}, 5)) != 1 || len(Batches([]serval.Tensor{x, {Name: "y", Shape: []int64{1}}}, 2)) != 1 || len(Batches(nil, 2)) != 1 {
 		t.Error("cut what must stay whole")
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"serval"
@@ -142,45 +141,4 @@ func readAnswer(length string, data []byte) (*Answer, error) {
 		return nil, fmt.Errorf("%d bytes follow after the last output", len(rest))
 	}
 	return a, nil
-}
-
-// Batches cuts inputs into requests of at most rows rows each, where all of them have the same leading dimension and more
-// rows than that; else it gives them back whole. The parts share the inputs' memory.
-func Batches(inputs []serval.Tensor, rows int64) [][]serval.Tensor {
-	if len(inputs) == 0 || rows < 1 || len(inputs[0].Shape) == 0 {
-		return [][]serval.Tensor{inputs}
-	}
-	total := inputs[0].Shape[0]
-	same := !slices.ContainsFunc(inputs, func(t serval.Tensor) bool { return len(t.Shape) == 0 || t.Shape[0] != total })
-	if !same || total <= rows {
-		return [][]serval.Tensor{inputs}
-	}
-	var parts [][]serval.Tensor
-	rest := slices.Clone(inputs)
-	for left := total; left > 0; left -= rows {
-		n := min(rows, left)
-		part := make([]serval.Tensor, len(rest))
-		for i := range rest {
-			part[i] = rest[i]
-			part[i].Shape = append([]int64{n}, rest[i].Shape[1:]...)
-			part[i].Data, rest[i].Data = cut(&rest[i], n, left)
-		}
-		parts = append(parts, part)
-	}
-	return parts
-}
-
-// cut splits the data of the first n of t's left rows off.
-func cut(t *serval.Tensor, n, left int64) (head, tail []byte) {
-	if t.DType != serval.Bytes {
-		at := int64(len(t.Data)) / left * n
-		return t.Data[:at:at], t.Data[at:]
-	}
-	each, _ := serval.Elements(t.Shape[1:])
-	tail = t.Data
-	for range n * each {
-		_, tail, _ = serval.NextBytes(tail)
-	}
-	at := len(t.Data) - len(tail)
-	return t.Data[:at:at], tail
 }

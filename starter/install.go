@@ -34,6 +34,11 @@ type Installed struct {
 	Fresh   bool   // laid out now; false: it was there
 }
 
+// String is a line that tells a person what is there and what to try.
+func (i Installed) String() string {
+	return fmt.Sprintf("%s: %s. Try: serval predict %s %s", i.Name, i.About, i.Name, i.Example)
+}
+
 // Install lays out every starter model under modelsDir (made if it is missing) and returns them in the order of Models. A
 // model that is there, with its artefacts' digests as they must be, stays as it is, edits of its model.yaml included. A folder
 // appears whole or not at all. Progress, if not nil, is told of each model once it is there.
