@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/mem"
@@ -28,15 +29,16 @@ var grpcAnswer = []byte("\x0a\x03mlp\x12\x011\x2a\x0d\x0a\x01p\x12\x04FP32\x1a\x
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address of the HTTP listener")
 	grpcListen := flag.String("grpc", "127.0.0.1:8081", "address of the gRPC listener")
+	delay := flag.Duration("delay", 0, "time to wait before each answer, to compare load generators where the server is the limit")
 	flag.Parse()
-	if err := run(*listen, *grpcListen); err != nil {
+	if err := run(*listen, *grpcListen, *delay); err != nil {
 		fmt.Fprintln(os.Stderr, "floor:", err)
 		os.Exit(1)
 	}
 }
 
 // run serves on both addresses until SIGINT or SIGTERM.
-func run(httpAddr, grpcAddr string) error {
+func run(httpAddr, grpcAddr string, delay time.Duration) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	web, err := net.Listen("tcp", httpAddr)
@@ -49,10 +51,10 @@ func run(httpAddr, grpcAddr string) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v2/health/ready", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("POST /v2/models/{model}/infer", infer)
+	mux.HandleFunc("POST /v2/models/{model}/infer", func(w http.ResponseWriter, r *http.Request) { infer(w, r, delay) })
 	h := &http.Server{Handler: mux}
 	g := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}))
-	g.RegisterService(&service, nil)
+	g.RegisterService(service(delay), nil)
 
 	errs := make(chan error, 2)
 	var serving sync.WaitGroup
@@ -68,27 +70,36 @@ func run(httpAddr, grpcAddr string) error {
 	return err
 }
 
-func infer(w http.ResponseWriter, r *http.Request) {
+func infer(w http.ResponseWriter, r *http.Request, delay time.Duration) {
 	body := make([]byte, max(r.ContentLength, 0))
 	if _, err := io.ReadFull(r.Body, body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	wait(delay)
 	w.Header()["Content-Type"] = []string{"application/json"}
 	w.Header()["Content-Length"] = []string{strconv.Itoa(len(answer))}
 	_, _ = io.WriteString(w, answer) // a client that left is no concern of the floor
 }
 
-var service = grpc.ServiceDesc{
-	ServiceName: "inference.GRPCInferenceService",
-	HandlerType: (*any)(nil),
-	Methods: []grpc.MethodDesc{{
-		MethodName: "ModelInfer",
-		Handler: func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-			var request []byte
-			return grpcAnswer, decode(&request)
-		},
-	}},
+func service(delay time.Duration) *grpc.ServiceDesc {
+	infer := func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+		var request []byte
+		err := decode(&request)
+		wait(delay)
+		return grpcAnswer, err
+	}
+	return &grpc.ServiceDesc{
+		ServiceName: "inference.GRPCInferenceService",
+		HandlerType: (*any)(nil),
+		Methods:     []grpc.MethodDesc{{MethodName: "ModelInfer", Handler: infer}},
+	}
+}
+
+func wait(delay time.Duration) {
+	if delay > 0 {
+		time.Sleep(delay)
+	}
 }
 
 // rawCodec reads and writes messages as the bytes that they are.

@@ -30,7 +30,6 @@ func dialGRPC(o *Options) ([]*grpc.ClientConn, error) {
 				return d.DialContext(ctx, "tcp", addr)
 			}),
 			grpc.WithDisableServiceConfig(),
-			grpc.WithSharedWriteBuffer(true),
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(1<<31-1), grpc.MaxCallSendMsgSize(1<<31-1)))
 		if err != nil {
 			closeConns(list)
