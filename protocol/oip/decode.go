@@ -43,7 +43,7 @@ const (
 	seenData
 )
 
-// members are the known names of the request's objects; those that an object does not have are skipped there.
+// member is a known name of the request's objects; one that an object does not have is skipped there.
 func member(key []byte) int {
 	switch string(key) {
 	case "id":
@@ -66,9 +66,9 @@ func member(key []byte) int {
 	return 0
 }
 
-// next takes the name of an object's next member and returns it as a bit; over says that the object has ended. where names
-// the object for errors.
-func (x *exchange) next(seen *int, where string) (m int, over bool, err error) {
+// next takes the name of an object's next member and returns it as a bit; over says that the object has ended. list and i
+// name the object for errors; an empty list is the request itself.
+func (x *exchange) next(seen *int, list string, i int) (m int, over bool, err error) {
 	more, err := x.scan.More(*seen&started == 0, '}')
 	if err != nil || !more {
 		return 0, true, err
@@ -80,6 +80,10 @@ func (x *exchange) next(seen *int, where string) (m int, over bool, err error) {
 	}
 	m = member(key)
 	if m&*seen != 0 {
+		where := "the request"
+		if list != "" {
+			where = fmt.Sprintf("%s[%d]", list, i)
+		}
 		return 0, false, serval.Errorf(serval.InvalidArgument, "%s has %q twice", where, key).At(string(key))
 	}
 	*seen |= m
@@ -89,13 +93,12 @@ func (x *exchange) next(seen *int, where string) (m int, over bool, err error) {
 const started = 1 << 30
 
 func (x *exchange) request() error {
-	const where = "the request"
-	if err := x.scan.Enter('{', where); err != nil {
+	if err := x.scan.Enter('{', "the request"); err != nil {
 		return err
 	}
 	seen := 0
 	for {
-		m, over, err := x.next(&seen, where)
+		m, over, err := x.next(&seen, "", 0)
 		if err == nil && !over {
 			switch m {
 			case seenID:
@@ -165,7 +168,7 @@ func (x *exchange) input(i int) error {
 	const enough = seenName | seenShape | seenDatatype
 	seen, later := 0, -1
 	for {
-		m, over, err := x.next(&seen, "an input")
+		m, over, err := x.next(&seen, "inputs", i)
 		if err == nil && !over {
 			switch m {
 			case seenName:
@@ -308,7 +311,7 @@ func (x *exchange) output(i int) error {
 	w := x.addWant("")
 	seen := 0
 	for {
-		m, over, err := x.next(&seen, "an output")
+		m, over, err := x.next(&seen, "outputs", i)
 		if err == nil && !over {
 			switch m {
 			case seenName:

@@ -2,6 +2,7 @@ package oip
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -77,9 +78,11 @@ func (p *Protocol) readObject(r *http.Request, v any) error {
 		return nil
 	}
 	if err := json.Unmarshal(body, v); err != nil {
-		return serval.Errorf(serval.InvalidArgument, "the request's body is not the JSON object that is expected: %s", trimJSONError(err))
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) && wrong.Field != "" {
+			return serval.Errorf(serval.InvalidArgument, "the request's %q must not be a %s", wrong.Field, wrong.Value).At(wrong.Field)
+		}
+		return serval.Errorf(serval.InvalidArgument, "the request's body is not the JSON object that is expected: %v", err)
 	}
 	return nil
 }
-
-func trimJSONError(err error) string { return strings.TrimPrefix(err.Error(), "json: ") }

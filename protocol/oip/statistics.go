@@ -24,20 +24,21 @@ func (p *Protocol) serveConfig(w http.ResponseWriter, r *http.Request) {
 // serveStatistics answers the statistics of one version, of all ready versions of a model, or of all models.
 func (p *Protocol) serveStatistics(w http.ResponseWriter, r *http.Request) {
 	list, err := p.infos(r.PathValue("model"), r.PathValue("version"))
+	if err != nil {
+		protocol.FailText(w, r, serval.AsError(err))
+		return
+	}
 	body := []byte(`{"model_stats":[`)
 	for i, info := range list {
 		var stats serval.Stats
 		if stats, err = p.backend.Models.Stats(serval.Ref{Name: info.Name, Version: info.Version}); err != nil {
-			break
+			protocol.FailText(w, r, serval.AsError(err))
+			return
 		}
 		if i > 0 {
 			body = append(body, ',')
 		}
 		body = appendMessage(body, modelStatistics(info, stats).ProtoReflect())
-	}
-	if err != nil {
-		protocol.FailText(w, r, serval.AsError(err))
-		return
 	}
 	protocol.WriteJSON(w, http.StatusOK, append(body, ']', '}'))
 }
