@@ -87,7 +87,8 @@ func (s *service) ServerLive(context.Context, *inference.ServerLiveRequest) (*in
 
 // ServerReady says whether the server takes requests.
 func (s *service) ServerReady(context.Context, *inference.ServerReadyRequest) (*inference.ServerReadyResponse, error) {
-	return &inference.ServerReadyResponse{Ready: s.p.backend.Models.Ready()}, nil
+	ready := s.p.backend.Models.Ready() && (s.p.backend.Draining == nil || !s.p.backend.Draining())
+	return &inference.ServerReadyResponse{Ready: ready}, nil
 }
 
 // ModelReady says whether a version of a model takes requests; one that does not exist is not ready.
@@ -151,7 +152,7 @@ func (s *service) ModelConfig(ctx context.Context, r *inference.ModelConfigReque
 
 // ModelStatistics says what happened to one version, to all versions of a model, or to all models.
 func (s *service) ModelStatistics(ctx context.Context, r *inference.ModelStatisticsRequest) (*inference.ModelStatisticsResponse, error) {
-	infos, err := s.served(r.Name, r.Version)
+	infos, err := s.p.infos(r.Name, r.Version)
 	if err != nil {
 		return nil, grpcError(ctx, err)
 	}
@@ -166,24 +167,4 @@ func (s *service) ModelStatistics(ctx context.Context, r *inference.ModelStatist
 		}
 	}
 	return out, nil
-}
-
-// served describes the versions that a request for statistics means: one, or all that are ready.
-func (s *service) served(name, version string) ([]serval.ModelInfo, error) {
-	if name != "" {
-		info, err := s.model(name, version)
-		if err != nil {
-			return nil, err
-		}
-		if version != "" || info.Name != name { // the name has a version or an alias in it
-			return []serval.ModelInfo{info}, nil
-		}
-	}
-	var infos []serval.ModelInfo
-	for _, info := range s.p.backend.Models.List() {
-		if (name == "" || info.Name == name) && info.State == serval.StateReady {
-			infos = append(infos, info)
-		}
-	}
-	return infos, nil
 }
