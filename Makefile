@@ -12,7 +12,7 @@ build:
 
 run: build
 	@bin/serval model pull starter --models models
-	@exec bin/serval serve --models models
+	@exec bin/serval serve --models models --hello
 
 lint:
 	@test -z "$$(git ls-files '*.go' | xargs gofmt -l)" || { echo 'gofmt would change:'; git ls-files '*.go' | xargs gofmt -l; exit 1; }

@@ -102,7 +102,7 @@ type BatchSettings struct {
 type QueueSettings struct {
 	Limit          int           `yaml:"limit" doc:"most calls that wait; more are refused at once; 0: 1024" min:"0"`
 	MaxWait        time.Duration `yaml:"max_wait" doc:"refuse at once when the wait would be longer by the measured rate; 0: 1s"`
-	Timeout        time.Duration `yaml:"timeout" doc:"deadline of a request that brings none; 0: 30s"`
+	Timeout        time.Duration `yaml:"timeout" doc:"longest that a request may wait and run, if its own deadline is not sooner; 0: limits.request_timeout alone"`
 	PriorityLevels int           `yaml:"priority_levels" doc:"number of priorities, 1 the most urgent; 0: 2 (the default priority is the middle one)" min:"0"`
 }
 

@@ -218,17 +218,23 @@ func (m *Model) delayPassed() {
 // wait returns nil once the call was executed, else why it never ran.
 func (m *Model) wait(ctx context.Context, e *entry, req *serval.Request) error {
 	deadline := req.Deadline
-	if deadline.IsZero() {
-		deadline = e.enqueued.Add(m.timeout)
+	if m.timeout > 0 {
+		if own := e.enqueued.Add(m.timeout); deadline.IsZero() || own.Before(deadline) {
+			deadline = own
+		}
 	}
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
+	var passed <-chan time.Time // never, without a deadline
+	if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		passed = timer.C
+	}
 	select {
 	case <-e.done:
 		return nil
 	case <-ctx.Done():
 		return m.leave(e, ctx.Err())
-	case <-timer.C:
+	case <-passed:
 		return m.leave(e, context.DeadlineExceeded)
 	}
 }

@@ -14,7 +14,6 @@ const (
 	DefaultMaxBatch   = 64
 	DefaultQueueLimit = 1024
 	DefaultMaxWait    = time.Second
-	DefaultTimeout    = 30 * time.Second
 	DefaultLevels     = 2
 )
 
@@ -86,9 +85,6 @@ func withDefaults(s serval.ModelSettings) serval.ModelSettings {
 	def(&s.Queue.PriorityLevels, DefaultLevels)
 	if s.Queue.MaxWait == 0 {
 		s.Queue.MaxWait = DefaultMaxWait
-	}
-	if s.Queue.Timeout == 0 {
-		s.Queue.Timeout = DefaultTimeout
 	}
 	if s.Batching.Mode == "" {
 		s.Batching.Mode = "auto"

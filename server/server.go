@@ -141,7 +141,9 @@ func (s *Server) Addresses() Addresses { return s.addr }
 func (s *Server) Load(ctx context.Context) error { return s.models.LoadAll(ctx) }
 
 // LoadModel loads one model by name, or loads it anew.
-func (s *Server) LoadModel(ctx context.Context, name string) error { return s.models.Load(ctx, name, nil) }
+func (s *Server) LoadModel(ctx context.Context, name string) error {
+	return s.models.Load(ctx, name, nil)
+}
 
 // Start opens the ports. Models may be loaded before or after; until then the server is not ready.
 func (s *Server) Start() error {

@@ -253,10 +253,7 @@ func modelPull() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			installed, err := starter.Install(c.Context(), store, dir, os.Stderr)
-			for _, m := range installed {
-				fmt.Println(m)
-			}
+			_, err = starter.Install(c.Context(), store, dir, func(m starter.Installed) { fmt.Println(m) })
 			return err
 		},
 	}

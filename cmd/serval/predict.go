@@ -98,21 +98,21 @@ func (f *predictFlags) predict(ctx context.Context, a asker, ref serval.Ref, inf
 	if len(want) == 0 {
 		want = in.Want
 	}
-	var whole *output.Table
+	var parts [][]serval.Tensor
 	for _, part := range client.Batches(in.Tensors, f.rows) {
 		outputs, err := a.ask(ctx, ref, part, want)
 		if err != nil {
 			return nil, err
 		}
-		t, err := output.Answer(outputs, info.Recipe)
-		if err != nil {
-			return nil, err
-		}
-		if whole == nil {
-			whole = t
-		} else {
-			whole.Rows = append(whole.Rows, t.Rows...)
-		}
+		parts = append(parts, outputs)
+	}
+	outputs, err := client.Join(parts)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := output.Answer(outputs, info.Recipe)
+	if err != nil {
+		return nil, err
 	}
 	for i := len(in.Extra) - 1; i >= 0; i-- {
 		whole.Carry(in.Extra[i].Name, in.Extra[i].Texts)

@@ -20,6 +20,7 @@ import (
 	engines "serval/engine/all"
 	"serval/native"
 	"serval/server"
+	"serval/starter"
 )
 
 // place is where a command finds configuration, libraries and models; its flags are the same for all commands.
@@ -127,7 +128,7 @@ func (l *libraries) Find(name string) (string, error) { return l.store.Ensure(l.
 type serveFlags struct {
 	place
 	listen, grpc, admin string
-	insecure            bool
+	insecure, hello     bool
 }
 
 func serveCommand() *cobra.Command {
@@ -146,7 +147,38 @@ func serveCommand() *cobra.Command {
 	c.Flags().StringVar(&f.grpc, "grpc", "", "address of the gRPC port (default: 127.0.0.1:8081); 'off': none")
 	c.Flags().StringVar(&f.admin, "admin", "", "address of metrics and profiles, on loopback (default: 127.0.0.1:8082); 'off': none")
 	c.Flags().BoolVar(&f.insecure, "insecure", false, "let other machines in though there are neither keys nor TLS")
+	c.Flags().BoolVar(&f.hello, "hello", false, "print what to type next once the server is ready")
 	return c
+}
+
+// sayHello prints commands to paste; the starter models' own where they are served.
+func sayHello(s *server.Server) {
+	at := ""
+	if a := s.Addresses().HTTP; a != "127.0.0.1:8080" {
+		at = " --server http://" + a
+	}
+	fmt.Println("\nServal is ready. In another terminal:")
+	served := map[string]string{}
+	for _, m := range s.Models().List() {
+		served[m.Name] = m.Path
+	}
+	n := 0
+	for _, m := range starter.Models() {
+		if path, ok := served[m.Name]; ok {
+			example := filepath.Join(filepath.Dir(path), m.Example)
+			if wd, err := os.Getwd(); err == nil {
+				if rel, err := filepath.Rel(wd, example); err == nil {
+					example = rel
+				}
+			}
+			fmt.Printf("  %s predict %s %s%s\n", os.Args[0], m.Name, example, at)
+			n++
+		}
+	}
+	if n == 0 {
+		fmt.Printf("  %s model list%s\n  curl -s http://%s/v2/health/ready\n  curl -s -X POST http://%s/v2/repository/index\n", os.Args[0], at, s.Addresses().HTTP, s.Addresses().HTTP)
+	}
+	fmt.Println("Ctrl-C drains and stops.")
 }
 
 func (f *serveFlags) override(c *config.Config) {
@@ -215,6 +247,9 @@ func serve(c *cobra.Command, f *serveFlags) error {
 		case err := <-loading:
 			if err == nil {
 				log.Info("ready", "models", len(s.Models().List()), "took", time.Since(started).Round(time.Millisecond).String())
+				if f.hello {
+					sayHello(s)
+				}
 			} else {
 				log.Error("not ready: some models failed", "error", err)
 			}

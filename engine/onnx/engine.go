@@ -37,6 +37,9 @@ func (e *Engine) Name() string { return "onnx" }
 // Platform is the Open Inference Protocol's name.
 func (e *Engine) Platform() string { return "onnxruntime_onnx" }
 
+// Native says that ONNX Runtime's C++ runs in this process; see engine.Native.
+func (e *Engine) Native() {}
+
 // Detect wants one .onnx file in the folder, or one that is named model.onnx.
 func (e *Engine) Detect(dir fs.FS) (engine.Rank, error) {
 	if _, err := artefact(dir); err != nil {

@@ -41,6 +41,9 @@ func TestValuesRoundTrip(t *testing.T) {
 		{serval.FP32, []int64{0, 3}, `[]`, `[]`},
 		{serval.FP32, []int64{2, 0}, `[[],[]]`, `[]`},
 		{serval.FP32, []int64{}, `[7]`, `[7.0]`},
+		{serval.FP32, []int64{}, ` 7 `, `[7.0]`},
+		{serval.Bytes, []int64{}, `"a"`, `["a"]`},
+		{serval.Bool, nil, `true`, `[true]`},
 		{serval.FP32, []int64{4}, `[[[1],[2]],[[3],[4]]]`, `[1.0,2.0,3.0,4.0]`},
 	} {
 		got, err := read(serval.Tensor{Name: "x", DType: c.d, Shape: c.shape}, c.in)
@@ -85,6 +88,7 @@ func TestRefusals(t *testing.T) {
 		{serval.FP32, []int64{1}, `[[[]],[1]]`, `input 'x': data is ragged: values stand at different levels of nesting`},
 		{serval.FP32, []int64{1}, strings.Repeat("[", 100000), `input 'x': data is nested deeper than 32 levels`},
 		{serval.FP32, []int64{1}, `5`, `input 'x': data must be an array, not a number`},
+		{serval.FP32, nil, ``, `invalid JSON: the text ends at byte 0 where a value of input 'x' should be`},
 		{serval.FP32, []int64{2}, `[1,]`, `invalid JSON at byte 3: ']' stands where a value of input 'x' should be`},
 		{serval.FP32, []int64{2}, `[1 2]`, `invalid JSON at byte 3: '2' stands where ',' or ']' should be`},
 		{serval.FP32, []int64{2}, `[1,2`, `invalid JSON: the text ends at byte 4 where ',' or ']' should be`},
@@ -162,6 +166,16 @@ func TestNestedAndRows(t *testing.T) {
 	x.Data = x.Data[:3]
 	if _, err := AppendFlat(nil, &x); err == nil {
 		t.Error("a short answer was taken")
+	}
+}
+
+func TestShape(t *testing.T) {
+	for text, want := range map[string]string{`[[1,2,3],[4,5,6]]`: "[2,3]", `5`: "[]", `[]`: "[0]", `[[],[]]`: "[2,0]", `["a","b"]`: "[2]"} {
+		var s Scanner
+		s.Reset([]byte(text))
+		if got, err := s.Shape(nil); serval.ShapeString(got) != want || err != nil || s.Pos() != 0 {
+			t.Errorf("%s: %v %v", text, got, err)
+		}
 	}
 }
 

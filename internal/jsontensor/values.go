@@ -67,6 +67,9 @@ func (s *Scanner) Tensor(t *serval.Tensor, arena []byte) ([]byte, error) {
 func (r *reader) array() error {
 	s := r.s
 	if c := s.Peek(); c != '[' {
+		if len(r.t.Shape) == 0 {
+			return r.single()
+		}
 		if s.pos >= len(s.buf) {
 			return s.unexpected(c, "the data of input '"+r.t.Name+"'")
 		}
@@ -121,6 +124,24 @@ func (r *reader) array() error {
 			return r.uneven()
 		}
 	}
+}
+
+// single takes a value that stands alone.
+func (r *reader) single() error {
+	s := r.s
+	num, next := scanNumber(s.buf, s.pos)
+	var err error
+	switch {
+	case r.t.DType == serval.Bytes:
+		err = r.element()
+	case next < 0:
+		err = r.special()
+	default:
+		err = r.number(num, s.buf[s.pos:next])
+		s.pos = next
+	}
+	r.n = 1
+	return err
 }
 
 func (r *reader) uneven() error {

@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,13 +38,32 @@ func modelConfig(info serval.ModelInfo) *inference.ModelConfig {
 		c.MaxBatchSize = int32(s.Batching.Max)
 		c.SchedulingChoice = &inference.ModelConfig_DynamicBatching{DynamicBatching: dynamicBatching(s)}
 	}
+	c.Parameters = make(map[string]*inference.ModelParameter, len(s.Options)+4)
 	for name, v := range s.Options {
-		if c.Parameters == nil {
-			c.Parameters = make(map[string]*inference.ModelParameter, len(s.Options))
-		}
+		c.Parameters[name] = &inference.ModelParameter{StringValue: v}
+	}
+	for name, v := range ownParameters(info) {
 		c.Parameters[name] = &inference.ModelParameter{StringValue: v}
 	}
 	return c
+}
+
+// ownParameters are what Triton's configuration has no field for.
+func ownParameters(info serval.ModelInfo) map[string]string {
+	own := map[string]string{
+		"serval_batching": "off: " + info.Batching.Reason,
+		"serval_memory":   strconv.FormatInt(info.Memory, 10),
+		"serval_threads":  strconv.Itoa(info.Settings.Threads),
+	}
+	if info.Batching.On {
+		own["serval_batching"] = "on: " + info.Batching.Reason
+	}
+	if r := info.Settings.Recipe; r != nil {
+		if raw, err := json.Marshal(r); err == nil { // plain data: it cannot fail
+			own[serval.RecipeParameter] = string(raw)
+		}
+	}
+	return own
 }
 
 // leadsWithBatch says whether every tensor's first dimension is the request's to choose.
