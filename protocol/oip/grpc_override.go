@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -45,7 +46,9 @@ func configOverride(text string) (*serval.ModelSettings, error) {
 		case "parameters":
 			s.Options = make(map[string]string, len(c.Parameters))
 			for k, v := range c.Parameters {
-				s.Options[k] = v.GetStringValue()
+				if !strings.HasPrefix(k, "serval_") { // what modelConfig tells beside the engine's options
+					s.Options[k] = v.GetStringValue()
+				}
 			}
 		default:
 			return nil, serval.Errorf(serval.InvalidArgument, "parameter 'config': this server cannot change '%s'; it takes max_batch_size, version_policy, instance_group, dynamic_batching and parameters", name).At("config." + name)

@@ -46,7 +46,7 @@ func FuzzInferJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		seen = nil
 		w := ask(mux, "POST", "/v2/models/m/infer", nil, body)
-		if !json.Valid(w.Body.Bytes()) {
+		if w.Header().Get("Inference-Header-Content-Length") == "" && !json.Valid(w.Body.Bytes()) {
 			t.Fatalf("%q: the answer is not JSON: %q", body, w.Body)
 		}
 		if w.Code == 500 {

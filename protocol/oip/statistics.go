@@ -1,7 +1,9 @@
 package oip
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -104,18 +106,21 @@ func appendMessage(b []byte, m protoreflect.Message) []byte {
 	return append(b, '}')
 }
 
+// appendMap writes the entries by key, so that the same message is always the same text.
 func appendMap(b []byte, f protoreflect.FieldDescriptor, m protoreflect.Map) []byte {
-	b = append(b, '{')
-	first := true
+	entries := make(map[string]protoreflect.Value, m.Len())
 	m.Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
-		if !first {
-			b = append(b, ',')
-		}
-		first = false
-		b = append(jsontensor.AppendString(b, k.String()), ':')
-		b = appendScalar(b, f.MapValue(), v)
+		entries[k.String()] = v
 		return true
 	})
+	b = append(b, '{')
+	for i, k := range slices.Sorted(maps.Keys(entries)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(jsontensor.AppendString(b, k), ':')
+		b = appendScalar(b, f.MapValue(), entries[k])
+	}
 	return append(b, '}')
 }
 
