@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,10 +38,14 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds of each workload")
 	flag.DurationVar(&o.time, "time", 3*time.Second, "length of one measurement")
 	flag.DurationVar(&o.warmUp, "warm-up", 500*time.Millisecond, "load before each measurement")
-	peers := flag.String("peers", "triton,mlserver", "peers to measure, separated by commas")
+	peers := flag.String("peers", "triton,triton-c,mlserver", "peers to measure, separated by commas; triton-c needs a C compiler")
 	flag.Parse()
 	o.peers = map[string]bool{}
-	for _, name := range strings.Split(*peers, ",") {
+	for _, name := range strings.FieldsFunc(*peers, func(r rune) bool { return r == ',' }) {
+		if !slices.ContainsFunc(knownPeers, func(p peer) bool { return p.key == name }) {
+			fmt.Fprintf(os.Stderr, "compare: -peers: no peer %q\n", name)
+			os.Exit(2)
+		}
 		o.peers[name] = true
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -92,7 +97,26 @@ func run(ctx context.Context, o options) error {
 }
 
 func command() string {
-	return strings.Join(append([]string{"go run ./bench/compare"}, os.Args[1:]...), " ")
+	text := "go run ./bench/compare"
+	for _, arg := range os.Args[1:] {
+		if arg == "" || strings.ContainsAny(arg, " \t") {
+			arg = "'" + arg + "'"
+		}
+		text += " " + arg
+	}
+	return text
+}
+
+// peer is a server to compare with; run is followed by its two ports after the first word.
+type peer struct {
+	key, name  string
+	setup, run []string
+}
+
+var knownPeers = []peer{
+	{"triton", "Triton, Python backend", []string{"bench/peers/setup.sh", "triton"}, []string{"bench/peers/triton.sh"}},
+	{"triton-c", "Triton, C backend", []string{"bench/triton_c/build.sh"}, []string{"bench/peers/triton.sh", "c"}},
+	{"mlserver", "MLServer", []string{"bench/peers/setup.sh", "mlserver"}, []string{"bench/peers/mlserver.sh"}},
 }
 
 // prepare installs the peers, builds the floor and describes every server; none is started.
@@ -113,21 +137,18 @@ func prepare(ctx context.Context, o options, dir string) ([]*server, error) {
 		}
 		list = append(list, s)
 	}
-	for _, peer := range []struct{ key, name, script string }{
-		{"triton", "Triton, Python backend", "bench/peers/triton.sh"},
-		{"mlserver", "MLServer", "bench/peers/mlserver.sh"},
-	} {
-		if !o.peers[peer.key] {
+	for _, p := range knownPeers {
+		if !o.peers[p.key] {
 			continue
 		}
-		if err := setup(ctx, "bench/peers/setup.sh", peer.key); err != nil {
+		if err := setup(ctx, p.setup...); err != nil {
 			return nil, err
 		}
-		s, err := newServer(dir, peer.key, peer.name)
+		s, err := newServer(dir, p.key, p.name)
 		if err != nil {
 			return nil, err
 		}
-		s.argv = []string{peer.script, port(s.rest), port(s.grpc)}
+		s.argv = append([]string{p.run[0], port(s.rest), port(s.grpc)}, p.run[1:]...)
 		list = append(list, s)
 	}
 	floor := filepath.Join(dir, "floor")
