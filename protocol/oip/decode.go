@@ -150,6 +150,9 @@ func (x *exchange) list(name string, element func(*exchange, int) error) error {
 		if err != nil || !more {
 			return err
 		}
+		if i == maxTensors {
+			return tooMany(name)
+		}
 		if err := element(x, i); err != nil {
 			return err
 		}

@@ -107,6 +107,16 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
+// A request of very many inputs is refused before they are compared with each other.
+func TestManyInputs(t *testing.T) {
+	_, mux, _ := newREST(answerInputs)
+	body := `{"inputs":[` + strings.Repeat(`{"name":"x","shape":[0],"datatype":"INT8","data":[]},`, 5000) + `0]}`
+	w := ask(mux, "POST", "/v2/models/m/infer", nil, []byte(body))
+	if w.Code != 400 || !strings.Contains(w.Body.String(), "more than 1024 inputs") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 // A body cut short is the client's fault, and says so.
 func TestBodyCutShort(t *testing.T) {
 	_, mux, _ := newREST(answerInputs)
