@@ -151,7 +151,7 @@ func (x *exchange) list(name string, element func(*exchange, int) error) error {
 			return err
 		}
 		if i == maxTensors {
-			return tooMany(name)
+			return serval.Errorf(serval.InvalidArgument, "the request has more than %d %s", maxTensors, name).At(name)
 		}
 		if err := element(x, i); err != nil {
 			return err

@@ -100,22 +100,9 @@ func modelRef(name, version string) (serval.Ref, error) {
 	return serval.ParseRef(name)
 }
 
-// maxTensors bounds the inputs, and the requested outputs, of a request. Names are compared pairwise below.
-const maxTensors = 1024
-
-func tooMany(what string) error {
-	return serval.Errorf(serval.InvalidArgument, "the request has more than %d %s", maxTensors, what).At(what)
-}
-
 // prepare makes c.req complete: it fetches inputs from shared memory, checks that each tensor holds what it declares, and
 // names the wanted outputs.
 func (p *Protocol) prepare(c *call) error {
-	if len(c.in.List) > maxTensors {
-		return tooMany("inputs")
-	}
-	if len(c.wants) > maxTensors {
-		return tooMany("outputs")
-	}
 	for i := range c.in.List {
 		t, s := &c.in.List[i], &c.from[i]
 		if s.shared {

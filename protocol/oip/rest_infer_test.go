@@ -112,7 +112,7 @@ func TestManyInputs(t *testing.T) {
 	_, mux, _ := newREST(answerInputs)
 	body := `{"inputs":[` + strings.Repeat(`{"name":"x","shape":[0],"datatype":"INT8","data":[]},`, 5000) + `0]}`
 	w := ask(mux, "POST", "/v2/models/m/infer", nil, []byte(body))
-	if w.Code != 400 || !strings.Contains(w.Body.String(), "more than 1024 inputs") {
+	if w.Code != 400 || !strings.Contains(w.Body.String(), "more than 4096 inputs") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
