@@ -48,15 +48,18 @@ func modelConfig(info serval.ModelInfo) *inference.ModelConfig {
 	return c
 }
 
+// ownPrefix begins the names of ownParameters.
+const ownPrefix = "serval_"
+
 // ownParameters are what Triton's configuration has no field for.
 func ownParameters(info serval.ModelInfo) map[string]string {
 	own := map[string]string{
-		"serval_batching": "off: " + info.Batching.Reason,
-		"serval_memory":   strconv.FormatInt(info.Memory, 10),
-		"serval_threads":  strconv.Itoa(info.Settings.Threads),
+		ownPrefix + "batching": "off: " + info.Batching.Reason,
+		ownPrefix + "memory":   strconv.FormatInt(info.Memory, 10),
+		ownPrefix + "threads":  strconv.Itoa(info.Settings.Threads),
 	}
 	if info.Batching.On {
-		own["serval_batching"] = "on: " + info.Batching.Reason
+		own[ownPrefix+"batching"] = "on: " + info.Batching.Reason
 	}
 	if r := info.Settings.Recipe; r != nil {
 		if raw, err := json.Marshal(r); err == nil { // plain data: it cannot fail

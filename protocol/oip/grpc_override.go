@@ -46,7 +46,7 @@ func configOverride(text string) (*serval.ModelSettings, error) {
 		case "parameters":
 			s.Options = make(map[string]string, len(c.Parameters))
 			for k, v := range c.Parameters {
-				if !strings.HasPrefix(k, "serval_") { // what modelConfig tells beside the engine's options
+				if !strings.HasPrefix(k, ownPrefix) { // what modelConfig tells beside the engine's options
 					s.Options[k] = v.GetStringValue()
 				}
 			}
