@@ -167,3 +167,28 @@ func TestModelStatistics(t *testing.T) {
 		t.Errorf("statistics are\n%s\nwant\n%s", prototext.Format(got), prototext.Format(&want))
 	}
 }
+
+// Inputs in shared memory are held to the limit of a request together, not one by one.
+func TestSharedMemoryLimit(t *testing.T) {
+	f := startGRPC(t, echo)
+	f.shm.folder = t.TempDir()
+	const size = 40 << 20 // of 64 MiB
+	path := filepath.Join(f.shm.folder, "region")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, size); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.shm.register("r", "region", 0, size); err != nil {
+		t.Fatal(err)
+	}
+	r := &inference.ModelInferRequest{ModelName: "echo"}
+	for _, name := range []string{"a", "b"} {
+		r.Inputs = append(r.Inputs, &inference.ModelInferRequest_InferInputTensor{
+			Name: name, Datatype: "UINT8", Shape: []int64{size}, Parameters: shmParams("r", 0, size)})
+	}
+	if _, err := f.client.ModelInfer(t.Context(), r); err == nil || !strings.Contains(err.Error(), "input 'b': shared_memory_byte_size is 41943040, 83886080 with the inputs before it") {
+		t.Errorf("two inputs of 40 MiB each: %v", err)
+	}
+}

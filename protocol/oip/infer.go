@@ -33,6 +33,7 @@ type call struct {
 
 	outs   []result
 	copied []byte  // inputs read from shared memory
+	shared uint64  // bytes of them
 	text   []byte  // elements of classification outputs
 	dims   []int64 // their shapes
 }
@@ -155,12 +156,13 @@ func (p *Protocol) readRegion(c *call, t *serval.Tensor, s *source) error {
 	if err := p.shm.check(s.region, s.offset, s.size); err != nil {
 		return err
 	}
-	if limit := p.backend.Config.MaxBody; limit > 0 && s.size > uint64(limit) {
-		return serval.Errorf(serval.TooLarge, "shared_memory_byte_size is %d, the limit for a request is %d bytes", s.size, limit)
+	c.shared += s.size
+	if limit := p.backend.Config.MaxBody; limit > 0 && (s.size > uint64(limit) || c.shared > uint64(limit)) {
+		return serval.Errorf(serval.TooLarge, "shared_memory_byte_size is %d, %d with the inputs before it; the limit for a request is %d bytes", s.size, c.shared, limit)
 	}
-	at, size := len(c.copied), int(s.size)
+	at, size := (len(c.copied)+dataAlign-1)&^(dataAlign-1), int(s.size)
 	if cap(c.copied)-at < size {
-		c.copied, at = make([]byte, 0, size), 0 // earlier inputs keep the old memory
+		c.copied, at = make([]byte, 0, max(size, 64)), 0 // earlier inputs keep the old memory; a tiny one would not be aligned
 	}
 	c.copied = c.copied[:at+size]
 	t.Data = c.copied[at : at+size : at+size]
