@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -82,7 +83,8 @@ type Options struct {
 	Data   string // folder; "" = a new one
 	Args   []string
 	Env    []string
-	Unset  bool // do not wait until it is ready
+	Under  []string // a command that starts the program, such as prlimit with its flags
+	Unset  bool     // do not wait until it is ready
 }
 
 var listening = regexp.MustCompile(`msg=listening http=(\S+) grpc=(\S+) admin=(\S+)`)
@@ -95,7 +97,8 @@ func Serve(t testing.TB, o Options) *Server {
 	}
 	args := []string{"serve", "--models", o.Models, "--data", o.Data, "--listen", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
 	s := &Server{t: t, said: &log{line: make(chan struct{}, 1)}, done: make(chan struct{})}
-	s.Cmd = exec.Command(Build(t, o.Race), append(args, o.Args...)...)
+	line := append(append(slices.Clone(o.Under), Build(t, o.Race)), append(args, o.Args...)...)
+	s.Cmd = exec.Command(line[0], line[1:]...)
 	s.Cmd.Env = append(os.Environ(), o.Env...)
 	s.Cmd.Stderr, s.Cmd.Stdout = s.said, s.said
 	s.Cmd.Dir = t.TempDir()
