@@ -211,6 +211,12 @@ type wireStats struct {
 		Compute wireDuration `json:"compute_infer"`
 		Output  wireDuration `json:"compute_output"`
 	} `json:"batch_stats"`
+	Serval struct { // absent from other servers
+		Closed    map[string]uint64
+		Rejected  map[string]uint64
+		Waiting   int
+		Instances int
+	}
 }
 
 func (w *wireStats) stats(raw json.RawMessage) ModelStats {
@@ -219,6 +225,7 @@ func (w *wireStats) stats(raw json.RawMessage) ModelStats {
 		Success: w.InferenceStats.Success.stat(), Fail: w.InferenceStats.Fail.stat(), Queue: w.InferenceStats.Queue.stat(),
 		Input: w.InferenceStats.Input.stat(), Compute: w.InferenceStats.Compute.stat(), Output: w.InferenceStats.Output.stat(),
 	}}
+	s.Closed, s.Rejected, s.Waiting, s.Instances = w.Serval.Closed, w.Serval.Rejected, w.Serval.Waiting, w.Serval.Instances
 	if w.LastInference > 0 {
 		s.LastInference = time.UnixMilli(int64(w.LastInference))
 	}

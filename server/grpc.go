@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"net/http"
 	"time"
 
 	"google.golang.org/grpc"
@@ -11,7 +10,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
@@ -76,14 +74,8 @@ func (s *Server) checkMethod(ctx context.Context, method string) error {
 		if !checked {
 			continue
 		}
-		md, _ := metadata.FromIncomingContext(ctx)
-		h := http.Header{"Authorization": md.Get("authorization"), "X-Api-Key": md.Get("x-api-key")}
-		if err := s.gate.Authorize(protocol.Credential(h), need); err != nil {
-			code := codes.PermissionDenied
-			if err.Code.HTTPStatus() == http.StatusUnauthorized {
-				code = codes.Unauthenticated
-			}
-			return status.Error(code, err.Message)
+		if err := s.gate.Authorize(protocol.CredentialFromContext(ctx), need); err != nil {
+			return protocol.Status(err).Err()
 		}
 	}
 	return nil

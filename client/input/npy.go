@@ -160,8 +160,9 @@ type npyHeader struct {
 func parseHeader(s string) (npyHeader, error) {
 	var h npyHeader
 	s = strings.TrimSpace(s)
-	inner, ok := strings.CutPrefix(s, "{")
-	if inner, ok = strings.CutSuffix(inner, "}"); !ok {
+	inner, opened := strings.CutPrefix(s, "{")
+	inner, closed := strings.CutSuffix(inner, "}")
+	if !opened || !closed {
 		return h, fmt.Errorf("its header is not a dictionary")
 	}
 	seen := map[string]bool{}

@@ -107,15 +107,6 @@ func (e elementType) dtype() serval.DType {
 	return dtypes[e]
 }
 
-func elementOf(d serval.DType) elementType {
-	for e := range dtypes {
-		if dtypes[e] == d && d != serval.InvalidType {
-			return elementType(e)
-		}
-	}
-	return 0
-}
-
 // C's ONNXType.
 const (
 	typeTensor   = 1
