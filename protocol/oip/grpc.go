@@ -57,7 +57,9 @@ func (p *Protocol) Register(r grpc.ServiceRegistrar) {
 }
 
 // ServerOptions are what the gRPC server must be made with: the codec by which inference reads and writes the wire itself.
+// The codings that clients compress with are registered on the way.
 func (p *Protocol) ServerOptions() []grpc.ServerOption {
+	protocol.RegisterCodings()
 	return []grpc.ServerOption{grpc.ForceServerCodecV2(protocol.Codec())}
 }
 
