@@ -45,7 +45,7 @@ func (m *Model) Handle(ctx context.Context, req *serval.Request, sink serval.Sin
 		}
 	}
 	if len(in.Want) > 0 {
-		sink = &picker{want: in.Want, sink: sink}
+		sink = &picker{want: in.Want, sig: &m.sig, sink: sink}
 	}
 	if len(ordered) > 0 && len(in.List) > 0 && &ordered[0] == &in.List[0] {
 		return m.next.Handle(ctx, req, sink)
@@ -168,9 +168,10 @@ func shapeOf(info *serval.TensorInfo) string {
 	return "[" + strings.Join(parts, ",") + "]"
 }
 
-// picker passes on the outputs asked for, in the order asked.
+// picker passes on the outputs asked for, in the order asked, with the labels that the signature has for them.
 type picker struct {
-	want []string
+	want []string // names of sig's outputs
+	sig  *serval.Signature
 	sink serval.Sink
 }
 
@@ -186,6 +187,9 @@ func (p *picker) Send(c *serval.Chunk) error {
 			return serval.Errorf(serval.Internal, "the model gave no output '%s'", name)
 		}
 		picked.List = append(picked.List, *t)
+		if t.Labels == nil {
+			picked.List[len(picked.List)-1].Labels = p.sig.Outputs[p.sig.Output(name)].Labels
+		}
 	}
 	d := *c
 	d.Output = &picked

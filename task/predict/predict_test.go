@@ -15,7 +15,7 @@ var sig = serval.Signature{
 		{Name: "job", DType: serval.Bytes, Shape: []int64{-1, 1}, Symbols: []string{"batch", ""}},
 		{Name: "hint", DType: serval.Int32, Shape: nil, Optional: true},
 	},
-	Outputs: []serval.TensorInfo{{Name: "risk", DType: serval.FP32, Shape: []int64{-1, 1}}, {Name: "class", DType: serval.Int64, Shape: []int64{-1}}},
+	Outputs: []serval.TensorInfo{{Name: "risk", DType: serval.FP32, Shape: []int64{-1, 1}, Labels: []string{"default"}}, {Name: "class", DType: serval.Int64, Shape: []int64{-1}}},
 }
 
 func age(rows int64) serval.Tensor {
@@ -77,11 +77,11 @@ func TestWantedOutputsComeInTheOrderAsked(t *testing.T) {
 	err := m.Handle(context.Background(), &serval.Request{Input: &serval.Tensors{List: []serval.Tensor{age(1), job(1)}, Want: []string{"class", "risk"}}},
 		serval.SinkFunc(func(c *serval.Chunk) error {
 			for _, o := range c.Output.(*serval.Tensors).List {
-				got = append(got, o.Name)
+				got = append(append(got, o.Name), o.Labels...)
 			}
 			return nil
 		}))
-	if err != nil || strings.Join(got, " ") != "class risk" {
+	if err != nil || strings.Join(got, " ") != "class risk default" {
 		t.Errorf("%v, %v", got, err)
 	}
 }
