@@ -3,6 +3,7 @@ package schedule
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -77,10 +78,9 @@ func (m *Model) Handle(ctx context.Context, req *serval.Request, sink serval.Sin
 	inst, err := m.admit(ctx, e, req)
 	if err == nil {
 		if inst != nil {
-			m.runAlone(inst, e)
-		} else {
-			err = m.wait(ctx, e, req)
+			m.lead(inst)
 		}
+		err = m.wait(ctx, e, req)
 	}
 	if err != nil { // it never ran
 		m.putBack(e)
@@ -141,7 +141,7 @@ func shapeKey(list []serval.Tensor) uint64 {
 	return h
 }
 
-// admit lets a call in or refuses it. With an instance it returns, the caller runs the call itself, at once.
+// admit queues a call or refuses it. With an instance it returns, the caller leads the next batch.
 func (m *Model) admit(ctx context.Context, e *entry, req *serval.Request) (*instance, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, m.gaveUp(err, e)
@@ -155,6 +155,7 @@ func (m *Model) admit(ctx context.Context, e *entry, req *serval.Request) (*inst
 	if n := len(m.idle); n > 0 && m.q.calls == 0 && m.q.rules.delay == 0 {
 		inst := m.idle[n-1]
 		m.idle = m.idle[:n-1]
+		m.q.push(e)
 		m.mu.Unlock()
 		return inst, nil
 	}
@@ -176,7 +177,7 @@ func (m *Model) admit(ctx context.Context, e *entry, req *serval.Request) (*inst
 		return nil, serval.Errorf(serval.DeadlineExceeded, "%s: the request's deadline passes in %v, the queue takes about %v; give it more time or send less at once", m.what, time.Until(req.Deadline).Round(time.Microsecond), wait.Round(time.Microsecond)).After(wait)
 	}
 	m.q.push(e)
-	if len(m.idle) > 0 { // only with max_delay
+	if m.q.rules.delay > 0 { // else somebody leads already, or all instances are busy
 		m.kick(e.enqueued)
 	}
 	m.mu.Unlock()
@@ -217,6 +218,11 @@ func (m *Model) delayPassed() {
 
 // wait returns nil once the call was executed, else why it never ran.
 func (m *Model) wait(ctx context.Context, e *entry, req *serval.Request) error {
+	select {
+	case <-e.done: // it led its batch
+		return nil
+	default:
+	}
 	deadline := req.Deadline
 	if m.timeout > 0 {
 		if own := e.enqueued.Add(m.timeout); deadline.IsZero() || own.Before(deadline) {
@@ -261,24 +267,31 @@ func (m *Model) gaveUp(why error, e *entry) error {
 	return serval.AsError(why)
 }
 
-// runAlone executes one call on the caller's own goroutine: with a free instance and an empty queue that is what the
-// instance's worker would do, without two switches of goroutines.
-func (m *Model) runAlone(inst *instance, e *entry) {
-	inst.entries = append(inst.entries[:0], e)
-	why := closedIdle
-	if !m.q.rules.batch {
-		why = closedSingle
+// lead runs the next batch on the caller's own goroutine: with a free instance that saves the hand-over to the instance's
+// worker and back. First it steps aside for the goroutines that are ready to run: requests that have arrived, but were not
+// read yet, join the batch. On an idle machine there are none and it goes on at once.
+func (m *Model) lead(inst *instance) {
+	if m.q.rules.batch {
+		runtime.Gosched()
 	}
-	m.execute(inst, why)
 	m.mu.Lock()
-	m.cost.seen(e.call.Rows, e.timing.Compute)
+	var why Closed
+	inst.entries, why, _ = m.q.take(time.Now(), inst.entries[:0])
+	if len(inst.entries) > 0 { // else a worker that became free took it
+		if why == closedDrained && len(inst.entries) == 1 {
+			why = closedIdle
+		}
+		m.mu.Unlock()
+		rows, timing := m.execute(inst, why)
+		m.mu.Lock()
+		m.cost.seen(rows, timing.Compute)
+	}
 	if m.q.calls > 0 {
 		inst.wake <- struct{}{} // its worker goes on
 	} else {
 		m.rest(inst)
 	}
 	m.mu.Unlock()
-	<-e.done
 }
 
 // work is the goroutine of one instance: woken, it runs batches until nothing waits.
