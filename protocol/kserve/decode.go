@@ -56,7 +56,20 @@ func (d *decoder) request(body []byte) error {
 	if found == "" {
 		return serval.Errorf(serval.InvalidArgument, `the request has neither "instances" nor "inputs"`).At("instances")
 	}
+	d.widen()
 	return d.scan.End()
+}
+
+// widen makes a column of single values the [rows,1] that models of tables take, so that a row can be written as
+// {"age":42}: the values are the same.
+func (d *decoder) widen() {
+	for i := range d.in.List {
+		t := &d.in.List[i]
+		want := d.sig.Inputs[d.sig.Input(t.Name)].Shape
+		if len(want) == 2 && want[1] == 1 && len(t.Shape) == 1 {
+			t.Shape = append(t.Shape, 1)
+		}
+	}
 }
 
 // columns reads an object of whole tensors by name, or the one tensor of a model with one input.

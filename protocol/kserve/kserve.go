@@ -35,10 +35,16 @@ func (p *Protocol) Routes() []protocol.Route {
 		return protocol.Route{Pattern: pattern, Access: access, Serve: serve, Fail: protocol.FailText}
 	}
 	return []protocol.Route{
+		route(protocol.Public, "GET /{$}", p.serveAlive),
 		route(protocol.Read, "GET /v1/models", p.serveModels),
 		route(protocol.Read, "GET /v1/models/{model...}", p.serveModel),
 		route(protocol.Infer, "POST /v1/models/{call...}", p.serveCall),
 	}
+}
+
+// serveAlive is what KServe's SDK asks to know whether a v1 server lives.
+func (p *Protocol) serveAlive(w http.ResponseWriter, _ *http.Request) {
+	protocol.WriteJSON(w, http.StatusOK, []byte(`{"status":"alive"}`))
 }
 
 func (p *Protocol) serveModels(w http.ResponseWriter, r *http.Request) {

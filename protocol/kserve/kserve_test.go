@@ -24,11 +24,13 @@ type models struct{}
 func (models) List() []serval.ModelInfo {
 	one := serval.Signature{Inputs: []serval.TensorInfo{{Name: "x", DType: serval.FP32, Shape: []int64{-1, 2}}}}
 	two := serval.Signature{Inputs: []serval.TensorInfo{{Name: "a", DType: serval.FP32}, {Name: "b", DType: serval.Bytes}}}
+	table := serval.Signature{Inputs: []serval.TensorInfo{{Name: "age", DType: serval.FP32, Shape: []int64{-1, 1}}, {Name: "job", DType: serval.Bytes, Shape: []int64{-1, 1}}}}
 	return []serval.ModelInfo{
 		{Name: "half", Version: "1", State: serval.StateReady, Signature: serval.Signature{Inputs: []serval.TensorInfo{{Name: "h", DType: serval.FP16}}}},
 		{Name: "one", Version: "1", State: serval.StateReady, Signature: one},
 		{Name: "one", Version: "2", State: serval.StateReady, Signature: one},
 		{Name: "org/two", Version: "1", State: serval.StateReady, Signature: two},
+		{Name: "table", Version: "1", State: serval.StateReady, Signature: table},
 		{Name: "torn", Version: "1", State: serval.StateUnavailable},
 	}
 }
@@ -39,7 +41,7 @@ func (m models) Model(r serval.Ref) (serval.ModelInfo, error) {
 			return info, nil
 		}
 	}
-	return serval.ModelInfo{}, serval.Errorf(serval.NotFound, "there is no model '%s'; there are half, one, org/two and torn", r)
+	return serval.ModelInfo{}, serval.Errorf(serval.NotFound, "there is no model '%s'; there are half, one, org/two, table and torn", r)
 }
 
 func (models) Stats(serval.Ref) (serval.Stats, error) { return serval.Stats{}, nil }
@@ -110,7 +112,7 @@ func FuzzPredict(f *testing.F) {
 	}
 	mux := newMux()
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, model := range []string{"one", "org/two"} {
+		for _, model := range []string{"one", "org/two", "table"} {
 			w := httptest.NewRecorder()
 			mux.ServeHTTP(w, httptest.NewRequest("POST", "/v1/models/"+model+":predict", bytes.NewReader(body)))
 			if !json.Valid(w.Body.Bytes()) || w.Code == 500 || w.Code == 200 && !json.Valid(body) {
