@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside Go, once, below ~/.cache/serval-test: the field's clients in virtual environments
+# (python/*.txt, all versions pinned), grpcurl, and ONNX Runtime's library. Quiet; a second run takes no time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/serval-test
+mkdir -p "$cache/bin"
+
+# One set-up at a time: two would write into the same folders.
+exec 9>"$cache/.lock"
+flock 9
+
+say() { printf 'test/setup.sh: %s\n' "$*" >&2; }
+
+# need PROGRAM PACKAGE: as root on a bare Debian, what is missing is installed; elsewhere the command is named.
+need() {
+	command -v "$1" >/dev/null && return
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		say "installing $2"
+		apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $2 >&2
+	fi
+	command -v "$1" >/dev/null || { say "$1 is missing; install it, on Debian with: apt-get install $2"; exit 1; }
+}
+need go golang
+need python3 python3
+need gcc 'gcc libc6-dev' # the race detector links through it
+python3 -m pip --version >/dev/null 2>&1 || need pip python3-pip
+
+venv() { # NAME: installs python/NAME.txt
+	local dir=$cache/venv-$1 list=test/python/$1.txt log=$cache/venv-$1.log
+	local stamp
+	stamp=$(sha256sum <"$list")
+	[ "$(cat "$dir/.stamp" 2>/dev/null)" = "$stamp" ] && return
+	say "installing the clients of $list"
+	rm -rf "$dir"
+	# pip from outside fills it, so that no ensurepip is needed, which Debian packs apart.
+	if python3 -m venv --without-pip "$dir" >"$log" 2>&1 &&
+		python3 -m pip --python "$dir/bin/python" install --disable-pip-version-check --quiet --no-deps --only-binary :all: -r "$list" >>"$log" 2>&1; then
+		printf '%s' "$stamp" >"$dir/.stamp"
+		return
+	fi
+	cat "$log" >&2
+	exit 1
+}
+venv triton
+venv kserve
+
+grpcurl=v1.9.4
+if [ "$(cat "$cache/bin/.grpcurl" 2>/dev/null)" != $grpcurl ] || [ ! -x "$cache/bin/grpcurl" ]; then
+	say "installing grpcurl $grpcurl"
+	GOBIN=$cache/bin GOFLAGS=-mod=mod go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl"
+	printf '%s' $grpcurl >"$cache/bin/.grpcurl"
+fi
+
+# The library, by Serval's own way of fetching it.
+stamp=$(cat native/*.go | sha256sum)
+if [ "$(cat "$cache/.library" 2>/dev/null)" != "$stamp" ] || ! compgen -G "${cache%-test}/packages/onnxruntime-*" >/dev/null; then
+	CGO_ENABLED=0 go run ./cmd/serval doctor --fix >"$cache/doctor.log" || { cat "$cache/doctor.log" >&2; exit 1; }
+	printf '%s' "$stamp" >"$cache/.library"
+fi
