@@ -65,6 +65,14 @@ func CredentialFromContext(ctx context.Context) string {
 	return ""
 }
 
+// TraceFromContext reads the W3C traceparent of a gRPC call; "" if there is none.
+func TraceFromContext(ctx context.Context) string {
+	for _, v := range metadata.ValueFromIncomingContext(ctx, "traceparent") {
+		return v
+	}
+	return ""
+}
+
 // retryTrailer is the name of HTTP's header, for clients that do not read a status's details.
 const retryTrailer = "retry-after"
 

@@ -105,6 +105,14 @@ func Credential(h http.Header) string {
 	return ""
 }
 
+// Trace reads the W3C traceparent of a request; "" if there is none.
+func Trace(h http.Header) string {
+	if v := h["Traceparent"]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
 func equalFold(s, lower string) bool {
 	for i := range len(lower) {
 		c := s[i]

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -150,6 +151,9 @@ func (s *Server) Start() error {
 	open := func(addr string, to *string) (net.Listener, error) {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return nil, fmt.Errorf("listen on %s: another program has that port; stop it, or choose others with --listen, --grpc and --admin", addr)
+			}
 			return nil, fmt.Errorf("listen on %s: %w", addr, err)
 		}
 		*to = l.Addr().String()

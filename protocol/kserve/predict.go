@@ -30,6 +30,7 @@ func (p *Protocol) predict(w http.ResponseWriter, r *http.Request, model string)
 	req := &serval.Request{
 		ID:         r.Header.Get("X-Request-Id"),
 		Credential: protocol.Credential(r.Header),
+		Trace:      protocol.Trace(r.Header),
 		Protocol:   "kserve-v1",
 		Model:      ref,
 		Input:      &d.in,

@@ -86,6 +86,7 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request) error {
 	x.req.Model = ref
 	x.req.Protocol = "oip-rest"
 	x.req.Credential = protocol.Credential(r.Header)
+	x.req.Trace = protocol.Trace(r.Header)
 	if id := r.Header["X-Request-Id"]; len(id) > 0 {
 		x.req.ID = id[0]
 	}

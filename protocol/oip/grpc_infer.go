@@ -30,6 +30,7 @@ func (c *grpcCall) prepare(ctx context.Context, credential string) error {
 	r := &c.call.req
 	r.Protocol = wireName
 	r.Credential = credential
+	r.Trace = protocol.TraceFromContext(ctx)
 	if d, ok := ctx.Deadline(); ok && (r.Deadline.IsZero() || d.Before(r.Deadline)) {
 		r.Deadline = d
 	}

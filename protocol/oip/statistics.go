@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"encoding/json"
 	"maps"
 	"net/http"
 	"slices"
@@ -41,8 +42,25 @@ func (p *Protocol) serveStatistics(w http.ResponseWriter, r *http.Request) {
 			body = append(body, ',')
 		}
 		body = appendMessage(body, modelStatistics(info, stats).ProtoReflect())
+		body = appendOwn(body, &stats)
 	}
 	protocol.WriteJSON(w, http.StatusOK, append(body, ']', '}'))
+}
+
+// appendOwn adds what Triton's statistics have no field for to the object that body ends with: why batches closed, why calls
+// were refused, how many wait. Triton's clients ignore a field that they do not know.
+func appendOwn(body []byte, s *serval.Stats) []byte {
+	own, err := json.Marshal(struct {
+		Closed    map[string]uint64 `json:"closed"`
+		Rejected  map[string]uint64 `json:"rejected"`
+		Waiting   int               `json:"waiting"`
+		Instances int               `json:"instances"`
+	}{s.Closed, s.Rejected, s.Waiting, s.Instances})
+	if err != nil { // plain data: it cannot fail
+		return body
+	}
+	body = append(body[:len(body)-1], `,"serval":`...)
+	return append(append(body, own...), '}')
 }
 
 func (p *Protocol) infos(name, version string) ([]serval.ModelInfo, error) {
