@@ -49,21 +49,37 @@ func Build(t testing.TB, race bool) string {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, name)
-	args := []string{"build", "-o", out}
-	env := append(os.Environ(), "CGO_ENABLED=0")
-	if race {
-		args, env = append(args, "-race"), append(os.Environ(), "CGO_ENABLED=1")
-	}
-	cmd := exec.Command("go", append(args, "./cmd/serval")...)
-	cmd.Dir, cmd.Env = Root(), env
-	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, said)
+	if err := build(out, race); err != nil {
+		t.Fatal(err)
 	}
 	if builds.paths == nil {
 		builds.paths = map[string]string{}
 	}
 	builds.paths[name] = out
 	return out
+}
+
+// build puts the program at out. Other test processes may run what is there, or build it as well: they share it, since
+// linking takes seconds. So it is built beside out, from a copy that the go command leaves as it is if nothing changed, and
+// renamed.
+func build(out string, race bool) error {
+	fresh := fmt.Sprintf("%s.%d", out, os.Getpid())
+	defer os.Remove(fresh)
+	if old, err := os.ReadFile(out); err == nil {
+		if err := os.WriteFile(fresh, old, 0o755); err != nil {
+			return err
+		}
+	}
+	args, env := []string{"build", "-o", fresh}, append(os.Environ(), "CGO_ENABLED=0")
+	if race {
+		args, env = append(args, "-race"), append(os.Environ(), "CGO_ENABLED=1")
+	}
+	cmd := exec.Command("go", append(args, "./cmd/serval")...)
+	cmd.Dir, cmd.Env = Root(), env
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, said)
+	}
+	return os.Rename(fresh, out)
 }
 
 // Server is a running program.
@@ -136,16 +152,16 @@ func Serve(t testing.TB, o Options) *Server {
 	return s
 }
 
-// await polls until ok; the server's end or a minute without is fatal.
+// await polls until ok; the server's end or two minutes without are fatal.
 func (s *Server) await(what string, ok func() bool) {
 	s.t.Helper()
-	limit := time.After(time.Minute)
+	limit := time.After(2 * time.Minute)
 	for !ok() {
 		select {
 		case <-s.done:
 			s.t.Fatalf("the server ended (%v) before it gave %s:\n%s", s.err, what, s.Log())
 		case <-limit:
-			s.t.Fatalf("no %s within a minute:\n%s", what, s.Log())
+			s.t.Fatalf("no %s within two minutes:\n%s", what, s.Log())
 		case <-s.said.line:
 		case <-time.After(20 * time.Millisecond):
 		}
