@@ -17,7 +17,7 @@ func (s *Server) mount(protocols []protocol.Protocol) http.Handler {
 			mux.HandleFunc(r.Pattern, s.guard(r))
 		}
 	}
-	mux.HandleFunc("/", notFound)
+	mux.HandleFunc("/", notFound(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.draining.Load() {
 			w.Header().Set("Connection", "close") // the client opens its next connection elsewhere
@@ -41,16 +41,36 @@ func (s *Server) guard(r protocol.Route) http.HandlerFunc {
 	}
 }
 
-// notFound answers a path that no protocol has. Every dialect mounted so far writes errors as {"error": text}.
-func notFound(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusNotFound)
-	path := r.URL.Path
-	if len(path) > 200 {
-		path = path[:200] + "…"
+// notFound answers a path that no protocol has, or not with that method. Every dialect mounted so far writes errors as
+// {"error": text}.
+func notFound(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.Path
+		if len(path) > 200 {
+			path = path[:200] + "…"
+		}
+		what, status := "no route "+r.Method+" "+path+"; the Open Inference Protocol is under /v2, KServe's under /v1/models", http.StatusNotFound
+		if allowed := methodsOf(mux, r); allowed != "" {
+			w.Header().Set("Allow", allowed)
+			what, status = path+" does not take "+r.Method+", but "+allowed, http.StatusMethodNotAllowed
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": strings.ToValidUTF8(what, "?")})
 	}
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": "no route " + r.Method + " " + strings.ToValidUTF8(path, "?") +
-		"; the Open Inference Protocol is under /v2, KServe's under /v1/models"})
+}
+
+// methodsOf lists the methods that the path of r takes.
+func methodsOf(mux *http.ServeMux, r *http.Request) string {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		other := *r // the mux only reads it
+		other.Method = method
+		if _, pattern := mux.Handler(&other); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	return strings.Join(allowed, ", ")
 }
 
 // accessOf is what a route needs of a key; false where the server itself checks nothing.
