@@ -79,6 +79,9 @@ type ModelSettings struct {
 	Queue     QueueSettings     `yaml:"queue" doc:"how many requests may wait, and for how long"`
 	Aliases   map[string]string `yaml:"aliases" doc:"alias → version"`
 	Labels    map[string]string `yaml:"labels" doc:"output name → file with one class label a line, in the model's folder"`
+	Sequence  *SequenceSettings `yaml:"sequence" doc:"makes the model stateful"`
+	Constants map[string]string `yaml:"constants" doc:"inputs that are always this value: name → number or text; clients do not give them"`
+	Dims      map[string]int64  `yaml:"dims" doc:"sizes of named dynamic dimensions in the made-up inputs of the warm-up, where the model does not run on any size"`
 	Recipe    *Recipe           `yaml:"recipe" doc:"how serval predict turns files into inputs and outputs into answers"`
 	Options   map[string]string `yaml:"options" doc:"settings of the engine itself, as its page lists them"`
 }

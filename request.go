@@ -19,6 +19,7 @@ type Request struct {
 	Deadline   time.Time // zero: none
 	// Priority follows Triton: 1 is the most urgent, larger is less urgent, 0 is the model's default.
 	Priority int8
+	Sequence Sequence
 	Timing   Timing // filled by schedule, for logs, metrics and traces
 	// Trace is the caller's W3C traceparent as the wire brought it; "" if there is none. Only telemetry reads it.
 	Trace string

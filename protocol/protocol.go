@@ -54,6 +54,7 @@ type Backend struct {
 	Logging  Settings
 	Tracing  Settings
 	Draining func() bool
+	Stopping <-chan struct{} // closed when the server begins to drain; nil: it never does
 }
 
 // Limits bound what a protocol reads.

@@ -44,6 +44,7 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 	s := withDefaults(spec.Settings)
 	spec.Settings = s
 	spec.Threads = max(s.Threads, 1)
+	eng = fit(eng, s)
 	first, err := eng.Open(ctx, spec)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,17 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 		}
 		m := newModel(what, s, sig, found)
 		m.start(copies)
-		return &Opened{Loaded: m, Signature: sig, Memory: model.Memory(), Settings: s}, nil
+		opened := &Opened{Loaded: m, Signature: sig, Memory: model.Memory(), Settings: s}
+		if s.Sequence != nil {
+			plan, err := planSequences(sig, s.Sequence, spec.Dir)
+			if err != nil {
+				_ = m.Close()
+				return nil, err
+			}
+			opened.Loaded = newSequences(what, s.Sequence, plan, m, s.Batching.Max*s.Instances)
+			opened.Signature = plan.outer
+		}
+		return opened, nil
 	case engine.Decoder:
 		s.Instances, s.Threads = 1, spec.Threads
 		return &Opened{Loaded: newStreams(what, s, model), Signature: sig, Memory: model.Memory(), Settings: s}, nil

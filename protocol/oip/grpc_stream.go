@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -34,9 +35,12 @@ type inferStream struct {
 	order order
 	send  sync.Mutex // one message at a time
 
-	mu     sync.Mutex // guards closed, and calls against being added to once it is set
+	mu     sync.Mutex // guards closed and begun, and calls against being added to once closed is set
 	closed bool
-	calls  sync.WaitGroup
+	// sequences holds the end of each sequence's last call; also guarded by mu.
+	sequences map[string]chan struct{}
+	begun     uint64 // calls
+	calls     sync.WaitGroup
 }
 
 // modelStreamInfer is the handler of the method ModelStreamInfer.
@@ -65,20 +69,51 @@ func (s *service) modelStreamInfer(_ any, stream grpc.ServerStream) error {
 	return grpcError(ctx, err)
 }
 
-// run reads requests until the client has sent its last, or the stream is broken.
+// run reads requests until the client has sent its last, the stream is broken, or the server stops. Nothing except the
+// handler's return ends a wait for the client's next message: so that wait has a goroutine of its own, which gRPC ends then.
+// It begins no call after that; see begin.
 func (s *inferStream) run() error {
-	if !s.grpcErrors {
-		return s.read()
-	}
-	// An error ends this stream at once, but nothing except the handler's return ends a wait for the client's next message:
-	// so that wait has a goroutine of its own here, which gRPC ends then. It begins no call after that; see begin.
 	done := make(chan error, 1)
 	go func() { done <- s.read() }()
+	var failed <-chan struct{}
+	if s.grpcErrors { // else a call's error does not cancel ctx, and read sees whatever does
+		failed = s.ctx.Done()
+	}
 	select {
 	case err := <-done:
 		return err
-	case <-s.ctx.Done():
+	case <-failed:
 		return context.Cause(s.ctx)
+	case <-s.p.backend.Stopping:
+		return s.drain(done)
+	}
+}
+
+// quietPeriod is how long a stream of a stopping server must be without a call before it is ended: the client, told so by
+// GOAWAY, has its next request go elsewhere, but may have sent one before it knew.
+const quietPeriod = 300 * time.Millisecond
+
+// drain lets the stream of a stopping server go on until nothing was at work for a while.
+func (s *inferStream) drain(done <-chan error) error {
+	tick := time.NewTicker(quietPeriod / 3)
+	defer tick.Stop()
+	last, seen := time.Now(), uint64(0)
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-s.ctx.Done():
+			return context.Cause(s.ctx)
+		case now := <-tick.C:
+			s.mu.Lock()
+			begun := s.begun
+			s.mu.Unlock()
+			if atWork := len(s.slots) > 1; atWork || begun != seen { // one is read's, which waits
+				last, seen = now, begun
+			} else if now.Sub(last) >= quietPeriod {
+				return serval.Errorf(serval.Unavailable, "the server is stopping; open the stream anew")
+			}
+		}
 	}
 }
 
@@ -118,9 +153,14 @@ func (s *inferStream) begin(c *grpcCall) bool {
 	if s.closed {
 		return false
 	}
-	call := &streamCall{grpcCall: c, stream: s, turn: s.order.enter()}
+	s.begun++
+	call := &streamCall{grpcCall: c, stream: s, turn: s.order.enter(), done: make(chan struct{})}
+	if call.bad = c.prepare(s.ctx, s.credential); call.bad == nil {
+		call.after = s.follow(c.call.req.Sequence.ID, call.done)
+	}
 	s.calls.Go(func() {
 		call.run()
+		close(call.done)
 		s.order.leave(call.turn)
 		s.put(c)
 		<-s.slots
@@ -128,9 +168,37 @@ func (s *inferStream) begin(c *grpcCall) bool {
 	return true
 }
 
+// follow says what a call of a sequence must wait for: the one before it. Calls without a sequence wait for none.
+func (s *inferStream) follow(sequence string, done chan struct{}) (before chan struct{}) {
+	if sequence == "" {
+		return nil
+	}
+	if s.sequences == nil {
+		s.sequences = map[string]chan struct{}{}
+	}
+	before = s.sequences[sequence]
+	s.sequences[sequence] = done
+	if len(s.sequences) > maxFollowed {
+		for id, done := range s.sequences { // those that ended need no successor to wait
+			select {
+			case <-done:
+				delete(s.sequences, id)
+			default:
+			}
+		}
+	}
+	return before
+}
+
+// maxFollowed is how many sequences a stream may have before it looks which of them have ended; more than calls at work.
+const maxFollowed = 4 * streamCalls
+
 // streamCall is one request of a stream.
 type streamCall struct {
 	*grpcCall
+	bad      error         // why it could not be read
+	after    chan struct{} // closed when the sequence's call before has ended; nil: none
+	done     chan struct{} // closed when this one has
 	stream   *inferStream
 	turn     *turn
 	streamed bool // the answer has more than one part
@@ -139,7 +207,10 @@ type streamCall struct {
 
 func (c *streamCall) run() {
 	s := c.stream
-	err := c.prepare(s.ctx, s.credential)
+	if c.after != nil {
+		<-c.after // it ends with the stream, too
+	}
+	err := c.bad
 	if err == nil {
 		err = s.p.backend.Handler.Handle(s.ctx, &c.call.req, c)
 	}

@@ -2,6 +2,7 @@ package oip
 
 import (
 	"math"
+	"strconv"
 	"strings"
 
 	"serval"
@@ -68,19 +69,34 @@ func (c *call) setParam(name string, v value) error {
 		return v.setBool(&c.binaryOutput, where, name)
 	case "triton_enable_empty_final_response":
 		return v.setBool(&c.emptyFinal, where, name)
-	case "sequence_id": // every model is stateless: a sequence needs nothing, but must be well-formed
-		if v.kind != isUint && v.kind != isString {
-			return badParam(where, name, "a whole number from 0 up or a string")
-		}
-		return nil
-	case "sequence_start", "sequence_end":
-		var ignored bool
-		return v.setBool(&ignored, where, name)
+	case "sequence_id":
+		return c.setSequence(v, where, name)
+	case "sequence_start":
+		return v.setBool(&c.req.Sequence.Start, where, name)
+	case "sequence_end":
+		return v.setBool(&c.req.Sequence.End, where, name)
 	}
 	if strings.HasPrefix(name, "triton_") {
 		return serval.Errorf(serval.InvalidArgument, "%s%s: names that begin with triton_ are reserved, and this is none that is known", where, name).At(where + name)
 	}
 	return nil
+}
+
+// setSequence takes a number or a text; 0 and "" mean no sequence, as at Triton.
+func (c *call) setSequence(v value, where, name string) error {
+	switch v.kind {
+	case isString:
+		id, err := v.string(where, name)
+		c.req.Sequence.ID = id
+		return err
+	case isUint:
+		n, err := v.uint(where, name)
+		if c.req.Sequence.ID = ""; n > 0 {
+			c.req.Sequence.ID = strconv.FormatUint(n, 10)
+		}
+		return err
+	}
+	return badParam(where, name, "a whole number from 0 up or a string")
 }
 
 // setParam takes a parameter of an input; unknown names are let pass.
