@@ -82,7 +82,7 @@ func New(opt Options) (*Server, error) {
 	s.handler, s.gate = chain(s.models, policy, s.watch)
 	backend := protocol.Backend{
 		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,
-		Control: &repository{s.models}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load,
+		Control: &repository{s.models}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
 	}
 	all := protocols.New(backend)
 	certs, err := certificates(cfg.TLS)
@@ -207,7 +207,8 @@ func (s *Server) serveHTTP(l net.Listener) error {
 const drainGrace = 300 * time.Millisecond
 
 // Stop drains: the server is not ready any more, answers what is under way, and closes. It returns nil if all was answered
-// within the configuration's drain_timeout.
+// within the configuration's drain_timeout; after another error than that of a second Stop, calls may still be inside
+// models, and the process should end.
 func (s *Server) Stop() error {
 	if s.draining.Swap(true) {
 		return errors.New("the server is stopping already")
@@ -226,18 +227,16 @@ func (s *Server) Stop() error {
 		case <-ctx.Done():
 		}
 	}
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = fmt.Errorf("drain: %d requests were still under way after drain_timeout (%v)", s.gate.InFlight(), s.cfg.DrainTimeout)
-		_ = s.http.Close()
-	}
+	late := s.http.Shutdown(ctx) != nil
 	if grpcDone != nil {
 		select {
 		case <-grpcDone:
 		case <-ctx.Done():
-			s.grpc.Stop()
-			<-grpcDone
+			late = true
 		}
+	}
+	if late {
+		return s.giveUp()
 	}
 	if s.admin != nil {
 		_ = s.admin.Close()
@@ -246,10 +245,24 @@ func (s *Server) Stop() error {
 		<-s.serving
 	}
 	s.models.Close()
-	if closed := s.watch.Close(); err == nil {
-		err = closed
+	return s.watch.Close()
+}
+
+// giveUp cuts the connections that are left after drain_timeout and says how many requests that hit. Models stay open, as
+// an engine's call cannot be cut short and may take as long as it likes: the end of the process frees them.
+func (s *Server) giveUp() error {
+	err := fmt.Errorf("drain: %d requests were still under way after drain_timeout (%v)", s.gate.InFlight(), s.cfg.DrainTimeout)
+	_ = s.http.Close()
+	if s.grpc != nil {
+		s.grpc.Stop()
 	}
-	return err
+	if s.admin != nil {
+		_ = s.admin.Close()
+	}
+	for range s.listeners {
+		<-s.serving
+	}
+	return errors.Join(err, s.watch.Close())
 }
 
 // certificates loads the TLS certificate; nil where none is configured.

@@ -26,8 +26,10 @@ type model struct {
 func (m model) path() string { return "/v2/models/" + m.name + "/infer" }
 
 // json is a request of one row.
-func (m model) json() string {
-	return fmt.Sprintf(`{"inputs":[{"name":%q,"datatype":"FP32","shape":[1,%d],"data":[%s0]}]}`, m.input, m.columns, strings.Repeat("0,", int(m.columns)-1))
+func (m model) json() string { return m.jsonRows(1) }
+
+func (m model) jsonRows(n int64) string {
+	return fmt.Sprintf(`{"inputs":[{"name":%q,"datatype":"FP32","shape":[%d,%d],"data":[%s0]}]}`, m.input, n, m.columns, strings.Repeat("0,", int(n*m.columns)-1))
 }
 
 // payload is a request for bench/load.
@@ -41,20 +43,33 @@ func (m model) payload(t testing.TB, f load.Format, rows int64) load.Payload {
 }
 
 // proto is a request of one row over gRPC.
-func (m model) proto() *inference.ModelInferRequest {
+func (m model) proto() *inference.ModelInferRequest { return m.protoRows(1) }
+
+func (m model) protoRows(n int64) *inference.ModelInferRequest {
 	return &inference.ModelInferRequest{
 		ModelName:        m.name,
-		Inputs:           []*inference.ModelInferRequest_InferInputTensor{{Name: m.input, Datatype: "FP32", Shape: []int64{1, m.columns}}},
-		RawInputContents: [][]byte{make([]byte, 4*m.columns)},
+		Inputs:           []*inference.ModelInferRequest_InferInputTensor{{Name: m.input, Datatype: "FP32", Shape: []int64{n, m.columns}}},
+		RawInputContents: [][]byte{make([]byte, 4*n*m.columns)},
 	}
 }
 
 // fake makes a model that answers with its input after a delay: rows of 4 numbers, or of as many as they come with.
 func fake(t testing.TB, models, name, delay, settings string) model {
 	t.Helper()
+	return fakeModel(t, models, name, fmt.Sprintf(`"delay":%q`, delay), settings)
+}
+
+// slow makes a model that takes 100 ms for each row, one request after the other: quick to load, and as slow as one likes.
+func slow(t testing.TB, models string) model {
+	t.Helper()
+	return fakeModel(t, models, "slow", `"row_delay":"100ms"`, "instances: 1\nthreads: 1\nbatching: {mode: \"off\"}\nqueue: {max_wait: 1h}\n")
+}
+
+func fakeModel(t testing.TB, models, name, delay, settings string) model {
+	t.Helper()
 	dir := filepath.Join(models, name)
 	tensor := `{"name":%q,"datatype":"FP32","shape":[-1,-1],"symbols":["batch","columns"]}`
-	write(t, filepath.Join(dir, "1", "model.fake"), fmt.Appendf(nil, `{"inputs":[`+tensor+`],"outputs":[`+tensor+`],"delay":%q}`, "x", "y", delay))
+	write(t, filepath.Join(dir, "1", "model.fake"), fmt.Appendf(nil, `{"inputs":[`+tensor+`],"outputs":[`+tensor+`],%s}`, "x", "y", delay))
 	if settings != "" {
 		write(t, filepath.Join(dir, "model.yaml"), []byte(settings))
 	}
