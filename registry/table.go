@@ -121,7 +121,20 @@ func (r *Registry) find(ref serval.Ref) (*served, error) {
 	if e.def == nil {
 		return nil, serval.Errorf(serval.Unavailable, "model '%s' is not ready: %s", ref.Name, e.reason).At("model")
 	}
+	for i := range t.list {
+		if v := &t.list[i]; v.Name == ref.Name && v.Version == ref.Version && ref.Version != "" {
+			return nil, serval.Errorf(serval.Unavailable, "model '%s' is not ready: %s; ready are the versions %s", ref.String(), stateOf(v), strings.Join(e.def.info.Versions, ", ")).At("model")
+		}
+	}
 	return nil, serval.Errorf(serval.NotFound, "model '%s' is not found: it has no %s; ready are the versions %s", ref.String(), what(ref), strings.Join(e.def.info.Versions, ", ")).At("model")
+}
+
+// stateOf says why a version is not ready.
+func stateOf(v *serval.ModelInfo) string {
+	if v.Reason != "" {
+		return v.Reason
+	}
+	return string(v.State)
 }
 
 func what(ref serval.Ref) string {

@@ -138,7 +138,7 @@ func Serve(t testing.TB, o Options) *Server {
 			t.Errorf("data race in the server:\n%s", s.Log())
 		}
 	})
-	s.await("its addresses", func() bool {
+	s.Await("its addresses", func() bool {
 		m := listening.FindStringSubmatch(s.Log())
 		if m == nil {
 			return false
@@ -147,13 +147,13 @@ func Serve(t testing.TB, o Options) *Server {
 		return true
 	})
 	if !o.Unset {
-		s.await("readiness", s.Ready)
+		s.Await("readiness", s.Ready)
 	}
 	return s
 }
 
-// await polls until ok; the server's end or two minutes without are fatal.
-func (s *Server) await(what string, ok func() bool) {
+// Await polls until ok; the server's end or two minutes without are fatal.
+func (s *Server) Await(what string, ok func() bool) {
 	s.t.Helper()
 	limit := time.After(2 * time.Minute)
 	for !ok() {
