@@ -3,7 +3,51 @@ package server
 import (
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 )
+
+// port is a TCP listener that can be closed without resetting the connections that clients have made and nobody accepted yet,
+// which is what closing a listener does to them.
+type port struct {
+	net.Listener
+	tcp   *net.TCPListener // below Listener
+	last  atomic.Bool
+	ended chan struct{} // closed when Serve returned
+}
+
+func openPort(addr string, maxConnections int) (*port, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &port{Listener: limitConnections(l, maxConnections), tcp: l.(*net.TCPListener), ended: make(chan struct{})}, nil
+}
+
+// lastCall is how long a closing port still accepts. No client need connect in that time: the answers on the connections
+// that there are do not yet say "close".
+const lastCall = 20 * time.Millisecond
+
+// finish accepts what waits and closes the port. It returns when Serve has, or after a moment where max_connections keeps
+// Accept from accepting.
+func (p *port) finish() {
+	p.last.Store(true)
+	_ = p.tcp.SetDeadline(time.Now().Add(lastCall)) // it fails where the port is closed already
+	select {
+	case <-p.ended:
+	case <-time.After(10 * lastCall):
+	}
+}
+
+// Accept implements net.Listener.
+func (p *port) Accept() (net.Conn, error) {
+	c, err := p.Listener.Accept()
+	if err != nil && p.last.Load() {
+		_ = p.Listener.Close()
+		return nil, net.ErrClosed
+	}
+	return c, err
+}
 
 // limitConnections lets at most n connections of l be open at a time; the rest wait in the kernel's backlog. 0: no limit.
 func limitConnections(l net.Listener, n int) net.Listener {

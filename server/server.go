@@ -51,10 +51,11 @@ type Server struct {
 	admin     *http.Server
 	accessors []accessor
 	watch     *telemetry.Telemetry
-	draining  atomic.Bool
+	stopped   atomic.Bool // Stop was called
+	draining  atomic.Bool // and the ports are closed
 	stopping  chan struct{}
 	serving   chan error // one for each listener that ended
-	listeners int
+	ports     []*port    // HTTP's, gRPC's if there is one, and the admin's
 	addr      Addresses
 }
 
@@ -148,49 +149,35 @@ func (s *Server) LoadModel(ctx context.Context, name string) error {
 
 // Start opens the ports. Models may be loaded before or after; until then the server is not ready.
 func (s *Server) Start() error {
-	open := func(addr string, to *string) (net.Listener, error) {
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			if errors.Is(err, syscall.EADDRINUSE) {
-				return nil, fmt.Errorf("listen on %s: another program has that port; stop it, or choose others with --listen, --grpc and --admin", addr)
-			}
-			return nil, fmt.Errorf("listen on %s: %w", addr, err)
-		}
-		*to = l.Addr().String()
-		return limitConnections(l, s.cfg.Limits.MaxConnections), nil
-	}
-	var opened []net.Listener
-	fail := func(err error) error {
-		for _, l := range opened {
-			_ = l.Close()
-		}
-		return err
-	}
-	web, err := open(s.cfg.Listen, &s.addr.HTTP)
-	if err != nil {
-		return fail(err)
-	}
-	opened = append(opened, web)
-	starts := []func() error{func() error { return s.serveHTTP(web) }}
+	serves := []func(net.Listener) error{s.serveHTTP}
+	addrs, to := []string{s.cfg.Listen}, []*string{&s.addr.HTTP}
 	if s.grpc != nil {
-		l, err := open(s.cfg.GRPC, &s.addr.GRPC)
-		if err != nil {
-			return fail(err)
-		}
-		opened = append(opened, l)
-		starts = append(starts, func() error { return s.grpc.Serve(l) })
+		serves, addrs, to = append(serves, s.grpc.Serve), append(addrs, s.cfg.GRPC), append(to, &s.addr.GRPC)
 	}
 	if s.admin != nil {
-		l, err := open(s.cfg.Admin, &s.addr.Admin)
-		if err != nil {
-			return fail(err)
-		}
-		opened = append(opened, l)
-		starts = append(starts, func() error { return s.admin.Serve(l) })
+		serves, addrs, to = append(serves, s.admin.Serve), append(addrs, s.cfg.Admin), append(to, &s.addr.Admin)
 	}
-	s.listeners = len(starts)
-	for _, serve := range starts {
-		go func() { s.serving <- serve() }() // Stop waits for each
+	var opened []*port
+	for i, addr := range addrs {
+		p, err := openPort(addr, s.cfg.Limits.MaxConnections)
+		if err != nil {
+			for _, p := range opened {
+				_ = p.Close()
+			}
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return fmt.Errorf("listen on %s: another program has that port; stop it, or choose others with --listen, --grpc and --admin", addr)
+			}
+			return fmt.Errorf("listen on %s: %w", addr, err)
+		}
+		*to[i] = p.Addr().String()
+		opened = append(opened, p)
+	}
+	s.ports = opened
+	for i, serve := range serves {
+		go func() { // Stop waits for each
+			s.serving <- serve(opened[i])
+			close(opened[i].ended)
+		}()
 	}
 	return nil
 }
@@ -210,18 +197,24 @@ const drainGrace = 300 * time.Millisecond
 // within the configuration's drain_timeout; after another error than that of a second Stop, calls may still be inside
 // models, and the process should end.
 func (s *Server) Stop() error {
-	if s.draining.Swap(true) {
+	if s.stopped.Swap(true) {
 		return errors.New("the server is stopping already")
 	}
-	close(s.stopping)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
+	for _, p := range s.ports {
+		if p.Addr().String() != s.addr.Admin { // which is there to the end
+			p.finish()
+		}
+	}
+	s.draining.Store(true)
+	close(s.stopping)
 	var grpcDone chan struct{}
-	if s.grpc != nil && s.listeners > 0 {
+	if s.grpc != nil && len(s.ports) > 0 {
 		grpcDone = make(chan struct{})
 		go func() { s.grpc.GracefulStop(); close(grpcDone) }() // GOAWAY first
 	}
-	if s.listeners > 0 {
+	if len(s.ports) > 0 {
 		select {
 		case <-time.After(drainGrace):
 		case <-ctx.Done():
@@ -241,7 +234,7 @@ func (s *Server) Stop() error {
 	if s.admin != nil {
 		_ = s.admin.Close()
 	}
-	for range s.listeners {
+	for range s.ports {
 		<-s.serving
 	}
 	s.models.Close()
@@ -259,7 +252,7 @@ func (s *Server) giveUp() error {
 	if s.admin != nil {
 		_ = s.admin.Close()
 	}
-	for range s.listeners {
+	for range s.ports {
 		<-s.serving
 	}
 	return errors.Join(err, s.watch.Close())
