@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -233,7 +234,14 @@ func (s *Server) RSS() int64 {
 // Run runs a serval command to its end and returns what it wrote.
 func Run(ctx context.Context, t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
+	return RunIn(ctx, t, "", args...)
+}
+
+// RunIn is Run with something on the command's standard input.
+func RunIn(ctx context.Context, t testing.TB, stdin string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
 	cmd := exec.CommandContext(ctx, Build(t, false), args...)
+	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
