@@ -15,7 +15,7 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Check a configuration, or show what it may hold"}
+	c := &cobra.Command{Use: "config", Short: "Check a configuration, or show what it may hold", Args: cobra.NoArgs, RunE: showHelp}
 	c.AddCommand(configCheck(), configSchema(), configHashKey())
 	return c
 }

@@ -24,7 +24,9 @@ func main() {
 		<-ctx.Done()
 		stop() // a second Ctrl-C ends the program at once
 	}()
-	err := root().ExecuteContext(ctx)
+	c, ran := root(), false
+	c.PersistentPreRun = func(*cobra.Command, []string) { ran = true }
+	err := c.ExecuteContext(ctx)
 	stop()
 	if err == nil {
 		return
@@ -37,6 +39,9 @@ func main() {
 		os.Exit(e.code)
 	}
 	fmt.Fprintln(os.Stderr, "serval:", err)
+	if !ran { // an unknown command, or too many arguments
+		os.Exit(exitUsage)
+	}
 	os.Exit(1)
 }
 
@@ -47,6 +52,9 @@ type exitError struct {
 }
 
 func (e *exitError) Error() string { return fmt.Sprint(e.err) }
+
+// showHelp is what a command does that is only a group of others. With cobra.NoArgs a word that is none of them is an error.
+func showHelp(c *cobra.Command, _ []string) error { return c.Help() }
 
 func usage(err error) error { return &exitError{code: exitUsage, err: err} }
 

@@ -47,7 +47,7 @@ otherwise the model is loaded from the models folder for this one question.`,
 	c.Flags().StringVarP(&f.out, "output", "o", "table", strings.Join(output.Formats(), ", "))
 	c.Flags().BoolVar(&f.local, "local", false, "load the model here, even if a server runs")
 	c.Flags().Int64Var(&f.rows, "rows", 1024, "most rows in one request; a longer file is sent in parts")
-	c.Flags().StringSliceVar(&f.want, "want", nil, "outputs to ask for (default: all)")
+	c.Flags().StringSliceVar(&f.want, "want", nil, "outputs to show, as the model gives them (default: as the model's recipe says)")
 	return c
 }
 
@@ -110,7 +110,11 @@ func (f *predictFlags) predict(ctx context.Context, a asker, ref serval.Ref, inf
 	if err != nil {
 		return nil, err
 	}
-	whole, err := output.Answer(outputs, info.Recipe)
+	recipe := info.Recipe
+	if len(f.want) > 0 {
+		recipe = nil // whoever names outputs gets them as they are
+	}
+	whole, err := output.Answer(outputs, recipe)
 	if err != nil {
 		return nil, err
 	}
