@@ -22,6 +22,9 @@ import (
 // ProbeCommand is the hidden sub-command that a probe child runs.
 const ProbeCommand = "engine-probe"
 
+// ProbePassed is what a child writes to its stdout last when all went well.
+const ProbePassed = "passed\n"
+
 // probeLimit is how long a child may take to load and run an artefact once.
 const probeLimit = 5 * time.Minute
 
@@ -76,7 +79,7 @@ func (p *prober) try(ctx context.Context, eng string, spec engine.Spec) error {
 	cmd.Stdin = bytes.NewReader(raw)
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Run(); err != nil || !strings.HasSuffix(out.String(), ProbePassed) { // exit(0) in C code is no success either
 		return probeFailure(ctx, err, out.Bytes(), words.String())
 	}
 	p.mu.Lock()
@@ -93,10 +96,17 @@ func probeFailure(ctx context.Context, err error, out []byte, words string) erro
 	if json.Unmarshal(out, &said) == nil && said.Error != "" {
 		return errors.New(said.Error)
 	}
-	if ctx.Err() == context.DeadlineExceeded {
+	switch ctx.Err() {
+	case context.DeadlineExceeded:
 		return fmt.Errorf("loading it in a probe child took more than %v", probeLimit)
+	case context.Canceled:
+		return errors.New("the server stopped while a probe child loaded it")
 	}
-	return fmt.Errorf("loading it killed the probe child (%w), so it is not loaded here; the child's last words: %s", err, lastWords(words))
+	how := "it exited with 0 and without a verdict"
+	if err != nil {
+		how = err.Error()
+	}
+	return fmt.Errorf("loading it killed the probe child (%s), so it is not loaded here; the child's last words: %s", how, lastWords(words))
 }
 
 func lastWords(s string) string {

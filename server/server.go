@@ -51,9 +51,11 @@ type Server struct {
 	admin     *http.Server
 	accessors []accessor
 	watch     *telemetry.Telemetry
-	stopped   atomic.Bool // Stop was called
-	draining  atomic.Bool // and the ports are closed
-	stopping  chan struct{}
+	stopped   atomic.Bool     // Stop was called
+	draining  atomic.Bool     // and the ports are closed
+	stopping  <-chan struct{} // life's
+	life      context.Context // of loads that clients ask for
+	end       context.CancelFunc
 	serving   chan error // one for each listener that ended
 	ports     []*port    // HTTP's, gRPC's if there is one, and the admin's
 	addr      Addresses
@@ -65,7 +67,9 @@ type Addresses struct{ HTTP, GRPC, Admin string }
 // New builds a server from its configuration; nothing listens yet.
 func New(opt Options) (*Server, error) {
 	cfg := opt.Config
-	s := &Server{cfg: cfg, cores: max(1, opt.Cores), log: opt.Log.Logger(), stopping: make(chan struct{}), serving: make(chan error, 3)}
+	s := &Server{cfg: cfg, cores: max(1, opt.Cores), log: opt.Log.Logger(), serving: make(chan error, 3)}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.stopping = s.life.Done()
 	l := &loader{engines: opt.Engines, cores: s.cores}
 	if opt.ProbeExe != "" {
 		l.probe = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags)
@@ -83,7 +87,7 @@ func New(opt Options) (*Server, error) {
 	s.handler, s.gate = chain(s.models, policy, s.watch)
 	backend := protocol.Backend{
 		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,
-		Control: &repository{s.models}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
+		Control: &repository{s.models, s.life}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
 	}
 	all := protocols.New(backend)
 	certs, err := certificates(cfg.TLS)
@@ -111,8 +115,11 @@ type modelView struct {
 
 func (v *modelView) Ready() bool { return v.server.Ready() }
 
-// repository is what protocols may change, without the client's power to cancel a load half way.
-type repository struct{ models *registry.Registry }
+// repository is what protocols may change, without the client's power to cancel a load half way; the server's end does.
+type repository struct {
+	models *registry.Registry
+	life   context.Context
+}
 
 func (r *repository) Load(ctx context.Context, name string, override *serval.ModelSettings) error {
 	if override != nil {
@@ -120,7 +127,10 @@ func (r *repository) Load(ctx context.Context, name string, override *serval.Mod
 			return serval.Errorf(serval.InvalidArgument, "%v", err)
 		}
 	}
-	return r.models.Load(context.WithoutCancel(ctx), name, override)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(r.life, cancel)()
+	return r.models.Load(ctx, name, override)
 }
 
 func (r *repository) Unload(ctx context.Context, name string) error {
@@ -208,7 +218,7 @@ func (s *Server) Stop() error {
 		}
 	}
 	s.draining.Store(true)
-	close(s.stopping)
+	s.end()
 	var grpcDone chan struct{}
 	if s.grpc != nil && len(s.ports) > 0 {
 		grpcDone = make(chan struct{})

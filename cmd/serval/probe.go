@@ -33,7 +33,8 @@ func probeCommand() *cobra.Command {
 				_ = json.NewEncoder(os.Stdout).Encode(map[string]string{"error": err.Error()})
 				return &exitError{code: 1}
 			}
-			return nil
+			_, err = io.WriteString(os.Stdout, server.ProbePassed)
+			return err
 		},
 	}
 	p.flags(c)

@@ -38,6 +38,9 @@ func openLibrary(path string) (*library, error) {
 		return nil, serval.Errorf(serval.Unavailable, "%s is not ONNX Runtime: it has no OrtGetApiBase", path)
 	}
 	base, _, _ := purego.SyscallN(get)
+	if base == 0 {
+		return nil, serval.Errorf(serval.Unavailable, "%s is not ONNX Runtime: its OrtGetApiBase gives nothing", path)
+	}
 	functions := unsafe.Slice((*uintptr)(pointer(base)), 2) // OrtApiBase: GetApi, GetVersionString
 	version, _, _ := purego.SyscallN(functions[1])
 	l := &library{path: path, version: goString(version), libc: openLibc()}

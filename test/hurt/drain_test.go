@@ -129,13 +129,14 @@ func drainLoops(t *testing.T, b build) {
 		for range 16 {
 			loops.Go(func() {
 				c := client(t, 20*time.Second)
-				for {
+				for n := 0; ; n++ {
+					began := time.Now()
 					a, err := post(c, s.URL(m.path()), m.json(), "Idempotency-Key", "1")
 					switch {
 					case errors.Is(err, syscall.ECONNREFUSED):
 						return
 					case err != nil:
-						t.Errorf("round %d: lost: %v", round, err)
+						t.Errorf("round %d: lost request %d sent at %v, now %v: %v", round, n, began.UTC().Format("05.000"), time.Now().UTC().Format("05.000"), err)
 						return
 					case a.status != 200:
 						t.Errorf("round %d: %v", round, a)
