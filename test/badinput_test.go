@@ -25,7 +25,7 @@ func x(shape, datatype, data string) string {
 	return fmt.Sprintf(`{"inputs":[{"name":"x","shape":%s,"datatype":"%s","data":%s}]}`, shape, datatype, data)
 }
 
-func binary(jsonPart, data string) (string, []string) {
+func withBinary(jsonPart, data string) (string, []string) {
 	return jsonPart + data, []string{"Inference-Header-Content-Length", fmt.Sprint(len(jsonPart))}
 }
 
@@ -63,11 +63,11 @@ type bad struct {
 
 func badRequests(t *testing.T) []bad {
 	const infer = "/v2/models/labelled/infer"
-	cut, cutHeaders := binary(`{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":16}}]}`, "12345678")
-	more, moreHeaders := binary(`{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":16}}]}`, "1234567890123456789")
-	small, smallHeaders := binary(`{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":12}}]}`, "123456789012")
-	huge, hugeHeaders := binary(`{"inputs":[{"name":"x","shape":[1000000000000,4],"datatype":"FP32","parameters":{"binary_data_size":16}}]}`, "1234567890123456")
-	text, textHeaders := binary(`{"inputs":[{"name":"a","shape":[1,1],"datatype":"BYTES","parameters":{"binary_data_size":8}},{"name":"b","shape":[1,1],"datatype":"BYTES","data":["b"]}]}`, "\xff\xff\xff\x7fabcd")
+	cut, cutHeaders := withBinary(`{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":16}}]}`, "12345678")
+	more, moreHeaders := withBinary(`{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":16}}]}`, "1234567890123456789")
+	small, smallHeaders := withBinary(`{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":12}}]}`, "123456789012")
+	huge, hugeHeaders := withBinary(`{"inputs":[{"name":"x","shape":[1000000000000,4],"datatype":"FP32","parameters":{"binary_data_size":16}}]}`, "1234567890123456")
+	text, textHeaders := withBinary(`{"inputs":[{"name":"a","shape":[1,1],"datatype":"BYTES","parameters":{"binary_data_size":8}},{"name":"b","shape":[1,1],"datatype":"BYTES","data":["b"]}]}`, "\xff\xff\xff\x7fabcd")
 	return []bad{
 		{name: "unknown model", path: "/v2/models/nobody/infer", body: row, code: 404, words: []string{"'nobody'"}},
 		{name: "unknown version", path: "/v2/models/labelled/versions/7/infer", body: row, code: 404, words: []string{"'labelled:7'", "version"}},

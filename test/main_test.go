@@ -145,3 +145,6 @@ func pytest(t *testing.T, s *testkit.Server, env string, files ...string) {
 		t.Errorf("%v: %v\n%s", files, err, out)
 	}
 }
+
+// limit bounds waits for what should come at once.
+const limit = time.Minute

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -22,10 +23,11 @@ func doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var failed error // said after the report, which knows what to do about it
 			if fix {
 				for _, name := range store.Libraries() {
 					if _, err := store.Ensure(c.Context(), name); err != nil {
-						return err
+						failed = errors.Join(failed, err)
 					}
 				}
 			}
@@ -40,10 +42,10 @@ func doctorCommand() *cobra.Command {
 			default:
 				return usage(fmt.Errorf("-o %q: use text or json", out))
 			}
-			if err == nil && !report.OK() {
+			if err == nil && failed == nil && !report.OK() {
 				return &exitError{code: 1}
 			}
-			return err
+			return errors.Join(err, failed)
 		},
 	}
 	p.storeFlags(c)
