@@ -181,8 +181,16 @@ func (r *Registry) sources(name, dir string, override *serval.ModelSettings) ([]
 func (r *Registry) change(ctx context.Context, m *model, sources []Source) error {
 	var errs []error
 	keep := map[string]bool{}
-	for _, src := range sources {
+	r.mu.Lock()
+	for _, src := range sources { // all at once: the model is not ready before its last version is
 		keep[src.Version] = true
+		if m.versions[src.Version] == nil {
+			m.versions[src.Version] = &version{info: serval.ModelInfo{Name: src.Name, Version: src.Version, State: serval.StateLoading, Path: src.Dir, Settings: src.Settings}}
+		}
+	}
+	r.publish()
+	r.mu.Unlock()
+	for _, src := range sources {
 		if err := r.loadVersion(ctx, m, src); err != nil {
 			errs = append(errs, err)
 		}
@@ -205,12 +213,6 @@ func (r *Registry) change(ctx context.Context, m *model, sources []Source) error
 
 // loadVersion loads one version and swaps it in.
 func (r *Registry) loadVersion(ctx context.Context, m *model, src Source) error {
-	r.mu.Lock()
-	if m.versions[src.Version] == nil {
-		m.versions[src.Version] = &version{info: serval.ModelInfo{Name: src.Name, Version: src.Version, State: serval.StateLoading, Path: src.Dir, Settings: src.Settings}}
-		r.publish()
-	}
-	r.mu.Unlock()
 	r.slots <- struct{}{}
 	start := time.Now()
 	loaded, err := r.opt.Loader.Load(ctx, src)

@@ -92,6 +92,27 @@ func setUp(t *testing.T, tree map[string]string) (*Registry, *files, string) {
 	return r, f, root
 }
 
+// watched is a Loader that tells what was ready before each load.
+type watched struct {
+	files
+	registry *Registry
+	ready    []bool
+}
+
+func (w *watched) Load(ctx context.Context, s Source) (Loaded, error) {
+	w.ready = append(w.ready, w.registry.Ready())
+	return w.files.Load(ctx, s)
+}
+
+func TestNotReadyBeforeTheLastVersion(t *testing.T) {
+	r, _, _ := setUp(t, map[string]string{"m/policy": "all", "m/1/model.txt": "one", "m/2/model.txt": "two", "m/3/model.txt": "three"})
+	w := &watched{registry: r}
+	r.opt.Loader = w
+	if err := r.LoadAll(t.Context()); err != nil || len(w.ready) != 3 || w.ready[0] || w.ready[1] || w.ready[2] || !r.Ready() {
+		t.Errorf("ready before each of the versions: %v, at the end: %v, %v", w.ready, r.Ready(), err)
+	}
+}
+
 func write(t *testing.T, root string, tree map[string]string) {
 	t.Helper()
 	for name, text := range tree {
