@@ -224,6 +224,9 @@ func (r *Registry) loadVersion(ctx context.Context, m *model, src Source) error 
 	}
 	if err != nil {
 		v := m.versions[src.Version]
+		if v == nil { // Close forgot it meanwhile
+			v = &version{}
+		}
 		if v.loaded != nil {
 			v.info.Reason = "reload failed, the copy loaded before serves on: " + err.Error()
 		} else {

@@ -113,6 +113,32 @@ func TestNotReadyBeforeTheLastVersion(t *testing.T) {
 	}
 }
 
+// closing is a Loader under which the registry is closed.
+type closing struct {
+	files
+	registry *Registry
+	fail     bool
+}
+
+func (c *closing) Load(ctx context.Context, s Source) (Loaded, error) {
+	c.registry.Close()
+	if c.fail {
+		return nil, errors.New("cut short")
+	}
+	return c.files.Load(ctx, s)
+}
+
+func TestCloseDuringALoad(t *testing.T) {
+	for _, fail := range []bool{false, true} {
+		r, _, _ := setUp(t, map[string]string{"m/1/model.txt": "one"})
+		c := &closing{registry: r, fail: fail}
+		r.opt.Loader = c
+		if err := r.LoadAll(t.Context()); err == nil || c.live.Load() != 0 {
+			t.Errorf("fail %v: %v, %d versions left open", fail, err, c.live.Load())
+		}
+	}
+}
+
 func write(t *testing.T, root string, tree map[string]string) {
 	t.Helper()
 	for name, text := range tree {
