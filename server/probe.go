@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +36,7 @@ type prober struct {
 	exe   string   // this program
 	flags []string // so that the child finds the same libraries
 	file  string   // where it remembers; "" means only in memory
+	log   *slog.Logger
 
 	mu     sync.Mutex
 	passed map[string]string // artefact → when
@@ -49,8 +51,8 @@ type probeRequest struct {
 	Settings serval.ModelSettings `json:"settings"`
 }
 
-func newProber(exe, file string, flags []string) *prober {
-	p := &prober{exe: exe, file: file, flags: flags, passed: map[string]string{}}
+func newProber(exe, file string, flags []string, log *slog.Logger) *prober {
+	p := &prober{exe: exe, file: file, flags: flags, log: log, passed: map[string]string{}}
 	if raw, err := os.ReadFile(file); err == nil {
 		_ = json.Unmarshal(raw, &p.passed) // unreadable: everything is tried again
 	}
@@ -85,7 +87,10 @@ func (p *prober) try(ctx context.Context, eng string, spec engine.Spec) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.passed[key] = time.Now().UTC().Format(time.RFC3339)
-	return p.save()
+	if err := p.save(); err != nil { // a full disk, or one that is read-only: no reason not to serve
+		p.log.Warn("the data folder cannot be written: at the next start this model is tried in a child again", "model", spec.Name, "error", err)
+	}
+	return nil
 }
 
 // probeFailure tells a model that is wrong, which the child says on stdout, from a child that died.

@@ -72,7 +72,7 @@ func New(opt Options) (*Server, error) {
 	s.stopping = s.life.Done()
 	l := &loader{engines: opt.Engines, cores: s.cores}
 	if opt.ProbeExe != "" {
-		l.probe = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags)
+		l.probe = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags, s.log)
 	}
 	s.models = registry.New(registry.Options{
 		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: readModel, Merge: merge, Loader: l, Parallel: s.cores, Log: s.log,

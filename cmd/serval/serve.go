@@ -224,7 +224,7 @@ func serve(c *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	exe, err := os.Executable()
+	exe, err := self()
 	if err != nil {
 		return err
 	}
@@ -266,6 +266,14 @@ func serve(c *cobra.Command, f *serveFlags) error {
 			return nil
 		}
 	}
+}
+
+// self is this very program, for children to run: on Linux the one that runs, even when its file was replaced by an upgrade.
+func self() (string, error) {
+	if runtime.GOOS == "linux" {
+		return "/proc/self/exe", nil
+	}
+	return os.Executable()
 }
 
 // tune sets the Go runtime up for calls into C, and returns the number of cores. A C call keeps its thread, and the

@@ -89,6 +89,7 @@ type Server struct {
 	Cmd               *exec.Cmd
 	t                 testing.TB
 	said              *log
+	file              string // its log
 	done              chan struct{}
 	err               error
 }
@@ -101,6 +102,7 @@ type Options struct {
 	Args   []string
 	Env    []string
 	Under  []string // a command that starts the program, such as prlimit with its flags
+	Log    string   // the file that the configuration sends the log to, if it does
 	Unset  bool     // do not wait until it is ready
 }
 
@@ -113,7 +115,7 @@ func Serve(t testing.TB, o Options) *Server {
 		o.Data = t.TempDir()
 	}
 	args := []string{"serve", "--models", o.Models, "--data", o.Data, "--listen", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
-	s := &Server{t: t, said: &log{line: make(chan struct{}, 1)}, done: make(chan struct{})}
+	s := &Server{t: t, file: o.Log, said: &log{line: make(chan struct{}, 1)}, done: make(chan struct{})}
 	line := append(append(slices.Clone(o.Under), Build(t, o.Race)), append(args, o.Args...)...)
 	s.Cmd = exec.Command(line[0], line[1:]...)
 	s.Cmd.Env = append(os.Environ(), o.Env...)
@@ -184,7 +186,14 @@ func (s *Server) Ready() bool {
 func (s *Server) URL(path string) string { return "http://" + s.HTTP + path }
 
 // Log is what the server has said so far.
-func (s *Server) Log() string { return s.said.String() }
+func (s *Server) Log() string {
+	said := s.said.String()
+	if s.file != "" {
+		raw, _ := os.ReadFile(s.file) // not there yet: nothing was said
+		said += string(raw)
+	}
+	return said
+}
 
 // Kill ends the server as a power cut would.
 func (s *Server) Kill() {

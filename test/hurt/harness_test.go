@@ -55,6 +55,7 @@ type setup struct {
 	config string // text of serval.yaml
 	args   []string
 	under  []string // a command that starts the program, such as prlimit
+	log    string   // the file that config sends the log to
 	unset  bool     // do not wait until it is ready
 }
 
@@ -78,7 +79,7 @@ func start(t *testing.T, b build, o setup) *testkit.Server {
 		}
 	})
 	return testkit.Serve(t, testkit.Options{
-		Race: b.race, Models: o.models, Data: o.data, Args: args, Unset: o.unset, Under: o.under,
+		Race: b.race, Models: o.models, Data: o.data, Args: args, Unset: o.unset, Under: o.under, Log: o.log,
 		Env: []string{"GORACE=log_path=" + races},
 	})
 }
