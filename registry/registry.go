@@ -63,8 +63,9 @@ type model struct {
 }
 
 type version struct {
-	info   serval.ModelInfo
-	loaded Loaded // nil unless ready
+	info    serval.ModelInfo
+	loaded  Loaded // nil unless ready
+	covered bool   // it failed, and one that served before serves on
 }
 
 // New makes an empty registry.
@@ -196,19 +197,36 @@ func (r *Registry) change(ctx context.Context, m *model, sources []Source) error
 		}
 	}
 	r.mu.Lock()
-	var old []*version
-	for number, v := range m.versions {
-		if !keep[number] {
-			delete(m.versions, number)
-			old = append(old, v)
-		}
-	}
+	old := m.settle(keep, errors.Join(errs...))
 	r.publish()
 	r.mu.Unlock()
 	for _, v := range old {
 		r.retire(v)
 	}
 	return errors.Join(errs...)
+}
+
+// settle takes the versions that are not wanted any more out of the model and returns them. If one that is wanted failed,
+// those that served before serve on in its place, and the model stays as ready as it was. Registry.mu is held.
+func (m *model) settle(wanted map[string]bool, failed error) (old []*version) {
+	covered := false
+	for number, v := range m.versions {
+		switch {
+		case wanted[number]:
+		case failed != nil && v.loaded != nil:
+			v.info.Reason = "serves on in the place of what failed to load: " + failed.Error()
+			covered = true
+		default:
+			delete(m.versions, number)
+			old = append(old, v)
+		}
+	}
+	for number := range wanted {
+		if v := m.versions[number]; v != nil && v.loaded == nil {
+			v.covered = covered
+		}
+	}
+	return old
 }
 
 // loadVersion loads one version and swaps it in.

@@ -245,6 +245,29 @@ func TestAReloadThatFailsKeepsTheOldCopy(t *testing.T) {
 	expect(t, r, map[string]string{"m": "third", "m:1": "no version '1'"})
 }
 
+func TestANewVersionThatFailsKeepsTheOldOne(t *testing.T) {
+	r, f, root := setUp(t, map[string]string{"m/1/model.txt": "one"})
+	if err := r.LoadAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, root, map[string]string{"m/2/model.txt": "bad"})
+	if err := r.Load(t.Context(), "m", nil); err == nil {
+		t.Error("a bad version was loaded")
+	}
+	list := r.List()
+	if got := serves(r, "m"); got != "one" || !r.Ready() || len(list) != 2 || !strings.Contains(list[0].Reason, "bad") || list[1].State != serval.StateUnavailable {
+		t.Errorf("%s answers, ready %v: %+v", got, r.Ready(), list)
+	}
+	write(t, root, map[string]string{"m/2/model.txt": "two"})
+	if err := r.Load(t.Context(), "m", nil); err != nil {
+		t.Error(err)
+	}
+	r.retired.Wait()
+	if got := serves(r, "m"); got != "two" || !r.Ready() || len(r.List()) != 1 || f.live.Load() != 1 {
+		t.Errorf("mended: %s answers, ready %v, %d live: %+v", got, r.Ready(), f.live.Load(), r.List())
+	}
+}
+
 func TestUnloadedModelsComeBack(t *testing.T) {
 	r, _, _ := setUp(t, map[string]string{"m/1/model.txt": "first"})
 	ctx := context.Background()

@@ -47,7 +47,7 @@ func (r *Registry) publish() {
 			if v.loaded != nil {
 				e.versions[number] = &served{loaded: v.loaded, version: number, info: info}
 			} else if m.wanted {
-				t.ready = false
+				t.ready = t.ready && v.covered
 				e.reason = string(info.State)
 				if info.Reason != "" {
 					e.reason = info.Reason
