@@ -139,4 +139,5 @@ type Stats struct {
 	Rejected      map[string]uint64 // why calls were refused: queue_full, wait, …
 	Waiting       int               // calls in the queue now
 	Instances     int
+	Sequences     int // of a stateful model: those that have state now
 }

@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-
-	"encoding/binary"
-	"math"
+	"time"
 
 	"serval"
 	"serval/engine"
@@ -46,19 +43,35 @@ func (f *fitter) Open(ctx context.Context, spec engine.Spec) (engine.Model, erro
 		_ = b.Close()
 		return nil, err
 	}
+	fitted.open = func(ctx context.Context) (engine.Batcher, error) { return another(ctx, f.Engine, spec, b) }
 	return fitted, nil
 }
 
 // fitted is one instance. A batch reaches the engine as a single call, laid together here.
 type fitted struct {
 	engine.Batcher
-	outer, inner serval.Signature
-	inputs       []fitInput  // in the engine's order
-	axes         []int       // of the outputs
-	call         engine.Call // to the engine
-	one          []*engine.Call
-	data         [][]byte // staging by input
-	answer       []serval.Tensor
+	open          func(context.Context) (engine.Batcher, error) // another of the engine's instances
+	outer, inner  serval.Signature
+	inputs        []fitInput // in the engine's order
+	axes          []int      // of the outputs
+	stage         *stage
+	input, output time.Duration // see Laps
+}
+
+// stage is where a fitted instance lays a batch together.
+type stage struct {
+	call   engine.Call // to the engine
+	one    []*engine.Call
+	rows   [][]byte // by input: the calls' rows
+	turned [][]byte // by input: with the batch as another dimension than the first
+	answer []serval.Tensor
+}
+
+func newStage(inputs int) *stage {
+	s := &stage{rows: make([][]byte, inputs), turned: make([][]byte, inputs)}
+	s.call.Inputs = make([]serval.Tensor, inputs)
+	s.one = []*engine.Call{&s.call}
+	return s
 }
 
 type fitInput struct {
@@ -108,9 +121,7 @@ func (f *fitter) wrap(b engine.Batcher) (*fitted, error) {
 		w.axes = append(w.axes, axis)
 		w.outer.Outputs = append(w.outer.Outputs, moved)
 	}
-	w.call.Inputs = make([]serval.Tensor, len(w.inputs))
-	w.data = make([][]byte, len(w.inputs))
-	w.one = []*engine.Call{&w.call}
+	w.stage = newStage(len(w.inputs))
 	return w, nil
 }
 
@@ -135,162 +146,117 @@ func toFront[T any](s []T, axis int) []T {
 	return append(out, s[axis+1:]...)
 }
 
-// constant makes the tensor of an input that is always the same: a scalar, or one value for every dimension of size 1.
-func constant(info *serval.TensorInfo, text string) (serval.Tensor, error) {
-	t := serval.Tensor{Name: info.Name, DType: info.DType, Shape: slices.Clone(info.Shape)}
-	for i, d := range t.Shape {
-		if d < 0 {
-			t.Shape[i] = 1
-		}
-	}
-	if n, ok := serval.Elements(t.Shape); !ok || n != 1 {
-		return t, fmt.Errorf("constants.%s: the input has shape %s, a constant is one value", info.Name, serval.ShapeString(info.Shape))
-	}
-	data, err := appendNumber(nil, info.DType, text)
-	if err != nil {
-		return t, fmt.Errorf("constants.%s: %w", info.Name, err)
-	}
-	t.Data = data
-	return t, nil
-}
-
-// appendNumber appends the value that a text spells, as an element of type d.
-func appendNumber(dst []byte, d serval.DType, text string) ([]byte, error) {
-	bad := func() ([]byte, error) { return nil, fmt.Errorf("%q is no %s", text, d) }
-	switch d {
-	case serval.Bytes:
-		return serval.AppendString(dst, text), nil
-	case serval.Bool:
-		v, err := strconv.ParseBool(text)
-		if err != nil {
-			return bad()
-		}
-		if v {
-			return append(dst, 1), nil
-		}
-		return append(dst, 0), nil
-	case serval.FP32:
-		v, err := strconv.ParseFloat(text, 32)
-		if err != nil {
-			return bad()
-		}
-		return binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(v))), nil
-	case serval.FP64:
-		v, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return bad()
-		}
-		return binary.LittleEndian.AppendUint64(dst, math.Float64bits(v)), nil
-	case serval.Int8, serval.Int16, serval.Int32, serval.Int64:
-		v, err := strconv.ParseInt(text, 10, 8*d.Size())
-		if err != nil {
-			return bad()
-		}
-		return binary.LittleEndian.AppendUint64(dst, uint64(v))[:len(dst)+d.Size()], nil
-	case serval.Uint8, serval.Uint16, serval.Uint32, serval.Uint64:
-		v, err := strconv.ParseUint(text, 10, 8*d.Size())
-		if err != nil {
-			return bad()
-		}
-		return binary.LittleEndian.AppendUint64(dst, v)[:len(dst)+d.Size()], nil
-	}
-	return nil, fmt.Errorf("a value of type %s cannot be written in a configuration", d)
-}
-
 // Signature is the model as clients and schedule see it.
 func (w *fitted) Signature() serval.Signature { return w.outer }
 
-// Share makes another instance, if the engine can share.
+// Share makes another instance.
 func (w *fitted) Share(ctx context.Context) (engine.Batcher, error) {
-	s, ok := w.Batcher.(engine.Sharer)
-	if !ok {
-		return nil, fmt.Errorf("the engine cannot share a model with constants or states; set instances: 1")
-	}
-	b, err := s.Share(ctx)
+	b, err := w.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	n := *w
-	n.Batcher, n.call, n.answer = b, engine.Call{Inputs: make([]serval.Tensor, len(w.inputs))}, nil
-	n.data = make([][]byte, len(w.inputs))
-	n.one = []*engine.Call{&n.call}
+	n.Batcher, n.stage = b, newStage(len(w.inputs))
 	return &n, nil
 }
 
+// Laps says how much of the last Execute went into laying rows together and taking them apart.
+func (w *fitted) Laps() (input, output time.Duration) { return w.input, w.output }
+
 // Execute lays the calls together along each input's batch dimension and takes the outputs apart.
 func (w *fitted) Execute(ctx context.Context, calls []*engine.Call) error {
-	for i := range w.inputs {
-		in := &w.inputs[i]
-		if in.from < 0 {
-			w.call.Inputs[i] = in.constant
-			continue
-		}
-		t := calls[0].Inputs[in.from]
-		if t.DType != serval.InvalidType {
-			w.data[i] = engine.Gather(w.data[i][:0], calls, in.from)
-			t.Data, t.Shape = w.data[i], slices.Clone(t.Shape)
-			if len(t.Shape) > 0 && len(calls) > 1 {
-				t.Shape[0] = engine.Rows(calls)
-			}
-			if in.axis > 0 {
-				t.Data = moveAxis(make([]byte, len(t.Data)), t.Data, t.Shape, in.axis, t.DType.Size(), false)
-				lead := t.Shape[0]
-				t.Shape = slices.Insert(t.Shape[1:], in.axis, lead)
-			}
-		}
-		w.call.Inputs[i] = t
-	}
-	w.call.Rows = engine.Rows(calls)
-	inputs := w.call.Inputs
-	err := w.Batcher.Execute(ctx, w.one)
-	if err == nil {
-		err = w.call.Err
-	}
-	if err == nil {
-		err = w.deliver(calls)
-	}
-	w.call.Reset()
-	w.call.Inputs = inputs[:len(w.inputs)]
-	if err != nil && len(calls) > 1 { // find the one that is at fault
-		for i := range calls {
-			if !calls[i].Answered() {
-				if err := w.Execute(ctx, calls[i:i+1]); err != nil {
-					calls[i].Fail(err)
-				}
-			}
-		}
+	if len(calls) == 0 {
 		return nil
 	}
-	return err
+	begun := time.Now()
+	s := w.stage
+	s.call.Inputs = s.call.Inputs[:len(w.inputs)]
+	for i := range w.inputs {
+		s.call.Inputs[i] = w.gather(i, calls)
+	}
+	s.call.Rows = engine.Rows(calls)
+	w.input, w.output = time.Since(begun), 0
+	err := w.Batcher.Execute(ctx, s.one)
+	if err == nil {
+		err = s.call.Err
+	}
+	if err == nil {
+		begun = time.Now()
+		err = w.deliver(calls)
+		w.output = time.Since(begun)
+	}
+	if l, ok := w.Batcher.(laps); ok {
+		input, output := l.Laps()
+		w.input, w.output = w.input+input, w.output+output
+	}
+	s.call.Reset()
+	if err == nil || len(calls) == 1 {
+		return err
+	}
+	for i := range calls { // one of them is at fault
+		if calls[i].Answered() {
+			continue
+		}
+		if err := w.Execute(ctx, calls[i:i+1]); err != nil {
+			calls[i].Fail(err)
+		}
+	}
+	return nil
 }
 
-// deliver copies the outputs, since they belong to w.call, with their batch to the front.
+// gather lays input i of the calls together as the engine takes it.
+func (w *fitted) gather(i int, calls []*engine.Call) serval.Tensor {
+	in, s := &w.inputs[i], w.stage
+	if in.from < 0 {
+		return in.constant
+	}
+	t := calls[0].Inputs[in.from]
+	if t.DType == serval.InvalidType { // optional, not given
+		return t
+	}
+	if len(calls) > 1 {
+		s.rows[i] = engine.Gather(s.rows[i][:0], calls, in.from)
+		t.Data, t.Shape = s.rows[i], slices.Clone(t.Shape)
+		t.Shape[0] = engine.Rows(calls)
+	}
+	if in.axis > 0 {
+		s.turned[i] = slices.Grow(s.turned[i][:0], len(t.Data))[:len(t.Data)]
+		t.Data = moveAxis(s.turned[i], t.Data, t.Shape, in.axis, t.DType.Size(), false)
+		t.Shape = slices.Insert(slices.Clone(t.Shape[1:]), in.axis, t.Shape[0])
+	}
+	return t
+}
+
+// deliver copies the outputs, since they belong to the stage's call, with their batch to the front.
 func (w *fitted) deliver(calls []*engine.Call) error {
-	size := 0
-	for i := range w.call.Outputs {
-		size += (len(w.call.Outputs[i].Data) + 15) &^ 15
+	s, size := w.stage, 0
+	for i := range s.call.Outputs {
+		size += aligned(len(s.call.Outputs[i].Data))
 	}
 	hold := engine.NewBuffer(size)
 	defer hold.Release()
-	w.answer = w.answer[:0]
+	s.answer = s.answer[:0]
 	at := 0
-	for i := range w.call.Outputs {
-		o := w.call.Outputs[i]
+	for i := range s.call.Outputs {
+		o := s.call.Outputs[i]
 		n := len(o.Data)
 		part := hold.Data[at : at+n : at+n]
-		o.Shape = slices.Clone(o.Shape)
 		if axis := w.axes[i]; axis > 0 && axis < len(o.Shape) {
-			moveAxis(part, o.Data, toFront(o.Shape, axis), axis, o.DType.Size(), true)
-			o.Shape = toFront(o.Shape, axis)
+			turned := toFront(o.Shape, axis)
+			moveAxis(part, o.Data, turned, axis, o.DType.Size(), true)
+			o.Shape = turned
 		} else {
+			o.Shape = slices.Clone(o.Shape)
 			copy(part, o.Data)
 		}
 		o.Data = part
-		w.answer = append(w.answer, o)
-		at += (n + 15) &^ 15
+		s.answer = append(s.answer, o)
+		at += aligned(n)
 	}
-	return engine.Scatter(calls, w.answer, hold)
+	return engine.Scatter(calls, s.answer, hold)
 }
+
+func aligned(n int) int { return (n + 15) &^ 15 }
 
 // moveAxis copies between a layout that leads with the batch, whose shape is given, and one that has it as dimension axis:
 // to the front if front, else from it. It returns dst.

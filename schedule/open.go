@@ -50,9 +50,13 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 		return nil, err
 	}
 	sig := first.Signature()
+	if err := checkDims(sig, s.Dims); err != nil {
+		_ = first.Close()
+		return nil, err
+	}
 	switch model := first.(type) {
 	case engine.Batcher:
-		found := probe(ctx, model, sig, s.Batching.Mode)
+		found := probe(ctx, model, s)
 		if s.Threads == 0 && s.Instances <= 1 && cores > 1 && found.row > slowRow {
 			model, found, spec.Threads = tryThreads(ctx, eng, spec, model, found, cores)
 		}
@@ -68,21 +72,49 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 		m.start(copies)
 		opened := &Opened{Loaded: m, Signature: sig, Memory: model.Memory(), Settings: s}
 		if s.Sequence != nil {
-			plan, err := planSequences(sig, s.Sequence, spec.Dir)
-			if err != nil {
+			if err := opened.sequences(m, spec.Dir); err != nil {
 				_ = m.Close()
 				return nil, err
 			}
-			opened.Loaded = newSequences(what, s.Sequence, plan, m, s.Batching.Max*s.Instances)
-			opened.Signature = plan.outer
 		}
 		return opened, nil
 	case engine.Decoder:
+		if s.Sequence != nil {
+			_ = first.Close()
+			return nil, fmt.Errorf("sequence: the model answers in steps and keeps its own state; remove the section")
+		}
 		s.Instances, s.Threads = 1, spec.Threads
 		return &Opened{Loaded: newStreams(what, s, model), Signature: sig, Memory: model.Memory(), Settings: s}, nil
 	}
 	_ = first.Close()
 	return nil, fmt.Errorf("engine %s opened a model that is neither a Batcher nor a Decoder", eng.Name())
+}
+
+// sequences puts what keeps state before the queue.
+func (o *Opened) sequences(queue *Model, dir string) error {
+	plan, err := planSequences(o.Signature, o.Settings.Sequence, dir)
+	if err != nil {
+		return err
+	}
+	filled := *o.Settings.Sequence
+	if filled.Strategy == "" {
+		filled.Strategy = "oldest"
+	}
+	if filled.MaxSequences == 0 {
+		filled.MaxSequences = DefaultSequences
+		if filled.Strategy == "direct" {
+			filled.MaxSequences = o.Settings.Instances
+			if queue.batching.On {
+				filled.MaxSequences *= o.Settings.Batching.Max
+			}
+		}
+	}
+	if filled.IdleTimeout == 0 {
+		filled.IdleTimeout = DefaultIdle
+	}
+	o.Settings.Sequence, o.Signature = &filled, plan.outer
+	o.Loaded = newSequences(&filled, plan, queue)
+	return nil
 }
 
 func withDefaults(s serval.ModelSettings) serval.ModelSettings {
@@ -132,7 +164,7 @@ func tryThreads(ctx context.Context, eng engine.Engine, spec engine.Spec, one en
 		_ = m.Close()
 		return one, found, 1
 	}
-	again := probe(ctx, all, all.Signature(), spec.Settings.Batching.Mode)
+	again := probe(ctx, all, spec.Settings)
 	if again.row > 0 && float64(again.row) < float64(found.row)/1.3 {
 		_ = one.Close()
 		return all, again, cores

@@ -2,21 +2,20 @@ package schedule
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"serval"
 )
 
-// sequencePlan says how a call's inputs are made of what the client gave and what the sequence keeps.
+// sequencePlan says how a call's inputs are made of what the client gave and what the sequence keeps. It never changes.
 type sequencePlan struct {
 	inner    serval.Signature // of the model
 	outer    serval.Signature // as clients see it
 	sources  []inputSource    // by the inner inputs
 	states   []stateSlot
+	stateOf  []int // by the inner outputs: the state that it becomes; -1: clients see it
 	controls []serval.SequenceControl
 	history  []serval.SequenceHistory
 	past     []int // history of the outer inputs; -1: none
@@ -24,48 +23,52 @@ type sequencePlan struct {
 
 type inputSource struct{ client, state, control int } // each an index, or -1
 
+// stateSlot is one state: its value at the start of a sequence, and the input that takes it.
 type stateSlot struct {
-	output string
-	shape  []int64
-	first  []byte
+	serval.SequenceState
+	first value
 }
 
 // planSequences checks the settings against the signature. dir is the model's folder, for first states.
 func planSequences(sig serval.Signature, s *serval.SequenceSettings, dir string) (sequencePlan, error) {
 	p := sequencePlan{inner: sig, controls: s.Controls, history: s.History}
-	stateOf, controlOf, hidden := map[string]int{}, map[string]int{}, map[string]bool{}
+	if err := eachOnce(s); err != nil {
+		return p, err
+	}
+	stateOf, controlOf := map[string]int{}, map[string]int{}
+	for _, o := range sig.Outputs {
+		at := slices.IndexFunc(s.States, func(st serval.SequenceState) bool { return st.Output == o.Name })
+		if p.stateOf = append(p.stateOf, at); at < 0 {
+			p.outer.Outputs = append(p.outer.Outputs, o)
+		}
+	}
 	for i, st := range s.States {
 		slot, err := planState(sig, st, dir)
 		if err != nil {
-			return p, fmt.Errorf("sequence.states[%d]: %w", i, err)
+			return p, fmt.Errorf("sequence.states[%d].%w", i, err)
 		}
 		p.states = append(p.states, slot)
-		stateOf[st.Input], hidden[st.Output] = i, true
+		stateOf[st.Input] = i
 	}
 	for i, c := range s.Controls {
-		at := sig.Input(c.Input)
-		if at < 0 {
-			return p, fmt.Errorf("sequence.controls[%d].input: the model has no input '%s'", i, c.Input)
-		}
-		if !slices.Contains([]string{"start", "end", "ready", "id"}, c.Kind) {
-			return p, fmt.Errorf("sequence.controls[%d].kind: %q; use start, end, ready or id", i, c.Kind)
+		if err := planControl(sig, c); err != nil {
+			return p, fmt.Errorf("sequence.controls[%d].%w", i, err)
 		}
 		controlOf[c.Input] = i
 	}
 	for i := range sig.Inputs {
 		src := inputSource{-1, -1, -1}
-		name := sig.Inputs[i].Name
-		if at, ok := stateOf[name]; ok {
+		info := sig.Inputs[i]
+		if at, ok := stateOf[info.Name]; ok {
 			src.state = at
-		} else if at, ok := controlOf[name]; ok {
+		} else if at, ok := controlOf[info.Name]; ok {
 			src.control = at
 		} else {
 			src.client = len(p.outer.Inputs)
-			info := sig.Inputs[i]
-			past := slices.IndexFunc(s.History, func(h serval.SequenceHistory) bool { return h.Input == name })
+			past := slices.IndexFunc(s.History, func(h serval.SequenceHistory) bool { return h.Input == info.Name })
 			if past >= 0 {
 				if err := planHistory(&info, s.History[past]); err != nil {
-					return p, fmt.Errorf("sequence.history[%d]: %w", past, err)
+					return p, fmt.Errorf("sequence.history[%d].%w", past, err)
 				}
 			}
 			p.past = append(p.past, past)
@@ -78,43 +81,81 @@ func planSequences(sig serval.Signature, s *serval.SequenceSettings, dir string)
 			return p, fmt.Errorf("sequence.history[%d].input: clients give no input '%s'", i, h.Input)
 		}
 	}
-	for i := range sig.Outputs {
-		if !hidden[sig.Outputs[i].Name] {
-			p.outer.Outputs = append(p.outer.Outputs, sig.Outputs[i])
-		}
-	}
 	return p, nil
 }
 
-func planState(sig serval.Signature, st serval.SequenceState, dir string) (stateSlot, error) {
-	in, out := sig.Input(st.Input), sig.Output(st.Output)
-	switch {
-	case in < 0:
-		return stateSlot{}, fmt.Errorf("input: the model has no input '%s'", st.Input)
-	case out < 0:
-		return stateSlot{}, fmt.Errorf("output: the model has no output '%s'", st.Output)
-	case sig.Inputs[in].DType != sig.Outputs[out].DType || sig.Inputs[in].DType.Size() == 0:
-		return stateSlot{}, fmt.Errorf("input '%s' is %s, output '%s' is %s; a state needs the same numeric type", st.Input, sig.Inputs[in].DType, st.Output, sig.Outputs[out].DType)
+// eachOnce refuses a tensor that has two duties.
+func eachOnce(s *serval.SequenceSettings) error {
+	inputs, outputs := map[string]string{}, map[string]string{}
+	take := func(of map[string]string, where, name string) error {
+		if first, twice := of[name]; twice {
+			return fmt.Errorf("%s: '%s' is taken by %s already", where, name, first)
+		}
+		of[name] = where
+		return nil
 	}
-	slot := stateSlot{output: st.Output, shape: slices.Clone(sig.Inputs[in].Shape)}
+	for i, st := range s.States {
+		at := fmt.Sprintf("sequence.states[%d]", i)
+		if err := take(inputs, at+".input", st.Input); err != nil {
+			return err
+		}
+		if err := take(outputs, at+".output", st.Output); err != nil {
+			return err
+		}
+	}
+	for i, c := range s.Controls {
+		if err := take(inputs, fmt.Sprintf("sequence.controls[%d].input", i), c.Input); err != nil {
+			return err
+		}
+	}
+	for i, h := range s.History {
+		if err := take(inputs, fmt.Sprintf("sequence.history[%d].input", i), h.Input); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// planState finds a state's first value. An error begins with the field at fault.
+func planState(sig serval.Signature, st serval.SequenceState, dir string) (stateSlot, error) {
+	slot := stateSlot{SequenceState: st}
+	at, out := sig.Input(st.Input), sig.Output(st.Output)
+	if at < 0 {
+		return slot, fmt.Errorf("input: the model has no input '%s'", st.Input)
+	}
+	if out < 0 {
+		return slot, fmt.Errorf("output: the model has no output '%s'", st.Output)
+	}
+	in, from := &sig.Inputs[at], &sig.Outputs[out]
+	if in.DType != from.DType || in.DType.Size() == 0 {
+		return slot, fmt.Errorf("output: '%s' is %s, the input '%s' is %s; a state needs the same numeric type", st.Output, from.DType, st.Input, in.DType)
+	}
+	if !compatible(in.Shape, from.Shape) {
+		return slot, fmt.Errorf("output: '%s' has shape %s, which cannot become the input '%s' of shape %s", st.Output, serval.ShapeString(from.Shape), st.Input, serval.ShapeString(in.Shape))
+	}
+	shape := slices.Clone(in.Shape)
 	if len(st.Shape) > 0 {
 		if st.Axis >= len(st.Shape) {
 			return slot, fmt.Errorf("shape: %s has no dimension %d, which axis names", serval.ShapeString(st.Shape), st.Axis)
 		}
-		slot.shape = toFront(st.Shape, st.Axis)
-	}
-	for i, d := range slot.shape {
-		if d < 0 {
-			slot.shape[i] = 1
+		if shape = toFront(st.Shape, st.Axis); !compatible(in.Shape, shape) {
+			return slot, fmt.Errorf("shape: %s does not fit the input '%s'", serval.ShapeString(st.Shape), st.Input)
 		}
 	}
-	n, ok := serval.Elements(slot.shape)
-	if !ok || n > maxProbe {
-		return slot, fmt.Errorf("shape: %s is too large for a state", serval.ShapeString(slot.shape))
+	for i, d := range shape {
+		if d < 0 {
+			shape[i] = 1
+		}
 	}
-	size := int(n) * sig.Inputs[in].DType.Size()
+	if len(in.Shape) > 0 && in.Shape[0] == -1 && shape[0] != 1 {
+		return slot, fmt.Errorf("shape: %s must have 1 as dimension %d: a sequence is one row", serval.ShapeString(st.Shape), st.Axis)
+	}
+	n, ok := serval.Elements(shape)
+	if !ok || n > maxProbe {
+		return slot, fmt.Errorf("shape: %s is too large for a state", serval.ShapeString(shape))
+	}
+	slot.first = value{shape: shape, data: make([]byte, int(n)*in.DType.Size())}
 	if st.File == "" {
-		slot.first = make([]byte, size)
 		return slot, nil
 	}
 	if !filepath.IsLocal(st.File) {
@@ -124,18 +165,58 @@ func planState(sig serval.Signature, st serval.SequenceState, dir string) (state
 	if err != nil {
 		return slot, fmt.Errorf("file: %w", err)
 	}
-	if len(raw) != size {
-		return slot, fmt.Errorf("file: %s holds %d bytes, the state of shape %s takes %d", st.File, len(raw), serval.ShapeString(slot.shape), size)
+	if len(raw) != len(slot.first.data) {
+		return slot, fmt.Errorf("file: %s holds %d bytes, the state of shape %s takes %d", st.File, len(raw), serval.ShapeString(shape), len(slot.first.data))
 	}
-	slot.first = raw
+	slot.first.data = raw
 	return slot, nil
+}
+
+// compatible says whether a tensor of one shape may have the other, too.
+func compatible(a, b []int64) bool {
+	if a == nil || b == nil { // any rank
+		return true
+	}
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] >= 0 && b[i] >= 0 && a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// planControl makes each of a control's values once.
+func planControl(sig serval.Signature, c serval.SequenceControl) error {
+	at := sig.Input(c.Input)
+	if at < 0 {
+		return fmt.Errorf("input: the model has no input '%s'", c.Input)
+	}
+	info := &sig.Inputs[at]
+	if slices.ContainsFunc(info.Shape, func(d int64) bool { return d > 1 }) {
+		return fmt.Errorf("input: '%s' has shape %s; a control is one value", c.Input, serval.ShapeString(info.Shape))
+	}
+	if !slices.Contains([]string{"start", "end", "ready", "id"}, c.Kind) {
+		return fmt.Errorf("kind: %q; use start, end, ready or id", c.Kind)
+	}
+	for _, where := range []serval.Sequence{{ID: "1"}, {ID: "1", Start: true, End: true}} {
+		if _, err := control(info, &c, where); err != nil {
+			return fmt.Errorf("input: '%s' cannot hold it: %w", c.Input, err)
+		}
+	}
+	return nil
 }
 
 // planHistory takes the part that Serval adds off the last dimension that clients see.
 func planHistory(info *serval.TensorInfo, h serval.SequenceHistory) error {
 	last := len(info.Shape) - 1
-	if last < 0 || info.DType.Size() == 0 || h.Size < 1 {
-		return fmt.Errorf("input '%s' has shape %s of %s: history needs a numeric last dimension and a size of at least 1", info.Name, serval.ShapeString(info.Shape), info.DType)
+	if last < 0 || info.DType.Size() == 0 {
+		return fmt.Errorf("input: '%s' is %s of shape %s; history needs numbers with a last dimension", info.Name, info.DType, serval.ShapeString(info.Shape))
+	}
+	if h.Size < 1 || h.Size > maxProbe {
+		return fmt.Errorf("size: %d; use a number from 1 to %d", h.Size, maxProbe)
 	}
 	if d := info.Shape[last]; d >= 0 {
 		if d <= h.Size {
@@ -145,92 +226,4 @@ func planHistory(info *serval.TensorInfo, h serval.SequenceHistory) error {
 		info.Shape[last] = d - h.Size
 	}
 	return nil
-}
-
-// inputs makes the model's inputs. The caller holds the sequence's turn.
-func (p *sequencePlan) inputs(s *sequence, client []serval.Tensor, where serval.Sequence) ([]serval.Tensor, error) {
-	if s.history == nil {
-		s.history = make([][]byte, len(p.history))
-	}
-	list := make([]serval.Tensor, len(p.sources))
-	for i, src := range p.sources {
-		info := &p.inner.Inputs[i]
-		switch {
-		case src.state >= 0:
-			slot := &p.states[src.state]
-			data := slot.first
-			if s.state != nil && s.state[src.state] != nil {
-				data = s.state[src.state]
-			}
-			list[i] = serval.Tensor{Name: info.Name, DType: info.DType, Shape: slot.shape, Data: data}
-		case src.control >= 0:
-			t, err := control(info, &p.controls[src.control], where)
-			if err != nil {
-				return nil, err
-			}
-			list[i] = t
-		default:
-			list[i] = client[src.client]
-			if len(p.states) > 0 && len(list[i].Shape) > 0 && list[i].Shape[0] != 1 && info.Shape != nil && info.Shape[0] == -1 {
-				return nil, serval.Errorf(serval.InvalidArgument, "input '%s' has %d rows; a request of a sequence has one", list[i].Name, list[i].Shape[0]).At(list[i].Name)
-			}
-			if at := p.past[src.client]; at >= 0 {
-				t, err := p.prepend(s, at, client[src.client])
-				if err != nil {
-					return nil, err
-				}
-				list[i] = t
-			}
-		}
-	}
-	return list, nil
-}
-
-// prepend lays the end of the last call's input before this one's, and keeps this one's end. One sequence is one row.
-func (p *sequencePlan) prepend(s *sequence, at int, t serval.Tensor) (serval.Tensor, error) {
-	h := p.history[at]
-	width := t.Shape[len(t.Shape)-1]
-	if n, _ := serval.Elements(t.Shape); n != width {
-		return t, serval.Errorf(serval.InvalidArgument, "input '%s' of a sequence must be one row; the request gives shape %s", t.Name, serval.ShapeString(t.Shape)).At(t.Name)
-	}
-	size := int(h.Size) * t.DType.Size()
-	old := s.history[at]
-	if old == nil {
-		old = make([]byte, size)
-	}
-	whole := append(append(make([]byte, 0, size+len(t.Data)), old...), t.Data...)
-	s.history[at] = append(s.history[at][:0], whole[len(whole)-size:]...)
-	t.Data = whole
-	t.Shape = slices.Clone(t.Shape)
-	t.Shape[len(t.Shape)-1] = width + h.Size
-	return t, nil
-}
-
-// control makes the tensor that tells the model where in its sequence it is: one value.
-func control(info *serval.TensorInfo, c *serval.SequenceControl, where serval.Sequence) (serval.Tensor, error) {
-	t := serval.Tensor{Name: info.Name, DType: info.DType, Shape: make([]int64, len(info.Shape))}
-	for i := range t.Shape {
-		t.Shape[i] = 1
-	}
-	text := where.ID
-	if c.Kind != "id" {
-		yes, no := c.True, c.False
-		if yes == no {
-			yes = no + 1
-		}
-		on := c.Kind == "ready" || c.Kind == "start" && where.Start || c.Kind == "end" && where.End
-		v := no
-		if on {
-			v = yes
-		}
-		if text = strconv.FormatFloat(v, 'g', -1, 64); info.DType != serval.FP32 && info.DType != serval.FP64 {
-			text = strconv.FormatInt(int64(math.Round(v)), 10)
-		}
-	}
-	data, err := appendNumber(nil, info.DType, text)
-	if err != nil {
-		return t, serval.Errorf(serval.InvalidArgument, "sequence_id: the model's input '%s' takes it as %s: %v", info.Name, info.DType, err).At("sequence_id")
-	}
-	t.Data = data
-	return t, nil
 }

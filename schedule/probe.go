@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"serval"
@@ -21,19 +24,21 @@ type probed struct {
 
 // probe warms a model and decides whether rows of different requests may share a batch: the inputs and outputs must share
 // the leading symbolic dimension, and rows run together must equal the same rows run alone.
-func probe(ctx context.Context, m engine.Batcher, sig serval.Signature, mode string) probed {
+func probe(ctx context.Context, m engine.Batcher, s serval.ModelSettings) probed {
+	sig, mode := m.Signature(), s.Batching.Mode
 	shared, leads, why := sharesLeading(sig)
 	p := probed{leads: leads, batching: serval.Batching{Reason: why}}
-	rows := []*engine.Call{sample(sig, leads, 1), sample(sig, leads, 2), sample(sig, leads, 3)}
+	from := sampler{sig: sig, leads: leads, dims: s.Dims}
+	rows := []*engine.Call{from.row(1), from.row(2), from.row(3)}
 	for _, c := range rows {
 		if err := runProbe(ctx, m, c); err != nil {
 			p.batching.Reason = fmt.Sprintf("the model did not run on made-up inputs, so rows together could not be compared with rows alone: %v", err)
 			return decide(p, mode)
 		}
 	}
-	p.row = timeRow(ctx, m, sig, leads)
+	p.row = timeRow(ctx, m, from)
 	if shared {
-		if err := compareRows(ctx, m, rows, sig, leads); err != nil {
+		if err := compareRows(ctx, m, rows, from); err != nil {
 			p.batching.Reason = err.Error()
 		} else {
 			p.batching = serval.Batching{On: true, Reason: "inputs and outputs share their leading dimension, and rows together equal rows alone"}
@@ -101,6 +106,27 @@ func sharesLeading(sig serval.Signature) (shared, leads bool, why string) {
 	return true, leads, ""
 }
 
+// checkDims refuses a size for a dimension that the model does not have.
+func checkDims(sig serval.Signature, dims map[string]int64) error {
+	var have []string
+	for i := range sig.Inputs {
+		for j, symbol := range sig.Inputs[i].Symbols {
+			if symbol != "" && sig.Inputs[i].Shape[j] < 0 && !slices.Contains(have, symbol) {
+				have = append(have, symbol)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(dims)) {
+		if !slices.Contains(have, name) {
+			return fmt.Errorf("dims.%s: no input has a dynamic dimension of that name; those that have names are: %s", name, strings.Join(have, ", "))
+		}
+		if n := dims[name]; n < 1 || n > maxProbe {
+			return fmt.Errorf("dims.%s: %d; use a size from 1 to %d", name, n, maxProbe)
+		}
+	}
+	return nil
+}
+
 // runProbe runs one made-up call.
 func runProbe(ctx context.Context, m engine.Batcher, c *engine.Call) error {
 	if err := protect(ctx, m, []*engine.Call{c}); err != nil && !c.Answered() {
@@ -110,10 +136,10 @@ func runProbe(ctx context.Context, m engine.Batcher, c *engine.Call) error {
 }
 
 // timeRow is the best of a few runs: warm, and not disturbed by others.
-func timeRow(ctx context.Context, m engine.Batcher, sig serval.Signature, leads bool) time.Duration {
+func timeRow(ctx context.Context, m engine.Batcher, from sampler) time.Duration {
 	best := time.Duration(math.MaxInt64)
 	for i, begun := 0, time.Now(); i < 5 && (i < 2 || time.Since(begun) < 200*time.Millisecond); i++ {
-		c := sample(sig, leads, uint64(10+i))
+		c := from.row(uint64(10 + i))
 		start := time.Now()
 		if runProbe(ctx, m, c) != nil {
 			return 0
@@ -125,10 +151,10 @@ func timeRow(ctx context.Context, m engine.Batcher, sig serval.Signature, leads 
 }
 
 // compareRows runs the rows together and compares with the answers that they got alone.
-func compareRows(ctx context.Context, m engine.Batcher, alone []*engine.Call, sig serval.Signature, leads bool) error {
+func compareRows(ctx context.Context, m engine.Batcher, alone []*engine.Call, from sampler) error {
 	together := make([]*engine.Call, len(alone))
 	for i := range alone {
-		together[i] = sample(sig, leads, uint64(i+1))
+		together[i] = from.row(uint64(i + 1))
 	}
 	if err := protect(ctx, m, together); err != nil {
 		return fmt.Errorf("rows together failed where rows alone did not: %w", err)
@@ -194,22 +220,28 @@ func floats(t *serval.Tensor) []float64 {
 // maxProbe bounds the elements of one made-up input.
 const maxProbe = 64 << 20
 
-// sample makes one row of made-up inputs from a seed: small numbers, since some are indices. Dynamic dimensions other than
-// the rows get sampleDim.
-func sample(sig serval.Signature, leads bool, seed uint64) *engine.Call {
+// sampler makes up inputs for a signature.
+type sampler struct {
+	sig   serval.Signature
+	leads bool             // inputs lead with the rows
+	dims  map[string]int64 // sizes of dimensions by their symbols
+}
+
+// row makes one row of inputs from a seed: small numbers, since some are indices.
+func (s *sampler) row(seed uint64) *engine.Call {
 	r := rand.New(rand.NewPCG(seed, 42))
 	c := &engine.Call{Rows: 1}
-	for i := range sig.Inputs {
-		info := &sig.Inputs[i]
+	for i := range s.sig.Inputs {
+		info := &s.sig.Inputs[i]
 		t := serval.Tensor{Name: info.Name, DType: info.DType, Shape: make([]int64, len(info.Shape))}
 		for j, d := range info.Shape {
 			switch {
 			case d >= 0:
 				t.Shape[j] = d
-			case j == 0 && leads:
+			case j == 0 && s.leads:
 				t.Shape[j] = 1
 			default:
-				t.Shape[j] = sampleDim(info, j)
+				t.Shape[j] = s.dim(info, j)
 			}
 		}
 		n, ok := serval.Elements(t.Shape)
@@ -222,8 +254,13 @@ func sample(sig serval.Signature, leads bool, seed uint64) *engine.Call {
 	return c
 }
 
-// sampleDim is large enough for the strides of image models where it looks like an image, else small.
-func sampleDim(info *serval.TensorInfo, j int) int64 {
+// dim is what model.yaml says, else large enough for the strides of image models where it looks like an image, else small.
+func (s *sampler) dim(info *serval.TensorInfo, j int) int64 {
+	if j < len(info.Symbols) {
+		if n := s.dims[info.Symbols[j]]; n > 0 && info.Symbols[j] != "" {
+			return n
+		}
+	}
 	if len(info.Shape) == 4 && j >= 2 {
 		return 64
 	}

@@ -2,7 +2,8 @@ package schedule
 
 import (
 	"context"
-	"slices"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -13,51 +14,48 @@ import (
 // the state that the last one left, and keeps what comes out. Calls of different sequences meet in the queue and share
 // batches. It is a serval.Handler and safe for concurrent use.
 //
-// A sequence whose call failed or was dropped half way is broken: its state is no longer what the client believes, so later
-// calls are told to start anew instead of being answered wrongly.
+// A sequence is let go, state and place, at its end, after the idle time-out, and when one of its calls fails or is dropped:
+// its state is then no longer what the client believes, so later calls are told to start anew instead of being answered
+// wrongly. A call that task/predict refuses never gets here and changes nothing.
 type Sequences struct {
-	Loaded // the model's queue
-	what   string
-	plan   sequencePlan
-	limit  int
-	idle   time.Duration
-	slots  chan struct{} // one for each sequence
+	*Model  // the queue
+	plan    sequencePlan
+	most    int // sequences at the same time
+	idleFor time.Duration
+	slots   chan struct{} // holds one for each live sequence
 
-	mu     sync.Mutex // guards live
-	live   map[string]*sequence
-	closed chan struct{}
-	reaper sync.WaitGroup
+	mu      sync.Mutex // guards what follows
+	live    map[sequenceKey]*sequence
+	waiting int // calls that wait for a slot or a turn
+	closed  chan struct{}
+	reaper  sync.WaitGroup
 }
 
-// sequence is one client's. turn is held by the call that is at work; what follows it belongs to the holder.
+// sequenceKey tells sequences apart: an id is its tenant's own.
+type sequenceKey struct{ tenant, id string }
+
+// sequence is one client's. turn is held by the call that is at work; kept belongs to the holder.
 type sequence struct {
-	id      string
-	turn    chan struct{} // has room for one; Go serves its waiters in the order in which they came
-	waiting int           // calls that hold or want the turn; guarded by Sequences.mu
-	used    time.Time     // guarded by Sequences.mu
+	key  sequenceKey
+	turn chan struct{} // has room for one; Go serves its waiters in the order in which they came
+	kept kept
 
-	state   [][]byte // by the plan's states
-	history [][]byte
-	broken  error
-	ended   bool
+	calls int       // that hold or want the turn; guarded by Sequences.mu, as what follows
+	used  time.Time // when the last call left
+	over  error     // why it can only begin anew; nil: it goes on
 }
 
-// DefaultIdle is how long a sequence without a request is kept.
-const DefaultIdle = 30 * time.Second
+var errEnded = errors.New("it has ended")
 
-const defaultSequences = 1024
+// Defaults of model.yaml's sequence.
+const (
+	DefaultIdle      = 30 * time.Second
+	DefaultSequences = 1024
+)
 
-func newSequences(what string, s *serval.SequenceSettings, plan sequencePlan, next Loaded, room int) *Sequences {
-	q := &Sequences{Loaded: next, what: what, plan: plan, limit: s.MaxSequences, idle: s.IdleTimeout, live: map[string]*sequence{}, closed: make(chan struct{})}
-	if q.limit == 0 {
-		if q.limit = defaultSequences; s.Strategy == "direct" {
-			q.limit = room
-		}
-	}
-	if q.idle == 0 {
-		q.idle = DefaultIdle
-	}
-	q.slots = make(chan struct{}, q.limit)
+func newSequences(s *serval.SequenceSettings, plan sequencePlan, queue *Model) *Sequences {
+	q := &Sequences{Model: queue, plan: plan, most: s.MaxSequences, idleFor: s.IdleTimeout, slots: make(chan struct{}, s.MaxSequences),
+		live: map[sequenceKey]*sequence{}, closed: make(chan struct{})}
 	q.reaper.Add(1)
 	go q.reap()
 	return q
@@ -69,24 +67,35 @@ func (q *Sequences) Handle(ctx context.Context, req *serval.Request, sink serval
 	if !ok {
 		return serval.Errorf(serval.InvalidArgument, "%s takes tensors", q.what)
 	}
+	begun, deadline := time.Now(), req.Deadline
+	if own := begun.Add(q.timeout); q.timeout > 0 && (deadline.IsZero() || own.Before(deadline)) {
+		req.Deadline = own // of the wait here and in the queue together
+	}
+	defer func() { req.Input, req.Deadline = in, deadline }()
 	s, err := q.enter(ctx, req)
 	if err != nil {
 		return err
 	}
-	defer q.leave(s)
-	list, err := q.plan.inputs(s, in.List, req.Sequence)
+	waited := time.Since(begun)
+	list, err := q.plan.inputs(&s.kept, in.List, req.Sequence)
 	if err != nil {
+		q.leave(s, err)
 		return err
 	}
-	keep := &keeper{plan: &q.plan, sequence: s, sink: sink}
 	req.Input = &serval.Tensors{List: list}
-	err = q.Loaded.Handle(ctx, req, keep)
-	req.Input = in
+	keep := &keeper{plan: &q.plan, kept: &s.kept, sink: sink}
+	err = q.Model.Handle(ctx, req, keep)
+	req.Timing.Queue += waited
+	if !keep.done && err == nil {
+		err = fmt.Errorf("%s: the engine gave no answer", q.what)
+	}
 	switch {
-	case !keep.kept && err != nil:
-		s.broken = err
+	case !keep.done:
+		q.leave(s, err)
 	case req.Sequence.End:
-		s.ended = true
+		q.leave(s, errEnded)
+	default:
+		q.leave(s, nil)
 	}
 	return err
 }
@@ -97,95 +106,142 @@ func (q *Sequences) enter(ctx context.Context, req *serval.Request) (*sequence, 
 	if where.ID == "" {
 		return nil, serval.Errorf(serval.InvalidArgument, "inference request to %s must specify a non-zero or non-empty sequence_id: the model keeps state", q.what).At("sequence_id")
 	}
-	for {
-		s, err := q.join(ctx, where)
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case s.turn <- struct{}{}:
-		case <-ctx.Done():
-			q.quit(s)
-			return nil, serval.AsError(ctx.Err())
-		}
-		switch {
-		case where.Start: // also where the last one did not end: the client began anew
-			s.state, s.history, s.broken, s.ended = nil, nil, nil, false
-			return s, nil
-		case s.ended: // it ended while this call waited
-			q.leave(s)
-			continue
-		case s.broken != nil:
-			err := serval.Errorf(serval.InvalidArgument, "sequence '%s' of %s was broken by an earlier request (%v); begin anew with sequence_start", where.ID, q.what, s.broken).At("sequence_id")
-			q.leave(s)
-			return nil, err
-		}
-		return s, nil
+	s, err := q.join(ctx, req)
+	if err != nil {
+		return nil, err
 	}
+	if err := q.await(ctx, req, s.turn, "for the requests of its sequence that came before it"); err != nil {
+		q.mu.Lock()
+		q.out(s, err) // a call of the sequence is missing now
+		q.mu.Unlock()
+		return nil, err
+	}
+	q.mu.Lock()
+	over := s.over
+	if where.Start { // also where the last one did not end: the client begins anew
+		s.over = nil
+	}
+	q.mu.Unlock()
+	switch {
+	case where.Start:
+		s.kept.forget()
+	case over == errEnded:
+		q.leave(s, nil)
+		return nil, q.notStarted(where.ID)
+	case over != nil:
+		q.leave(s, nil)
+		return nil, serval.Errorf(serval.InvalidArgument, "sequence '%s' of %s was broken by an earlier request (%v); begin anew with the START flag", where.ID, q.what, over).At("sequence_start")
+	}
+	return s, nil
+}
+
+func (q *Sequences) notStarted(id string) error {
+	return serval.Errorf(serval.InvalidArgument, "inference request for sequence '%s' to %s must specify the START flag on the first request of the sequence; a sequence is let go at its end, when a request of it fails, and after %v without a request", id, q.what, q.idleFor).At("sequence_start")
 }
 
 // join counts the call in at its sequence, which it makes for a first call.
-func (q *Sequences) join(ctx context.Context, where serval.Sequence) (*sequence, error) {
+func (q *Sequences) join(ctx context.Context, req *serval.Request) (*sequence, error) {
+	key := sequenceKey{req.Tenant, req.Sequence.ID}
 	q.mu.Lock()
-	if s := q.live[where.ID]; s != nil {
-		s.waiting++
+	if s := q.live[key]; s != nil {
+		s.calls++
 		q.mu.Unlock()
 		return s, nil
 	}
 	q.mu.Unlock()
-	if !where.Start {
-		return nil, serval.Errorf(serval.InvalidArgument, "inference request for sequence '%s' to %s must specify the START flag on the first request of the sequence; a sequence is let go at its end and after %v without a request", where.ID, q.what, q.idle).At("sequence_start")
+	if !req.Sequence.Start {
+		return nil, q.notStarted(key.id)
 	}
-	select {
-	case q.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, serval.AsError(ctx.Err())
-	case <-q.closed:
-		return nil, serval.ErrRetired
+	if err := q.await(ctx, req, q.slots, fmt.Sprintf("for one of %d sequences to end (sequence.max_sequences)", q.most)); err != nil {
+		return nil, err
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if s := q.live[where.ID]; s != nil { // two starts at the same time
+	s := q.live[key]
+	if s != nil { // two starts at the same time
 		<-q.slots
-		s.waiting++
-		return s, nil
+	} else {
+		s = &sequence{key: key, turn: make(chan struct{}, 1)}
+		q.live[key] = s
 	}
-	s := &sequence{id: where.ID, turn: make(chan struct{}, 1), waiting: 1, used: time.Now()}
-	q.live[where.ID] = s
+	s.calls++
 	return s, nil
 }
 
-// leave gives the turn back.
-func (q *Sequences) leave(s *sequence) {
-	ended := s.ended
-	<-s.turn
+// await puts a token into ch, a slot or a turn, or says why it could not be waited for.
+func (q *Sequences) await(ctx context.Context, req *serval.Request, ch chan struct{}, what string) error {
+	select {
+	case ch <- struct{}{}:
+		return nil
+	default:
+	}
+	q.mu.Lock()
+	if q.waiting >= q.limit {
+		q.mu.Unlock()
+		q.stats.refuse(refusedFull, 0)
+		return serval.Errorf(serval.Unavailable, "%s is overloaded: %d requests wait already, which is its queue.limit; try again later", q.what, q.limit).After(time.Second)
+	}
+	q.waiting++
+	q.mu.Unlock()
+	begun := time.Now()
+	if !req.Deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, req.Deadline)
+		defer cancel()
+	}
+	err := serval.ErrRetired
+	select {
+	case ch <- struct{}{}:
+		err = nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-q.closed:
+	}
+	q.mu.Lock()
+	q.waiting--
+	q.mu.Unlock()
+	took := time.Since(begun)
+	switch err {
+	case context.DeadlineExceeded:
+		q.stats.refuse(refusedDeadline, took)
+		return serval.Errorf(serval.DeadlineExceeded, "%s: the deadline passed after %v, while the request waited %s", q.what, took.Round(time.Microsecond), what).Because(err)
+	case context.Canceled:
+		q.stats.refuse(refusedCanceled, took)
+		return serval.AsError(err)
+	}
+	return err
+}
+
+// leave gives the turn back. over says why the sequence does not go on; nil leaves it as it is.
+func (q *Sequences) leave(s *sequence, over error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s.waiting--
+	<-s.turn
+	q.out(s, over)
+}
+
+// out takes a call out of its sequence. q.mu is held.
+func (q *Sequences) out(s *sequence, over error) {
+	s.calls--
 	s.used = time.Now()
-	if ended && s.waiting == 0 {
+	if s.over == nil {
+		s.over = over
+	}
+	if s.over != nil && s.calls == 0 {
 		q.drop(s)
 	}
 }
 
-func (q *Sequences) quit(s *sequence) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	s.waiting--
-}
-
-// drop forgets a sequence. q.mu is held.
+// drop forgets a sequence that no call is in. q.mu is held.
 func (q *Sequences) drop(s *sequence) {
-	if q.live[s.id] == s {
-		delete(q.live, s.id)
-		<-q.slots
-	}
+	delete(q.live, s.key)
+	<-q.slots
 }
 
 // reap drops sequences whose clients have gone.
 func (q *Sequences) reap() {
 	defer q.reaper.Done()
-	tick := time.NewTicker(max(q.idle/4, 10*time.Millisecond))
+	tick := time.NewTicker(max(q.idleFor/4, 10*time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
@@ -194,7 +250,7 @@ func (q *Sequences) reap() {
 		case now := <-tick.C:
 			q.mu.Lock()
 			for _, s := range q.live {
-				if s.waiting == 0 && now.Sub(s.used) > q.idle {
+				if s.calls == 0 && now.Sub(s.used) > q.idleFor {
 					q.drop(s)
 				}
 			}
@@ -203,16 +259,19 @@ func (q *Sequences) reap() {
 	}
 }
 
-// Live is the number of sequences that have state.
-func (q *Sequences) Live() int {
+// Stats adds the sequences to the queue's.
+func (q *Sequences) Stats() serval.Stats {
+	s := q.Model.Stats()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.live)
+	s.Sequences = len(q.live)
+	s.Waiting += q.waiting
+	return s
 }
 
 // Close ends as the model's own Close does; sequences end with it.
 func (q *Sequences) Close() error {
-	err := q.Loaded.Close()
+	err := q.Model.Close()
 	close(q.closed)
 	q.reaper.Wait()
 	return err
@@ -220,31 +279,24 @@ func (q *Sequences) Close() error {
 
 // keeper takes the states out of an answer and passes the rest on.
 type keeper struct {
-	plan     *sequencePlan
-	sequence *sequence
-	sink     serval.Sink
-	kept     bool
+	plan *sequencePlan
+	kept *kept
+	sink serval.Sink
+	done bool
 }
 
+// Send keeps what the sequence needs before anything can go wrong on the way to the client.
 func (k *keeper) Send(c *serval.Chunk) error {
 	out, ok := c.Output.(*serval.Tensors)
 	if !ok {
 		return k.sink.Send(c)
 	}
-	visible := serval.Tensors{List: make([]serval.Tensor, 0, len(out.List))}
-	s := k.sequence
-	if s.state == nil {
-		s.state = make([][]byte, len(k.plan.states))
+	visible, err := k.plan.keep(k.kept, out.List)
+	if err != nil {
+		return err
 	}
-	for i := range out.List {
-		if at := slices.IndexFunc(k.plan.states, func(st stateSlot) bool { return st.output == out.List[i].Name }); at >= 0 {
-			s.state[at] = append(s.state[at][:0], out.List[i].Data...)
-			continue
-		}
-		visible.List = append(visible.List, out.List[i])
-	}
-	k.kept = true
+	k.done = true
 	d := *c
-	d.Output = &visible
+	d.Output = &serval.Tensors{List: visible}
 	return k.sink.Send(&d)
 }
