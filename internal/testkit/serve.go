@@ -106,7 +106,8 @@ type Options struct {
 	Unset  bool     // do not wait until it is ready
 }
 
-var listening = regexp.MustCompile(`msg=listening http=(\S+) grpc=(\S+) admin=(\S+)`)
+// In the log's two formats.
+var listening = regexp.MustCompile(`(?:msg=listening |"msg":"listening",)"?http"?[=:]"?([^\s",]+)"?[ ,]"?grpc"?[=:]"?([^\s",]+)"?[ ,]"?admin"?[=:]"?([^\s",}]+)`)
 
 // Serve starts the program on free ports and waits until it is ready. It is stopped when the test ends, if it still runs.
 func Serve(t testing.TB, o Options) *Server {
