@@ -135,11 +135,12 @@ func Serve(t testing.TB, o Options) *Server {
 		default:
 			s.Kill()
 		}
-		if t.Failed() {
-			t.Logf("the server said:\n%s", s.Log())
+		said := s.Log()
+		if at := strings.Index(said, "WARNING: DATA RACE"); at >= 0 {
+			t.Errorf("data race in the server:\n%s", said[at:min(len(said), at+tail)])
 		}
-		if bytes.Contains([]byte(s.Log()), []byte("WARNING: DATA RACE")) {
-			t.Errorf("data race in the server:\n%s", s.Log())
+		if t.Failed() {
+			t.Logf("the server said at last:\n%s", said[max(0, len(said)-tail):])
 		}
 	})
 	s.Await("its addresses", func() bool {
@@ -155,6 +156,9 @@ func Serve(t testing.TB, o Options) *Server {
 	}
 	return s
 }
+
+// tail is how much of a log is shown when a test fails.
+const tail = 16 << 10
 
 // Await polls until ok; the server's end or two minutes without are fatal.
 func (s *Server) Await(what string, ok func() bool) {
