@@ -216,6 +216,7 @@ type wireStats struct {
 		Rejected  map[string]uint64
 		Waiting   int
 		Instances int
+		Sequences int
 	}
 }
 
@@ -225,7 +226,8 @@ func (w *wireStats) stats(raw json.RawMessage) ModelStats {
 		Success: w.InferenceStats.Success.stat(), Fail: w.InferenceStats.Fail.stat(), Queue: w.InferenceStats.Queue.stat(),
 		Input: w.InferenceStats.Input.stat(), Compute: w.InferenceStats.Compute.stat(), Output: w.InferenceStats.Output.stat(),
 	}}
-	s.Closed, s.Rejected, s.Waiting, s.Instances = w.Serval.Closed, w.Serval.Rejected, w.Serval.Waiting, w.Serval.Instances
+	own := &w.Serval
+	s.Closed, s.Rejected, s.Waiting, s.Instances, s.Sequences = own.Closed, own.Rejected, own.Waiting, own.Instances, own.Sequences
 	if w.LastInference > 0 {
 		s.LastInference = time.UnixMilli(int64(w.LastInference))
 	}

@@ -19,10 +19,10 @@ type modelCollector struct {
 	models Models
 	all    []*prometheus.Desc
 
-	ready, memory, loadTime, loaded, instances, batching, waiting *prometheus.Desc
-	inferences, executions, calls, callTime                       *prometheus.Desc
-	queue, input, compute, output                                 *prometheus.Desc
-	batchRows, closed, rejected                                   *prometheus.Desc
+	ready, memory, loadTime, loaded, instances, batching, waiting, sequences *prometheus.Desc
+	inferences, executions, calls, callTime                                  *prometheus.Desc
+	queue, input, compute, output                                            *prometheus.Desc
+	batchRows, closed, rejected                                              *prometheus.Desc
 
 	tritonSuccess, tritonFailure, tritonCount, tritonExec, tritonPending *prometheus.Desc
 	tritonDuration, tritonQueue, tritonInput, tritonInfer, tritonOutput  *prometheus.Desc
@@ -42,6 +42,7 @@ func newModelCollector(models Models) *modelCollector {
 	c.instances = desc(nameInstances, "Copies that compute at the same time.")
 	c.batching = desc(nameBatching, "1 if rows of different requests share a batch, else 0.")
 	c.waiting = desc(nameWaiting, "Calls in the queue.")
+	c.sequences = desc(nameSequences, "Sequences that have state, of a stateful model.")
 	c.inferences = desc(nameInferences, "Rows computed.")
 	c.executions = desc(nameExecutions, "Batches computed.")
 	c.calls = desc(nameCalls, "Calls that ended.", labelResult)
@@ -95,6 +96,9 @@ func (c *modelCollector) Collect(out chan<- prometheus.Metric) {
 		// A version that was unloaded since List has no statistics any more.
 		if stats, err := c.models.Stats(serval.Ref{Name: info.Name, Version: info.Version}); err == nil {
 			c.stats(s, &stats)
+			if info.Settings.Sequence != nil {
+				s.gauge(c.sequences, float64(stats.Sequences))
+			}
 			c.triton(s, &stats)
 		}
 	}

@@ -19,6 +19,7 @@ const (
 	nameInstances  = "serval_model_instances"
 	nameBatching   = "serval_model_batching"
 	nameWaiting    = "serval_model_waiting"
+	nameSequences  = "serval_model_sequences"
 	nameInferences = "serval_model_inferences_total"
 	nameExecutions = "serval_model_executions_total"
 	nameCalls      = "serval_model_calls_total"

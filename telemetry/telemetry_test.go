@@ -40,14 +40,15 @@ func someModels() models {
 	return models{
 		list: []serval.ModelInfo{
 			{Name: "credit", Version: "3", State: serval.StateReady, Engine: "onnx", Memory: 4096, LoadTime: 250 * time.Millisecond,
-				Loaded: time.UnixMilli(1_700_000_000_500), Batching: serval.Batching{On: true}},
+				Loaded: time.UnixMilli(1_700_000_000_500), Batching: serval.Batching{On: true},
+				Settings: serval.ModelSettings{Sequence: &serval.SequenceSettings{}}},
 			{Name: "credit", Version: "3", State: serval.StateReady},
 			{Name: "broken", Version: "1", State: serval.StateUnavailable, Engine: "onnx"},
 			{Name: "gone", Version: "1", State: serval.StateUnloading, Engine: "onnx"},
 			{Name: "odd\xff", Version: "1", State: serval.StateLoading, Engine: "onnx"},
 		},
 		stats: serval.Stats{
-			Inferences: 70, Executions: 12, Waiting: 2, Instances: 1,
+			Inferences: 70, Executions: 12, Waiting: 2, Instances: 1, Sequences: 3,
 			Success: took(40, 80*time.Millisecond), Fail: took(9, time.Millisecond),
 			Queue: took(40, 30*time.Millisecond), Input: took(40, time.Millisecond), Compute: took(40, 44*time.Millisecond), Output: took(40, 1500*time.Microsecond),
 			Batches:  []serval.BatchStat{{Size: 1, Compute: took(10, 0)}, {Size: 30, Compute: took(2, 0)}},

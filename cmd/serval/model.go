@@ -183,6 +183,9 @@ func modelStats() *cobra.Command {
 func statsTable(w io.Writer, m *client.ModelStats) {
 	fmt.Fprintf(w, "model\t%s version %s\n", m.Name, m.Version)
 	fmt.Fprintf(w, "rows\t%d in %d executions\n", m.Inferences, m.Executions)
+	if m.Sequences > 0 {
+		fmt.Fprintf(w, "sequences\t%d live\n", m.Sequences)
+	}
 	each := func(name string, d serval.StatDuration) {
 		mean := time.Duration(0)
 		if d.Count > 0 {

@@ -36,6 +36,11 @@ func modelConfig(info serval.ModelInfo) *inference.ModelConfig {
 	}
 	if batched {
 		c.MaxBatchSize = int32(s.Batching.Max)
+	}
+	switch {
+	case s.Sequence != nil:
+		c.SchedulingChoice = &inference.ModelConfig_SequenceBatching{SequenceBatching: sequenceBatching(s.Sequence)}
+	case batched:
 		c.SchedulingChoice = &inference.ModelConfig_DynamicBatching{DynamicBatching: dynamicBatching(s)}
 	}
 	c.Parameters = make(map[string]*inference.ModelParameter, len(s.Options)+4)
@@ -202,7 +207,7 @@ const serverName = "serval"
 
 // extensions are the protocol's extensions that this server has, in both wires' metadata.
 func (p *Protocol) extensions() []string {
-	list := []string{"classification", "model_repository", "schedule_policy", "model_configuration", "binary_tensor_data", "parameters", "statistics"}
+	list := []string{"classification", "sequence", "model_repository", "schedule_policy", "model_configuration", "binary_tensor_data", "parameters", "statistics"}
 	if !p.opt.DisableSharedMemory {
 		list = append(list, "system_shared_memory")
 	}

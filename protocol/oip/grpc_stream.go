@@ -21,7 +21,8 @@ const streamCalls = 64
 
 // inferStream is one ModelStreamInfer: many requests at work at a time, one answer or a stream of answers to each. Plain
 // answers leave in the order of the requests, as Triton's do and clients without ids rely on; the parts of streamed ones
-// leave as they come. A request's error is an answer too, and ends nothing, unless the client asked by the metadata
+// leave as they come, and those of a sequence in its own order: a sequence that waits for another to end must not hold up
+// that one's answers. A request's error is an answer too, and ends nothing, unless the client asked by the metadata
 // triton_grpc_error for a status that ends the stream.
 type inferStream struct {
 	*service
@@ -38,7 +39,7 @@ type inferStream struct {
 	mu     sync.Mutex // guards closed and begun, and calls against being added to once closed is set
 	closed bool
 	// sequences holds the end of each sequence's last call; also guarded by mu.
-	sequences map[string]chan struct{}
+	sequences map[sequenceOf]chan struct{}
 	begun     uint64 // calls
 	calls     sync.WaitGroup
 }
@@ -156,7 +157,11 @@ func (s *inferStream) begin(c *grpcCall) bool {
 	s.begun++
 	call := &streamCall{grpcCall: c, stream: s, turn: s.order.enter(), done: make(chan struct{})}
 	if call.bad = c.prepare(s.ctx, s.credential); call.bad == nil {
-		call.after = s.follow(c.call.req.Sequence.ID, call.done)
+		if req := &c.call.req; req.Sequence.ID != "" {
+			call.after = s.follow(sequenceOf{req.Model.Name, req.Sequence.ID}, call.done)
+			call.free = true
+			s.order.leave(call.turn)
+		}
 	}
 	s.calls.Go(func() {
 		call.run()
@@ -168,13 +173,13 @@ func (s *inferStream) begin(c *grpcCall) bool {
 	return true
 }
 
-// follow says what a call of a sequence must wait for: the one before it. Calls without a sequence wait for none.
-func (s *inferStream) follow(sequence string, done chan struct{}) (before chan struct{}) {
-	if sequence == "" {
-		return nil
-	}
+// sequenceOf is a sequence of a model.
+type sequenceOf struct{ model, id string }
+
+// follow says what a call of a sequence must wait for: the one before it.
+func (s *inferStream) follow(sequence sequenceOf, done chan struct{}) (before chan struct{}) {
 	if s.sequences == nil {
-		s.sequences = map[string]chan struct{}{}
+		s.sequences = map[sequenceOf]chan struct{}{}
 	}
 	before = s.sequences[sequence]
 	s.sequences[sequence] = done
@@ -196,13 +201,13 @@ const maxFollowed = 4 * streamCalls
 // streamCall is one request of a stream.
 type streamCall struct {
 	*grpcCall
-	bad      error         // why it could not be read
-	after    chan struct{} // closed when the sequence's call before has ended; nil: none
-	done     chan struct{} // closed when this one has
-	stream   *inferStream
-	turn     *turn
-	streamed bool // the answer has more than one part
-	ended    bool // its last part was sent
+	bad    error         // why it could not be read
+	after  chan struct{} // closed when the sequence's call before has ended; nil: none
+	done   chan struct{} // closed when this one has
+	stream *inferStream
+	turn   *turn
+	free   bool // the answer leaves as it comes: it has more than one part, or belongs to a sequence
+	ended  bool // its last part was sent
 }
 
 func (c *streamCall) run() {
@@ -236,8 +241,8 @@ func (c *streamCall) Send(chunk *serval.Chunk) error {
 	last := chunk.Finish != serval.More
 	if last {
 		c.ended = true
-	} else if !c.streamed {
-		c.streamed = true
+	} else if !c.free {
+		c.free = true
 		c.stream.order.leave(c.turn)
 	}
 	if chunk.Output == nil && !(last && c.call.emptyFinal) {
@@ -253,7 +258,7 @@ func (c *streamCall) Send(chunk *serval.Chunk) error {
 		r.final = finalYes
 	}
 	message := r.encodeStream("")
-	if !c.streamed {
+	if !c.free {
 		if err := c.awaitTurn(); err != nil {
 			message.free()
 			return err
@@ -263,7 +268,7 @@ func (c *streamCall) Send(chunk *serval.Chunk) error {
 }
 
 func (c *streamCall) awaitTurn() error {
-	if c.streamed {
+	if c.free {
 		return nil
 	}
 	select {

@@ -293,3 +293,54 @@ func TestOrder(t *testing.T) {
 		t.Fatal("d is alone")
 	}
 }
+
+// The calls of a sequence run one after another, also where the client does not wait for the answers; a sequence that waits
+// for another to end does not hold up that one's answers.
+func TestStreamRunsSequencesInOrder(t *testing.T) {
+	ended := make(chan struct{}) // sequence 1
+	var at atomic.Int32          // of sequence 1
+	f := startGRPC(t, func(ctx context.Context, r *serval.Request, sink serval.Sink) error {
+		switch s := r.Sequence; {
+		case s.ID == "other":
+			<-ended
+		case s.ID != "1" || s.Start != (at.Load() == 0):
+			return fmt.Errorf("sequence %+v", s)
+		default:
+			if i := int32(r.Input.(*serval.Tensors).List[0].Data[0]); !at.CompareAndSwap(i, i+1) {
+				return fmt.Errorf("call %d came out of order", i)
+			}
+			if s.End {
+				defer close(ended)
+			}
+		}
+		return echo(ctx, r, sink)
+	})
+	stream := openStream(t, f)
+	other := byteRequest("other", 99)
+	other.Parameters = map[string]*inference.InferParameter{"sequence_id": {ParameterChoice: &inference.InferParameter_StringParam{StringParam: "other"}}}
+	sendTo(t, stream, other)
+	const n = 200 // more than are at work at a time
+	go func() {
+		for i := range n {
+			r := byteRequest(fmt.Sprint(i), byte(i))
+			r.Parameters = map[string]*inference.InferParameter{
+				"sequence_id":    {ParameterChoice: &inference.InferParameter_Int64Param{Int64Param: 1}},
+				"sequence_start": {ParameterChoice: &inference.InferParameter_BoolParam{BoolParam: i == 0}},
+				"sequence_end":   {ParameterChoice: &inference.InferParameter_BoolParam{BoolParam: i == n-1}},
+			}
+			if stream.Send(r) != nil {
+				return
+			}
+		}
+		_ = stream.CloseSend()
+	}()
+	for i := range n {
+		if got, want := receive(t, stream), fmt.Sprintf("%d [%d] final=true", i, i); got != want {
+			t.Fatalf("answer %q, want %q", got, want)
+		}
+	}
+	if got := receive(t, stream); got != "other [99] final=true" {
+		t.Error(got)
+	}
+	expectEnd(t, stream)
+}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -122,6 +123,28 @@ func TestModelConfig(t *testing.T) {
 		parameters { key: "serval_memory" value { string_value: "1000" } }
 		parameters { key: "serval_threads" value { string_value: "0" } }
 		model_transaction_policy {}`), &want); err != nil {
+		t.Fatal(err)
+	}
+	if !proto.Equal(got, &want) {
+		t.Errorf("config is\n%s\nwant\n%s", prototext.Format(got), prototext.Format(&want))
+	}
+}
+
+func TestModelConfigOfSequences(t *testing.T) {
+	info := grpcModels{}.info()
+	info.Settings.Sequence = &serval.SequenceSettings{
+		MaxSequences: 1024, IdleTimeout: 5 * time.Second,
+		Controls: []serval.SequenceControl{{Input: "START", Kind: "start"}, {Input: "CORRID", Kind: "id"}},
+		States:   []serval.SequenceState{{Input: "h", Output: "h_next", Shape: []int64{1, 8}}},
+	}
+	got := modelConfig(info).GetSequenceBatching()
+	var want inference.ModelSequenceBatching
+	if err := prototext.Unmarshal([]byte(`
+		max_sequence_idle_microseconds: 5000000
+		oldest { max_candidate_sequences: 1024 preserve_ordering: true }
+		control_input { name: "START" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [0, 1] } }
+		control_input { name: "CORRID" control { kind: CONTROL_SEQUENCE_CORRID } }
+		state { input_name: "h" output_name: "h_next" dims: [1, 8] }`), &want); err != nil {
 		t.Fatal(err)
 	}
 	if !proto.Equal(got, &want) {

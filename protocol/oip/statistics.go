@@ -48,14 +48,15 @@ func (p *Protocol) serveStatistics(w http.ResponseWriter, r *http.Request) {
 }
 
 // appendOwn adds what Triton's statistics have no field for to the object that body ends with: why batches closed, why calls
-// were refused, how many wait. Triton's clients ignore a field that they do not know.
+// were refused, how many wait, how many sequences live. Triton's clients ignore a field that they do not know.
 func appendOwn(body []byte, s *serval.Stats) []byte {
 	own, err := json.Marshal(struct {
 		Closed    map[string]uint64 `json:"closed"`
 		Rejected  map[string]uint64 `json:"rejected"`
 		Waiting   int               `json:"waiting"`
 		Instances int               `json:"instances"`
-	}{s.Closed, s.Rejected, s.Waiting, s.Instances})
+		Sequences int               `json:"sequences"`
+	}{s.Closed, s.Rejected, s.Waiting, s.Instances, s.Sequences})
 	if err != nil { // plain data: it cannot fail
 		return body
 	}
