@@ -102,7 +102,7 @@ func (r *run) closed(ctx context.Context, c caller, rec *recorder) {
 		}
 		out := c.call(ctx)
 		end := time.Now()
-		if (!r.end.IsZero() && end.After(r.end)) || r.stopped.Load() {
+		if (!r.end.IsZero() && end.After(r.end)) || r.stopped.Load() || givenUp(ctx, &out) {
 			return
 		}
 		// With a count, exactly the calls that were claimed are measured.
@@ -127,11 +127,14 @@ func (r *run) open(ctx context.Context, c caller, rec *recorder) {
 		sent := time.Now()
 		out := c.call(ctx)
 		end := time.Now()
-		if measured && !r.stopped.Load() {
+		if measured && !r.stopped.Load() && !givenUp(ctx, &out) {
 			rec.add(&out, due, sent, end)
 		}
 	}
 }
+
+// givenUp says whether the call failed because the run was ended early: gRPC's calls hear of that before stopped is set.
+func givenUp(ctx context.Context, out *outcome) bool { return out.failure != "" && ctx.Err() != nil }
 
 // report tells Progress where the run stands until ctx ends.
 func (r *run) report(ctx context.Context) {
