@@ -27,6 +27,7 @@ func (k *check) model(path string, m *serval.ModelSettings) {
 	if m.Queue.MaxWait < 0 || m.Queue.Timeout < 0 {
 		k.fail(queue, "has a negative duration; write 0 for the default")
 	}
+	k.stateful(path, m)
 	for _, alias := range slices.Sorted(maps.Keys(m.Aliases)) {
 		at := join(join(path, "aliases"), alias)
 		if alias == "" || strings.ContainsAny(alias, ":@/ ") {
@@ -73,14 +74,7 @@ func (k *check) versions(path string, v *serval.VersionPolicy) {
 }
 
 func (k *check) batching(path string, b *serval.BatchSettings) {
-	modes := []string{"auto", "on", "off"}
-	if b.Mode != "" && !slices.Contains(modes, b.Mode) {
-		hint := ""
-		if near := nearest(b.Mode, modes); near != "" {
-			hint = "; did you mean " + quote(near) + "?"
-		}
-		k.fail(join(path, "mode"), "must be one of auto, on, off, not the text %s%s", quote(b.Mode), hint)
-	}
+	k.oneOf(join(path, "mode"), b.Mode, "", "auto", "on", "off")
 	k.atLeast(join(path, "max"), b.Max, 0)
 	most := b.Max
 	if most == 0 {

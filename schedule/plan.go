@@ -29,7 +29,7 @@ type stateSlot struct {
 	first value
 }
 
-// planSequences checks the settings against the signature. dir is the model's folder, for first states.
+// planSequences checks the settings against the signature. dir is the version's folder, for first states.
 func planSequences(sig serval.Signature, s *serval.SequenceSettings, dir string) (sequencePlan, error) {
 	p := sequencePlan{inner: sig, controls: s.Controls, history: s.History}
 	if err := eachOnce(s); err != nil {
@@ -159,7 +159,7 @@ func planState(sig serval.Signature, st serval.SequenceState, dir string) (state
 		return slot, nil
 	}
 	if !filepath.IsLocal(st.File) {
-		return slot, fmt.Errorf("file: %q must be a path inside the model's folder", st.File)
+		return slot, fmt.Errorf("file: %q must be a path inside the version's folder", st.File)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, st.File))
 	if err != nil {

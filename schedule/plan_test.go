@@ -33,7 +33,7 @@ func TestWhatDoesNotFitTheModel(t *testing.T) {
 		{"second", serval.ModelSettings{Sequence: state(serval.SequenceState{Input: "h", Output: "h_next", Axis: 1, Shape: []int64{2, 1, 4}})}, "sequence.states[0].shape: [2,1,4] does not fit the input 'h'"},
 		{"second", serval.ModelSettings{Sequence: state(serval.SequenceState{Input: "h", Output: "h_next", Axis: 1, Shape: []int64{2, 5, 3}})}, "sequence.states[0].shape: [2,5,3] must have 1 as dimension 1: a sequence is one row"},
 		{"longer", serval.ModelSettings{Sequence: state(serval.SequenceState{Input: "past", Output: "past_next", Shape: []int64{1, 1 << 40}})}, "is too large for a state"},
-		{"accumulate", serval.ModelSettings{Sequence: state(serval.SequenceState{Input: "STATE_IN", Output: "STATE_OUT", File: "../x"})}, "sequence.states[0].file: \"../x\" must be a path inside the model's folder"},
+		{"accumulate", serval.ModelSettings{Sequence: state(serval.SequenceState{Input: "STATE_IN", Output: "STATE_OUT", File: "../x"})}, "sequence.states[0].file: \"../x\" must be a path inside the version's folder"},
 		{"accumulate", serval.ModelSettings{Sequence: state(serval.SequenceState{Input: "STATE_IN", Output: "STATE_OUT", File: "none"})}, "sequence.states[0].file: open"},
 		{"accumulate", serval.ModelSettings{Sequence: state(serval.SequenceState{Input: "STATE_IN", Output: "STATE_OUT", File: "model.onnx"})}, "bytes, the state of shape [1,1] takes 4"},
 		{"accumulate", serval.ModelSettings{Sequence: control(serval.SequenceControl{Input: "GO", Kind: "start"})}, "sequence.controls[0].input: the model has no input 'GO'"},
