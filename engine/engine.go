@@ -42,6 +42,8 @@ type Spec struct {
 	Settings serval.ModelSettings
 	Device   Device
 	Threads  int // threads that one Execute may use; at least 1
+	// Profile is a folder for an engine's own profile, in which the Model is then Profiled if the engine can; "" = off.
+	Profile string
 }
 
 // Model is a loaded artefact. Close is called once, after the last call returned.

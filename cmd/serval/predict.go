@@ -175,7 +175,7 @@ func (f *predictFlags) load(ctx context.Context, ref serval.Ref) (asker, func(),
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := server.New(server.Options{Config: cfg, Engines: engines.New(&libraries{ctx, store}, cfg.Engines), Cores: tune(), Version: version, Log: out})
+	s, err := server.New(server.Options{Config: cfg, Engines: engines.New(&libraries{ctx, store}, cfg.Engines), Cores: tuneRuntime(), Version: version, Log: out})
 	if err != nil {
 		return nil, nil, err
 	}

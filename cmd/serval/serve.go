@@ -219,7 +219,7 @@ func serve(c *cobra.Command, f *serveFlags) error {
 	}
 	defer out.Close()
 	log := out.Logger()
-	cores := tune()
+	cores := tuneRuntime()
 	store, err := f.store(os.Stderr)
 	if err != nil {
 		return err
@@ -276,10 +276,10 @@ func self() (string, error) {
 	return os.Executable()
 }
 
-// tune sets the Go runtime up for calls into C, and returns the number of cores. A C call keeps its thread, and the
+// tuneRuntime sets the Go runtime up for calls into C, and returns the number of cores. A C call keeps its thread, and the
 // goroutine that comes back from one waits for a free P: with more Ps than cores there is one (docs/decisions/0001). Heaps
 // here are small and garbage short-lived, so collecting less often costs little memory.
-func tune() int {
+func tuneRuntime() int {
 	cores := runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(4 * cores)

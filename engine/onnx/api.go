@@ -21,6 +21,7 @@ const (
 	fnRun                                             function = 9
 	fnCreateSessionOptions                            function = 10
 	fnSetSessionExecutionMode                         function = 13
+	fnEnableProfiling                                 function = 14
 	fnDisableMemPattern                               function = 17
 	fnDisableCpuMemArena                              function = 19
 	fnSetSessionLogSeverityLevel                      function = 22
@@ -64,6 +65,7 @@ const (
 	fnGetMapKeyType                                   function = 105
 	fnGetMapValueType                                 function = 106
 	fnGetSequenceElementType                          function = 107
+	fnSessionEndProfiling                             function = 110
 	fnGetAvailableProviders                           function = 125
 	fnReleaseAvailableProviders                       function = 126
 	fnAddSessionConfigEntry                           function = 130

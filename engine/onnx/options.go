@@ -70,6 +70,7 @@ type plan struct {
 	config    map[string]string // ONNX Runtime's session settings
 	provider  map[string]string
 	device    engine.Device
+	profile   string // prefix of the profile's path, "" for none
 }
 
 // makePlan merges the operator's options and the model's.
@@ -78,6 +79,9 @@ func makePlan(o Options, spec engine.Spec) (plan, error) {
 		threads: max(spec.Threads, 1), arena: !o.DisableArena, pattern: true, device: spec.Device,
 		config:   map[string]string{"session.intra_op.allow_spinning": "0", "session.inter_op.allow_spinning": "0", "session.use_device_allocator_for_initializers": "1"},
 		provider: map[string]string{},
+	}
+	if spec.Profile != "" {
+		p.profile = filepath.Join(spec.Profile, "onnx")
 	}
 	var ok bool
 	if p.level, ok = graphLevels[o.GraphOptimization]; !ok {
@@ -153,6 +157,7 @@ func (l *library) options(p plan) (options uintptr, err error) {
 		}
 	}()
 	const sequential, fatal = 0, 4
+	prefix := cString(p.profile)
 	steps := []struct {
 		f    function
 		args []uintptr
@@ -165,6 +170,7 @@ func (l *library) options(p plan) (options uintptr, err error) {
 		{fnSetSessionLogSeverityLevel, []uintptr{options, fatal}, true},
 		{fnDisableCpuMemArena, []uintptr{options}, !p.arena},
 		{fnDisableMemPattern, []uintptr{options}, !p.pattern},
+		{fnEnableProfiling, []uintptr{options, uintptr(unsafe.Pointer(&prefix[0]))}, p.profile != ""},
 	}
 	for _, s := range steps {
 		if !s.on {

@@ -50,11 +50,12 @@ var rules = []rule{
 	{"client", []string{".", "client/..."}},
 	{"starter", []string{".", "native"}},
 	{"schedule", []string{".", "engine"}},
+	{"schedule/tune", []string{".", "engine", "schedule"}},
 	{"server", []string{"*"}},
 
 	{"bench/load", []string{".", "wire/..."}},
 	{"bench", []string{".", "wire/...", "bench/..."}},
-	{"cmd", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "engine/all"}},
+	{"cmd", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "engine/all", "schedule/tune"}},
 	{"test", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "test/...", "wire/...", "internal/testkit"}},
 }
 
