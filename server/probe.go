@@ -39,7 +39,7 @@ type prober struct {
 	log   *slog.Logger
 
 	mu     sync.Mutex
-	passed map[string]string // artefact → when
+	passed map[string]string // engine, device and folder → the artefact's files; one that is replaced is forgotten
 }
 
 // probeRequest is what a child reads on its stdin.
@@ -61,14 +61,15 @@ func newProber(exe, file string, flags []string, log *slog.Logger) *prober {
 
 // try returns nil once the artefact has been loaded and run, now in a child or at an earlier time.
 func (p *prober) try(ctx context.Context, eng string, spec engine.Spec) error {
-	key, err := artefactKey(eng, spec)
+	files, err := filesOf(spec.Dir)
 	if err != nil {
 		return err
 	}
+	place := fmt.Sprintf("%s %s %s", eng, spec.Device, spec.Dir)
 	p.mu.Lock()
-	_, known := p.passed[key]
+	known := p.passed[place]
 	p.mu.Unlock()
-	if known {
+	if known == files {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
@@ -86,7 +87,7 @@ func (p *prober) try(ctx context.Context, eng string, spec engine.Spec) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.passed[key] = time.Now().UTC().Format(time.RFC3339)
+	p.passed[place] = files
 	if err := p.save(); err != nil { // a full disk, or one that is read-only: no reason not to serve
 		p.log.Warn("the data folder cannot be written: at the next start this model is tried in a child again", "model", spec.Name, "error", err)
 	}
@@ -152,11 +153,10 @@ func (p *prober) save() error {
 	return os.Rename(tmp.Name(), p.file)
 }
 
-// artefactKey identifies what would be loaded: the engine, the device and every file with its size and time of change.
-func artefactKey(eng string, spec engine.Spec) (string, error) {
+// filesOf tells one state of a folder from another: every file with its size and time of change.
+func filesOf(dir string) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %s", eng, spec.Device, spec.Dir)
-	err := filepath.WalkDir(spec.Dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -164,7 +164,7 @@ func artefactKey(eng string, spec engine.Spec) (string, error) {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "|%s %d %d", strings.TrimPrefix(path, spec.Dir), info.Size(), info.ModTime().UnixNano())
+		fmt.Fprintf(&b, "|%s %d %d", strings.TrimPrefix(path, dir), info.Size(), info.ModTime().UnixNano())
 		return nil
 	})
 	return b.String(), err

@@ -107,6 +107,9 @@ func dial(t testing.TB, addr string, options ...grpc.DialOption) *grpc.ClientCon
 	return conn
 }
 
+// once is an HTTP client that leaves no connection behind, so that what is counted is not the counting.
+var once = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+
 // client is an HTTP client of its own, with as many connections as it wants.
 func client(t testing.TB, timeout time.Duration) *http.Client {
 	tr := &http.Transport{MaxIdleConnsPerHost: 1024, MaxIdleConns: 1024}
@@ -166,7 +169,7 @@ type entry struct{ Name, Version, State, Reason string }
 
 func index(t testing.TB, s *testkit.Server) []entry {
 	t.Helper()
-	a, err := post(client(t, 10*time.Second), s.URL("/v2/repository/index"), "{}")
+	a, err := post(once, s.URL("/v2/repository/index"), "{}")
 	if err != nil || a.status != 200 {
 		t.Fatalf("index: %v %v", a, err)
 	}
@@ -180,7 +183,7 @@ func index(t testing.TB, s *testkit.Server) []entry {
 // count is a sample of the server's metrics: the sum over all series whose text begins with prefix.
 func count(t testing.TB, s *testkit.Server, prefix string) float64 {
 	t.Helper()
-	a, err := get(client(t, 10*time.Second), "http://"+s.Admin+"/metrics")
+	a, err := get(once, "http://"+s.Admin+"/metrics")
 	if err != nil || a.status != 200 {
 		t.Fatalf("metrics: %v %v", a, err)
 	}
@@ -202,11 +205,10 @@ func count(t testing.TB, s *testkit.Server, prefix string) float64 {
 // healthy fails the test unless the server is ready and the model answers.
 func healthy(t testing.TB, s *testkit.Server, m model) {
 	t.Helper()
-	c := client(t, 10*time.Second)
-	if a, err := get(c, s.URL("/v2/health/ready")); err != nil || a.status != 200 {
+	if a, err := get(once, s.URL("/v2/health/ready")); err != nil || a.status != 200 {
 		t.Errorf("not ready: %v %v", a, err)
 	}
-	if a, err := post(c, s.URL(m.path()), m.json()); err != nil || a.status != 200 {
+	if a, err := post(once, s.URL(m.path()), m.json()); err != nil || a.status != 200 {
 		t.Errorf("%s does not answer: %v %v", m.name, a, err)
 	}
 }
@@ -224,7 +226,7 @@ func descriptors(t testing.TB, s *testkit.Server) int {
 // goroutines is the number of the server's goroutines, by the profile on the admin port.
 func goroutines(t testing.TB, s *testkit.Server) int {
 	t.Helper()
-	a, err := get(client(t, 10*time.Second), "http://"+s.Admin+"/debug/pprof/goroutine?debug=1")
+	a, err := get(once, "http://"+s.Admin+"/debug/pprof/goroutine?debug=1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,6 +235,26 @@ func goroutines(t testing.TB, s *testkit.Server) int {
 		t.Fatalf("%v: %.80s", err, a.body)
 	}
 	return n
+}
+
+// goHeap is how much memory the server's Go heap has from the system.
+func goHeap(t testing.TB, s *testkit.Server) int64 {
+	t.Helper()
+	a, err := get(once, "http://"+s.Admin+"/debug/pprof/heap?debug=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(name string) (n int64) {
+		at := bytes.Index(a.body, []byte("# "+name+" = "))
+		if at < 0 {
+			t.Fatalf("no %s in the heap profile", name)
+		}
+		if _, err := fmt.Sscanf(string(a.body[at:]), "# "+name+" = %d", &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return number("HeapSys") - number("HeapReleased")
 }
 
 // eventually waits until ok, and fails the test after the limit.
