@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -36,11 +37,17 @@ func Elements(shape []int64) (int64, bool) {
 	return n, true
 }
 
+// maxEmpty bounds the dimensions beside a 0: rows without elements cost a request nothing, but are counted and computed.
+const maxEmpty = 1 << 16
+
 // Check says whether Data holds exactly the elements that Shape and DType declare. It allocates nothing of Shape's size.
 func (t *Tensor) Check() error {
 	n, ok := Elements(t.Shape)
 	if !ok {
 		return Errorf(InvalidArgument, "input '%s': shape %s has a negative dimension or more elements than can be counted", t.Name, ShapeString(t.Shape)).At(t.Name)
+	}
+	if n == 0 && slices.Max(t.Shape) > maxEmpty {
+		return Errorf(InvalidArgument, "input '%s': shape %s has no elements; then no dimension may be over %d", t.Name, ShapeString(t.Shape), maxEmpty).At(t.Name)
 	}
 	if t.DType == Bytes {
 		got, err := CountBytes(t.Data)
@@ -77,12 +84,19 @@ func (t *Tensor) Rows() int64 {
 	return t.Shape[0]
 }
 
-// ShapeString writes a shape as [2,3]; -1 stands for a dimension that the request chooses.
+// ShapeString writes a shape as [2,3]; -1 stands for a dimension that the request chooses. A long one is cut.
 func ShapeString(shape []int64) string {
+	const most = 32
 	b := append(make([]byte, 0, 32), '[')
 	for i, d := range shape {
 		if i > 0 {
 			b = append(b, ',')
+		}
+		if i == most {
+			b = append(b, "… "...)
+			b = strconv.AppendInt(b, int64(len(shape)), 10)
+			b = append(b, " dimensions"...)
+			break
 		}
 		b = strconv.AppendInt(b, d, 10)
 	}

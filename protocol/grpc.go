@@ -45,8 +45,14 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if r, ok := v.(WireReader); ok {
 		return r.ReadWire(data)
 	}
+	if data.Len() > maxOther {
+		return status.Errorf(codes.ResourceExhausted, "the message has %d bytes; this method takes at most %d", data.Len(), maxOther)
+	}
 	return c.generated.Unmarshal(data, v)
 }
+
+// maxOther bounds the messages that go through the generated code, which makes an object of every field: tensors do not.
+const maxOther = 4 << 20
 
 func (c codec) Name() string { return proto.Name }
 

@@ -347,14 +347,22 @@ func (m *Model) execute(inst *instance, why Closed) (int64, serval.Timing) {
 		t.Input, t.Output = l.Laps()
 		t.Compute -= t.Input + t.Output
 	}
-	m.stats.batch(rows, why, t, end)
-	for i, e := range inst.entries {
+	answered := int64(0)
+	for _, e := range inst.entries {
 		if !e.call.Answered() {
 			if err == nil {
 				err = fmt.Errorf("%s: the engine left a call without an answer", m.what)
 			}
 			e.call.Fail(err)
 		}
+		if e.call.Err == nil {
+			answered += e.call.Rows
+		}
+	}
+	if answered > 0 || err == nil && rows == 0 { // as Triton counts: what failed is no inference
+		m.stats.batch(answered, why, t, end)
+	}
+	for i, e := range inst.entries {
 		e.timing = t
 		e.timing.Queue = start.Sub(e.enqueued)
 		inst.entries[i], inst.calls[i] = nil, nil

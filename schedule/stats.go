@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -39,14 +40,23 @@ func (s *stats) batch(rows int64, why Closed, t serval.Timing, now time.Time) {
 	s.s.Inferences += uint64(rows)
 	s.s.LastInference = now
 	s.closed[why]++
-	b := s.batches[rows]
+	size := sizeClass(rows)
+	b := s.batches[size]
 	if b == nil {
-		b = &serval.BatchStat{Size: int(rows)}
-		s.batches[rows] = b
+		b = &serval.BatchStat{Size: int(size)}
+		s.batches[size] = b
 	}
 	add(&b.Input, t.Input)
 	add(&b.Compute, t.Compute)
 	add(&b.Output, t.Output)
+}
+
+// sizeClass keeps the sizes apart up to 1,024 rows, and above by powers of two, so that there are never many.
+func sizeClass(rows int64) int64 {
+	if rows <= 1024 {
+		return rows
+	}
+	return 1 << bits.Len64(uint64(rows-1))
 }
 
 // call records one call that was executed; took is the time since it arrived.

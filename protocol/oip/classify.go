@@ -29,6 +29,9 @@ func (c *call) classify(t *serval.Tensor, k int) error {
 		return serval.Errorf(serval.InvalidArgument, "output '%s' is of type %s: classification ranks numbers; ask for it without", t.Name, t.DType).At(t.Name)
 	}
 	k = int(min(int64(k), each))
+	if k == 0 {
+		rows = 0 // nothing to rank in any number of rows
+	}
 	order := make([]int32, each)
 	start := len(c.text)
 	for row := range rows {
@@ -52,7 +55,7 @@ func (c *call) classify(t *serval.Tensor, k int) error {
 	}
 	dims := len(c.dims)
 	if len(t.Shape) > 1 {
-		c.dims = append(c.dims, rows)
+		c.dims = append(c.dims, t.Shape[0])
 	}
 	c.dims = append(c.dims, int64(k))
 	t.DType, t.Shape, t.Data = serval.Bytes, c.dims[dims:], c.text[start:]

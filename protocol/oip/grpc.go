@@ -164,7 +164,7 @@ func (s *service) ModelStatistics(ctx context.Context, r *inference.ModelStatist
 		switch {
 		case err == nil:
 			out.ModelStats = append(out.ModelStats, modelStatistics(info, stats))
-		case len(infos) == 1 || serval.AsError(err).Code != serval.NotFound: // of many, one may have been unloaded since
+		case r.Name != "": // of all models, one may have been unloaded since
 			return nil, grpcError(ctx, err)
 		}
 	}

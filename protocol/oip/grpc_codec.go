@@ -208,6 +208,9 @@ func (t *inputMessage) read(b []byte) error {
 		b = rest
 		switch {
 		case f.num == 3 && f.typ == protowire.VarintType:
+			if len(t.shape) == maxDims {
+				return tooManyDims()
+			}
 			t.shape = append(t.shape, int64(f.n))
 		case f.typ != protowire.BytesType:
 		case f.num == 1:
@@ -222,7 +225,9 @@ func (t *inputMessage) read(b []byte) error {
 			if t.contents == nil {
 				t.contents = new(inference.InferTensorContents)
 			}
-			err = proto.UnmarshalOptions{Merge: true}.Unmarshal(f.data, t.contents)
+			if err = checkContents(f.data); err == nil {
+				err = proto.UnmarshalOptions{Merge: true}.Unmarshal(f.data, t.contents)
+			}
 		}
 		if err != nil {
 			return err
@@ -254,11 +259,42 @@ func (o *outputMessage) read(b []byte) error {
 	return nil
 }
 
+// maxDims bounds the dimensions of a tensor, on this wire as in JSON.
+const maxDims = 32
+
+// maxStrings bounds the strings of a tensor's typed contents, each of which becomes an object; raw_input_contents take more.
+const maxStrings = 1 << 20
+
+// checkContents counts the strings before any object is made of them.
+func checkContents(b []byte) error {
+	strings := 0
+	for len(b) > 0 {
+		f, rest, err := nextField(b)
+		if err != nil {
+			return err
+		}
+		if b = rest; f.num == 8 {
+			strings++
+		}
+	}
+	if strings > maxStrings {
+		return serval.Errorf(serval.TooLarge, "bytes_contents holds %d strings; at most %d: send them as raw_input_contents", strings, maxStrings).At("contents")
+	}
+	return nil
+}
+
+func tooManyDims() error {
+	return serval.Errorf(serval.InvalidArgument, "a shape has more than %d dimensions", maxDims).At("shape")
+}
+
 func readPacked(shape []int64, b []byte) ([]int64, error) {
 	for len(b) > 0 {
 		v, n := protowire.ConsumeVarint(b)
 		if n < 0 {
 			return shape, errWire
+		}
+		if len(shape) == maxDims {
+			return shape, tooManyDims()
 		}
 		shape = append(shape, int64(v))
 		b = b[n:]

@@ -26,7 +26,8 @@ func (p *Protocol) serveConfig(w http.ResponseWriter, r *http.Request) {
 
 // serveStatistics answers the statistics of one version, of all ready versions of a model, or of all models.
 func (p *Protocol) serveStatistics(w http.ResponseWriter, r *http.Request) {
-	list, err := p.infos(r.PathValue("model"), r.PathValue("version"))
+	name := r.PathValue("model")
+	list, err := p.infos(name, r.PathValue("version"))
 	if err != nil {
 		protocol.FailText(w, r, serval.AsError(err))
 		return
@@ -34,11 +35,15 @@ func (p *Protocol) serveStatistics(w http.ResponseWriter, r *http.Request) {
 	body := []byte(`{"model_stats":[`)
 	for i, info := range list {
 		var stats serval.Stats
-		if stats, err = p.backend.Models.Stats(serval.Ref{Name: info.Name, Version: info.Version}); err != nil {
+		stats, err = p.backend.Models.Stats(serval.Ref{Name: info.Name, Version: info.Version})
+		if err != nil && name == "" {
+			continue // unloaded since it was listed
+		}
+		if err != nil {
 			protocol.FailText(w, r, serval.AsError(err))
 			return
 		}
-		if i > 0 {
+		if i > 0 && body[len(body)-1] == '}' {
 			body = append(body, ',')
 		}
 		body = appendMessage(body, modelStatistics(info, stats).ProtoReflect())
