@@ -38,6 +38,7 @@ var written = map[string]string{
 	"labelled/classes.txt": "cat\ndog\nbird\nfish\n",
 	"labelled/1/model.fake": `{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,4],"symbols":["n",""]}],
 		"outputs":[{"name":"y","datatype":"FP32","shape":[-1,4],"symbols":["n",""]}]}`,
+	"slow/model.yaml": "instances: 1\nbatching: {mode: off}\n",
 	"slow/1/model.fake": `{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,4],"symbols":["n",""]}],
 		"outputs":[{"name":"y","datatype":"FP32","shape":[-1,4],"symbols":["n",""]}],"delay":"200ms"}`,
 	"counter/1/model.fake": `{"inputs":[{"name":"x","datatype":"INT32","shape":[1]}],

@@ -107,7 +107,7 @@ type Options struct {
 }
 
 // In the log's two formats.
-var listening = regexp.MustCompile(`(?:msg=listening |"msg":"listening",)"?http"?[=:]"?([^\s",]+)"?[ ,]"?grpc"?[=:]"?([^\s",]+)"?[ ,]"?admin"?[=:]"?([^\s",}]+)`)
+var listening = regexp.MustCompile(`(?:msg=listening |"msg":"listening",)"?http"?[=:]"?([^\s",]+)"?[ ,]"?grpc"?[=:]"?([^\s",]*)"?[ ,]"?admin"?[=:]"?([^\s",}]*)`)
 
 // Serve starts the program on free ports and waits until it is ready. It is stopped when the test ends, if it still runs.
 func Serve(t testing.TB, o Options) *Server {
