@@ -22,6 +22,7 @@ type InputRecipe struct {
 	CSV   *CSVInput   `yaml:"csv" json:"csv,omitempty" doc:"columns of a table are the inputs"`
 	Image *ImageInput `yaml:"image" json:"image,omitempty" doc:"one picture is one row"`
 	Bytes *BytesInput `yaml:"bytes" json:"bytes,omitempty" doc:"the first and last bytes of any file are one row"`
+	Audio *AudioInput `yaml:"audio" json:"audio,omitempty" doc:"a sound is a sequence of requests"`
 }
 
 // CSVInput puts columns of a CSV file side by side into one matrix input. Without it, a column is the input of its name.
@@ -58,9 +59,10 @@ type BytesInput struct {
 
 // OutputRecipe holds at most one recipe; none means a table of all outputs.
 type OutputRecipe struct {
-	Labels *LabelsOutput `yaml:"labels" json:"labels,omitempty" doc:"the best classes by score"`
-	CTC    *CTCOutput    `yaml:"ctc" json:"ctc,omitempty" doc:"text, read by connectionist temporal classification"`
-	Table  *TableOutput  `yaml:"table" json:"table,omitempty" doc:"chosen outputs side by side"`
+	Labels   *LabelsOutput   `yaml:"labels" json:"labels,omitempty" doc:"the best classes by score"`
+	CTC      *CTCOutput      `yaml:"ctc" json:"ctc,omitempty" doc:"text, read by connectionist temporal classification"`
+	Table    *TableOutput    `yaml:"table" json:"table,omitempty" doc:"chosen outputs side by side"`
+	Segments *SegmentsOutput `yaml:"segments" json:"segments,omitempty" doc:"stretches of a sound"`
 }
 
 // LabelsOutput names the classes with the highest scores of an output [rows, classes].
@@ -87,11 +89,11 @@ type TableOutput struct {
 
 // Check reports the first thing that is wrong with the recipe by itself; its path stands in the message.
 func (r *Recipe) Check() error {
-	if n := count(r.Input.CSV != nil, r.Input.Image != nil, r.Input.Bytes != nil); n > 1 {
-		return fmt.Errorf("recipe.input: %d kinds are given; keep one of csv, image, bytes", n)
+	if n := count(r.Input.CSV != nil, r.Input.Image != nil, r.Input.Bytes != nil, r.Input.Audio != nil); n > 1 {
+		return fmt.Errorf("recipe.input: %d kinds are given; keep one of csv, image, bytes, audio", n)
 	}
-	if n := count(r.Output.Labels != nil, r.Output.CTC != nil, r.Output.Table != nil); n > 1 {
-		return fmt.Errorf("recipe.output: %d kinds are given; keep one of labels, ctc, table", n)
+	if n := count(r.Output.Labels != nil, r.Output.CTC != nil, r.Output.Table != nil, r.Output.Segments != nil); n > 1 {
+		return fmt.Errorf("recipe.output: %d kinds are given; keep one of labels, ctc, table, segments", n)
 	}
 	if c := r.Input.CSV; c != nil && (c.Input == "" || len(c.Columns) == 0) {
 		return fmt.Errorf("recipe.input.csv: input and columns must both be given")
@@ -103,6 +105,16 @@ func (r *Recipe) Check() error {
 	}
 	if b := r.Input.Bytes; b != nil {
 		if err := b.check(); err != nil {
+			return err
+		}
+	}
+	if a := r.Input.Audio; a != nil {
+		if err := a.check(); err != nil {
+			return err
+		}
+	}
+	if s := r.Output.Segments; s != nil {
+		if err := s.check(); err != nil {
 			return err
 		}
 	}

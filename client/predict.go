@@ -53,7 +53,12 @@ type wireAnswer struct {
 // Predict runs a model once on inputs. Want names the outputs to return; none means all. Tensors travel as binary data both
 // ways; an answer in JSON (from a server without that extension) is read too.
 func (c *Client) Predict(ctx context.Context, ref serval.Ref, inputs []serval.Tensor, want ...string) (*Answer, error) {
-	request := wireRequest{Inputs: make([]wireTensor, len(inputs))}
+	return c.PredictSequence(ctx, ref, serval.Sequence{}, inputs, want...)
+}
+
+// PredictSequence is Predict for a request of a sequence. Its next request must not be sent before this one was answered.
+func (c *Client) PredictSequence(ctx context.Context, ref serval.Ref, where serval.Sequence, inputs []serval.Tensor, want ...string) (*Answer, error) {
+	request := wireRequest{Inputs: make([]wireTensor, len(inputs)), Parameters: sequenceParameters(where)}
 	size := 0
 	for i := range inputs {
 		t := &inputs[i]
@@ -71,7 +76,7 @@ func (c *Client) Predict(ctx context.Context, ref serval.Ref, inputs []serval.Te
 		request.Outputs = append(request.Outputs, wireTensor{Name: name, Parameters: map[string]any{"binary_data": true}})
 	}
 	if len(want) == 0 {
-		request.Parameters = map[string]any{"binary_data_output": true}
+		request.Parameters["binary_data_output"] = true
 	}
 	head, err := json.Marshal(request)
 	if err != nil {
@@ -93,6 +98,20 @@ func (c *Client) Predict(ctx context.Context, ref serval.Ref, inputs []serval.Te
 		return nil, c.garbled(path, err)
 	}
 	return answer, nil
+}
+
+// sequenceParameters say where in a sequence a request stands: a number, which some servers only take, stays one.
+func sequenceParameters(where serval.Sequence) map[string]any {
+	p := map[string]any{}
+	if where.ID == "" {
+		return p
+	}
+	p["sequence_id"] = any(where.ID)
+	if n, err := strconv.ParseUint(where.ID, 10, 64); err == nil && strconv.FormatUint(n, 10) == where.ID {
+		p["sequence_id"] = n
+	}
+	p["sequence_start"], p["sequence_end"] = where.Start, where.End
+	return p
 }
 
 // readAnswer reads an answer whose first length bytes are JSON ("" means all of it). The outputs share data's memory.

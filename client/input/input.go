@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"serval"
 )
@@ -16,12 +17,16 @@ type Model struct {
 	Recipe    *serval.Recipe // may be nil
 }
 
-// Input is what a file holds: the tensors of one request. The caller owns it.
+// Input is what a file holds: the tensors of one request, or of a sequence of them. The caller owns it.
 type Input struct {
 	Tensors []serval.Tensor
-	Want    []string // the outputs that an Open Inference Protocol body asks for; nil: all
-	Extra   []Column // columns of a CSV file that no input takes: ids and notes, to be shown beside the answer
-	Ignored []string // fields of a JSON file that were left unused
+	// Sequence says that each row is a request of its own, and all of them one sequence: the first one starts it, the last one
+	// ends it.
+	Sequence bool
+	Length   time.Duration // of a sound; else 0
+	Want     []string      // the outputs that an Open Inference Protocol body asks for; nil: all
+	Extra    []Column      // columns of a CSV file that no input takes: ids and notes, to be shown beside the answer
+	Ignored  []string      // fields of a JSON file that were left unused
 }
 
 // Column is a named column of texts, one a row.
@@ -78,8 +83,13 @@ func read(name string, data []byte, m Model) (*Input, error) {
 			return nil, fmt.Errorf("a picture, but the model's model.yaml has no recipe.input.image that says how to lay it out; add one, or give the tensor as .npy")
 		}
 		return readImage(data, m.Recipe.Input.Image, m)
+	case "audio":
+		if m.Recipe == nil || m.Recipe.Input.Audio == nil {
+			return nil, fmt.Errorf("a sound, but the model's model.yaml has no recipe.input.audio that says how to lay it out; add one, or give the tensor as .npy")
+		}
+		return readAudio(data, m.Recipe.Input.Audio, m)
 	}
-	return nil, fmt.Errorf("not a kind of file that is known; use .csv, .tsv, .json, .npy, .npz, .png, .jpg or .gif")
+	return nil, fmt.Errorf("not a kind of file that is known; use .csv, .tsv, .json, .npy, .npz, .png, .jpg, .gif or .wav")
 }
 
 // kind goes by the ending, else by the first bytes.
@@ -97,6 +107,8 @@ func kind(name string, data []byte) string {
 		return "npz"
 	case ".png", ".jpg", ".jpeg", ".gif":
 		return "image"
+	case ".wav", ".wave":
+		return "audio"
 	}
 	text := bytes.TrimLeft(data, " \t\r\n")
 	switch {
@@ -106,6 +118,8 @@ func kind(name string, data []byte) string {
 		return "npz"
 	case bytes.HasPrefix(data, []byte("\x89PNG")), bytes.HasPrefix(data, []byte("\xff\xd8\xff")), bytes.HasPrefix(data, []byte("GIF8")):
 		return "image"
+	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WAVE":
+		return "audio"
 	case len(text) > 0 && (text[0] == '{' || text[0] == '['):
 		return "json"
 	case len(text) > 0 && !bytes.ContainsRune(text, 0) && bytes.ContainsAny(text, ",;\n"):

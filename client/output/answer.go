@@ -5,6 +5,7 @@ import (
 	"math"
 	"sort"
 	"strings"
+	"time"
 
 	"serval"
 	"serval/client/element"
@@ -20,14 +21,17 @@ type Table struct {
 // maxSpread is the number of values a row that still become columns of their own.
 const maxSpread = 16
 
-// Answer lays out the outputs as the recipe says; nil, or a recipe without an output part, gives a table of all outputs.
-func Answer(outputs []serval.Tensor, r *serval.Recipe) (*Table, error) {
+// Answer lays out the outputs as the recipe says; nil, or a recipe without an output part, gives a table of all outputs. length
+// is that of the sound that they are for, or 0.
+func Answer(outputs []serval.Tensor, r *serval.Recipe, length time.Duration) (*Table, error) {
 	if r != nil {
 		switch o := r.Output; {
 		case o.Labels != nil:
 			return labels(outputs, o.Labels)
 		case o.CTC != nil:
 			return readCTC(outputs, o.CTC)
+		case o.Segments != nil:
+			return segments(outputs, o.Segments, length)
 		case o.Table != nil:
 			chosen := make([]serval.Tensor, len(o.Table.Outputs))
 			for i, name := range o.Table.Outputs {

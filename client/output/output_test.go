@@ -41,7 +41,7 @@ func TestTable(t *testing.T) {
 		floats("p", []int64{2, 1}, 0.25, math.NaN()), strs("risk", []int64{2}, "good", "b\x1bad"), floats("two", []int64{2, 2}, 1, 2, 1e-7, 4),
 		floats("deep", []int64{2, 1, 2}, 5, 6, 7, 8),
 	}
-	answer, err := Answer(outputs, nil)
+	answer, err := Answer(outputs, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,21 +76,21 @@ func TestTableShapes(t *testing.T) {
 			&serval.Recipe{Output: serval.OutputRecipe{Table: &serval.TableOutput{Outputs: []string{"b"}}}}, "[\n  {\"b\": 2}\n]\n"},
 		{[]serval.Tensor{{Name: "c", DType: serval.Int64, Shape: []int64{1, 2}, Data: make([]byte, 16), Labels: []string{"x", "y"}}}, nil, "[\n  {\"x\": 0, \"y\": 0}\n]\n"},
 	} {
-		answer, err := Answer(c.outputs, c.r)
+		answer, err := Answer(c.outputs, c.r, 0)
 		if err != nil {
 			t.Error(err)
 		} else if got := write(t, "json", answer); got != c.want || !json.Valid([]byte(got)) {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
 	}
-	if _, err := Answer([]serval.Tensor{{Name: "x", DType: serval.FP32, Shape: []int64{1 << 50, 30}, Data: make([]byte, 4)}}, nil); err == nil {
+	if _, err := Answer([]serval.Tensor{{Name: "x", DType: serval.FP32, Shape: []int64{1 << 50, 30}, Data: make([]byte, 4)}}, nil, 0); err == nil {
 		t.Error("an output whose shape lies was taken")
 	}
 }
 
 func TestLabels(t *testing.T) {
 	r := &serval.Recipe{Output: serval.OutputRecipe{Labels: &serval.LabelsOutput{Output: "y", Top: 2, Labels: []string{"cat", "dog", "fox"}}}}
-	answer, err := Answer([]serval.Tensor{floats("y", []int64{1, 3}, 0.2, 0.5, 0.3)}, r)
+	answer, err := Answer([]serval.Tensor{floats("y", []int64{1, 3}, 0.2, 0.5, 0.3)}, r, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestLabels(t *testing.T) {
 		t.Errorf("one row: %q", got)
 	}
 	r.Output.Labels.Softmax = true
-	answer, err = Answer([]serval.Tensor{floats("y", []int64{2, 3}, 1000, math.Inf(-1), 1000, 0, 0, math.Log(2))}, r)
+	answer, err = Answer([]serval.Tensor{floats("y", []int64{2, 3}, 1000, math.Inf(-1), 1000, 0, 0, math.Log(2))}, r, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestLabels(t *testing.T) {
 		t.Errorf("two files: %+v", both)
 	}
 	for _, y := range []serval.Tensor{floats("z", []int64{1}, 1), floats("y", []int64{1, 2}, 1, 2), strs("y", []int64{1, 3}, "", "", "")} {
-		if _, err := Answer([]serval.Tensor{y}, r); serval.AsError(err).Code != serval.InvalidArgument {
+		if _, err := Answer([]serval.Tensor{y}, r, 0); serval.AsError(err).Code != serval.InvalidArgument {
 			t.Errorf("%s %v: %v", y.Name, y.Shape, err)
 		}
 	}
@@ -123,18 +123,18 @@ func TestCTC(t *testing.T) {
 	// steps: n o o – o n n: repeats join, a blank keeps two equal letters apart
 	y := floats("y", []int64{1, 7, 4},
 		0, 0, 1, 0, 0, 1, 0, 0, 0, 0.5, 0, 0, 1, 0, 0, 0, 0, 0.4, 0, 0, 0, 0, 0.6, 0, 0, 0, 1, 0)
-	answer, err := Answer([]serval.Tensor{y}, r)
+	answer, err := Answer([]serval.Tensor{y}, r, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := write(t, "csv", answer); got != "text,confidence\nnoon,0.75\n" {
 		t.Errorf("got %q", got)
 	}
-	if answer, err = Answer([]serval.Tensor{floats("y", []int64{1, 0, 4})}, r); err != nil || answer.Rows[0][0] != "" {
+	if answer, err = Answer([]serval.Tensor{floats("y", []int64{1, 0, 4})}, r, 0); err != nil || answer.Rows[0][0] != "" {
 		t.Errorf("no steps: %v, %v", answer, err)
 	}
 	for _, bad := range []serval.Tensor{floats("y", []int64{1, 4}, 1, 2, 3, 4), floats("y", []int64{1, 1, 3}, 1, 2, 3)} {
-		if _, err := Answer([]serval.Tensor{bad}, r); err == nil {
+		if _, err := Answer([]serval.Tensor{bad}, r, 0); err == nil {
 			t.Errorf("%v was taken", bad.Shape)
 		}
 	}

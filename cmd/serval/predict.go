@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,12 +34,13 @@ func predictCommand() *cobra.Command {
 	f := &predictFlags{}
 	c := &cobra.Command{
 		Use:   "predict MODEL FILE...",
-		Short: "Ask a model about files: CSV, JSON, NPY, pictures, or any file for models that take bytes",
+		Short: "Ask a model about files: CSV, JSON, NPY, pictures, sounds (WAV), or any file for models that take bytes",
 		Long: `Ask a model about files. A running server answers if there is one (--server, or the default address);
 otherwise the model is loaded from the models folder for this one question.`,
 		Example: `  serval predict credit applicants.csv
   serval predict ocr line.png -o json
   serval predict file-types README.md Makefile
+  serval predict vad speech.wav
   serval predict credit applicants.csv --local --models models -o csv`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0], args[1:]) },
@@ -54,7 +57,7 @@ otherwise the model is loaded from the models folder for this one question.`,
 // asker answers one request.
 type asker interface {
 	info(context.Context, serval.Ref) (input.Model, error)
-	ask(context.Context, serval.Ref, []serval.Tensor, []string) ([]serval.Tensor, error)
+	ask(context.Context, serval.Ref, serval.Sequence, []serval.Tensor, []string) ([]serval.Tensor, error)
 }
 
 func (f *predictFlags) run(c *cobra.Command, model string, files []string) error {
@@ -98,9 +101,15 @@ func (f *predictFlags) predict(ctx context.Context, a asker, ref serval.Ref, inf
 	if len(want) == 0 {
 		want = in.Want
 	}
+	rows, where := f.rows, serval.Sequence{}
+	if in.Sequence {
+		rows, where.ID = 1, strconv.FormatUint(rand.Uint64N(1<<53)+1, 10)
+	}
 	var parts [][]serval.Tensor
-	for _, part := range client.Batches(in.Tensors, f.rows) {
-		outputs, err := a.ask(ctx, ref, part, want)
+	requests := client.Batches(in.Tensors, rows)
+	for i, part := range requests {
+		where.Start, where.End = in.Sequence && i == 0, in.Sequence && i == len(requests)-1
+		outputs, err := a.ask(ctx, ref, where, part, want)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +123,7 @@ func (f *predictFlags) predict(ctx context.Context, a asker, ref serval.Ref, inf
 	if len(f.want) > 0 {
 		recipe = nil // whoever names outputs gets them as they are
 	}
-	whole, err := output.Answer(outputs, recipe)
+	whole, err := output.Answer(outputs, recipe, in.Length)
 	if err != nil {
 		return nil, err
 	}
@@ -151,8 +160,8 @@ func (o *online) info(ctx context.Context, ref serval.Ref) (input.Model, error) 
 	return input.Model{Signature: i.Signature, Recipe: i.Recipe}, nil
 }
 
-func (o *online) ask(ctx context.Context, ref serval.Ref, in []serval.Tensor, want []string) ([]serval.Tensor, error) {
-	a, err := o.c.Predict(ctx, ref, in, want...)
+func (o *online) ask(ctx context.Context, ref serval.Ref, where serval.Sequence, in []serval.Tensor, want []string) ([]serval.Tensor, error) {
+	a, err := o.c.PredictSequence(ctx, ref, where, in, want...)
 	if err != nil {
 		return nil, err
 	}
@@ -195,9 +204,9 @@ func (l *local) info(_ context.Context, ref serval.Ref) (input.Model, error) {
 	return input.Model{Signature: i.Signature, Recipe: i.Settings.Recipe}, nil
 }
 
-func (l *local) ask(ctx context.Context, ref serval.Ref, in []serval.Tensor, want []string) ([]serval.Tensor, error) {
+func (l *local) ask(ctx context.Context, ref serval.Ref, where serval.Sequence, in []serval.Tensor, want []string) ([]serval.Tensor, error) {
 	var out []serval.Tensor
-	err := l.s.Handler().Handle(ctx, &serval.Request{Protocol: "command", Model: ref, Input: &serval.Tensors{List: in, Want: want}},
+	err := l.s.Handler().Handle(ctx, &serval.Request{Protocol: "command", Model: ref, Sequence: where, Input: &serval.Tensors{List: in, Want: want}},
 		serval.SinkFunc(func(c *serval.Chunk) error {
 			t, ok := c.Output.(*serval.Tensors)
 			if !ok {
