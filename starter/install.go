@@ -17,7 +17,7 @@ import (
 	"serval/native"
 )
 
-//go:embed credit/model.yaml credit/model.onnx credit/applicants.csv file-types/model.yaml file-types/mystery ocr/model.yaml ocr/line.png
+//go:embed credit/model.yaml credit/model.onnx credit/applicants.csv file-types/model.yaml file-types/mystery ocr/model.yaml ocr/line.png vad/model.yaml vad/speech.wav
 var embedded embed.FS
 
 // Fetcher returns a folder with a pinned package's files, fetched and verified; native.Store is one.

@@ -22,7 +22,7 @@ type file struct {
 }
 
 // Models are the starter models, in the order in which they are shown. A new one is one more entry.
-func Models() []Model { return []Model{fileTypes(), ocr(), credit()} }
+func Models() []Model { return []Model{fileTypes(), ocr(), credit(), vad()} }
 
 func fileTypes() Model {
 	const dir = "magika/models/standard_v3_3/"
@@ -76,6 +76,27 @@ func credit() Model {
 			{to: "model.yaml", embed: "credit/model.yaml"},
 			{to: "applicants.csv", embed: "credit/applicants.csv"},
 			{to: "1/model.onnx", embed: "credit/model.onnx", sha256: "7340023e31a2f53367aa0ee60deae8b8521b76248933fca0c815e472d13a8dfe"},
+		},
+	}
+}
+
+func vad() Model {
+	const model, license = "silero_vad/data/silero_vad_16k_op15.onnx", "silero_vad-6.2.3.dist-info/licenses/LICENSE"
+	return Model{
+		Name: "vad", About: "when does somebody speak? (Silero VAD, a stateful model)", Example: "speech.wav",
+		files: []file{
+			{to: "model.yaml", embed: "vad/model.yaml"},
+			{to: "speech.wav", embed: "vad/speech.wav"},
+			{to: "1/model.onnx", from: model, sha256: "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49"},
+			{to: "LICENSE", from: license, sha256: "2e63e9a38b6e8fc0c7bc37ce174caca1862870856c6daf5697cfb785e925520b"},
+		},
+		from: &native.Package{
+			Client: native.Pip, Name: "silero-vad", Version: "6.2.3", File: "silero_vad-6.2.3-py3-none-any.whl",
+			SHA256: "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8", Size: 11317527,
+			Files: []native.File{
+				{Path: model, SHA256: "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49"},
+				{Path: license, SHA256: "2e63e9a38b6e8fc0c7bc37ce174caca1862870856c6daf5697cfb785e925520b"},
+			},
 		},
 	}
 }
