@@ -10,13 +10,13 @@ import (
 )
 
 // TestTritonHTTPClient runs NVIDIA's own Python client, unchanged, against the routes. It needs a virtual environment with
-// tritonclient[all] at serval-dev/venv-triton in the user's cache folder.
+// tritonclient, which test/setup.sh makes at serval-test/venv-triton in the user's cache folder.
 func TestTritonHTTPClient(t *testing.T) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Skip(err)
 	}
-	python := filepath.Join(cache, "serval-dev", "venv-triton", "bin", "python")
+	python := filepath.Join(cache, "serval-test", "venv-triton", "bin", "python")
 	if _, err := os.Stat(python); err != nil || runtime.GOOS != "linux" {
 		t.Skipf("no tritonclient at %s", python)
 	}
