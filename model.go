@@ -72,6 +72,7 @@ type Batching struct {
 type ModelSettings struct {
 	Engine    string            `yaml:"engine" doc:"which engine loads it; default: the one that recognises the artefact"`
 	Device    string            `yaml:"device" doc:"where it runs: cpu, cuda, cuda:1, auto"`
+	File      string            `yaml:"file" doc:"name of the artefact in the version folder; default: the engine's own choice"`
 	Versions  VersionPolicy     `yaml:"versions" doc:"which version folders are served"`
 	Instances int               `yaml:"instances" doc:"copies that compute at the same time; 0: chosen from the cores and a measurement at load" min:"0"`
 	Threads   int               `yaml:"threads" doc:"threads inside one call; 0: chosen so that instances × threads ≤ cores" min:"0"`
@@ -79,11 +80,20 @@ type ModelSettings struct {
 	Queue     QueueSettings     `yaml:"queue" doc:"how many requests may wait, and for how long"`
 	Aliases   map[string]string `yaml:"aliases" doc:"alias → version"`
 	Labels    map[string]string `yaml:"labels" doc:"output name → file with one class label a line, in the model's folder"`
+	Inputs    []TensorSettings  `yaml:"inputs" doc:"the inputs as clients see them, where the artefact has them otherwise"`
+	Outputs   []TensorSettings  `yaml:"outputs" doc:"the outputs as clients see them, where the artefact has them otherwise; others are not shown"`
 	Sequence  *SequenceSettings `yaml:"sequence" doc:"makes the model stateful"`
 	Constants map[string]string `yaml:"constants" doc:"inputs that are always this value: name → number or text; clients do not give them"`
 	Dims      map[string]int64  `yaml:"dims" doc:"sizes of named dynamic dimensions in the made-up inputs of the warm-up, where the model does not run on any size"`
+	Warmup    []WarmupSettings  `yaml:"warmup" doc:"requests that are run before the version is served"`
 	Recipe    *Recipe           `yaml:"recipe" doc:"how serval predict turns files into inputs and outputs into answers"`
 	Options   map[string]string `yaml:"options" doc:"settings of the engine itself, as its page lists them"`
+
+	// Declared is the Triton model configuration, as protobuf, that these settings were made from: clients that ask for the
+	// configuration get it back. Nil: they come from Serval's own files. Package wire/triton writes and reads it.
+	Declared []byte
+	// Version is what the one version of a folder without version folders is called; "" is "1".
+	Version string
 }
 
 // VersionPolicy picks the versions to serve. At most one field is set; none means Latest: 1.
@@ -99,14 +109,20 @@ type BatchSettings struct {
 	Max       int           `yaml:"max" doc:"most rows in a batch; 0: 64" min:"0"`
 	Preferred []int         `yaml:"preferred" doc:"sizes to close a batch at, when one can be reached" min:"1"`
 	MaxDelay  time.Duration `yaml:"max_delay" doc:"how long a batch may wait to fill; 0: never waits"`
+	Request   int           `yaml:"request" doc:"most rows of one request; more are refused; 0: no limit" min:"0"`
 }
 
 // QueueSettings bounds a model's queue.
 type QueueSettings struct {
 	Limit          int           `yaml:"limit" doc:"most calls that wait; more are refused at once; 0: 1024" min:"0"`
 	MaxWait        time.Duration `yaml:"max_wait" doc:"refuse at once when the wait would be longer by the measured rate; 0: 1s"`
-	Timeout        time.Duration `yaml:"timeout" doc:"longest that a request may wait and run, if its own deadline is not sooner; 0: limits.request_timeout alone"`
+	Timeout        time.Duration `yaml:"timeout" doc:"longest that a request may wait in the queue, if its own deadline is not sooner; 0: limits.request_timeout alone"`
 	PriorityLevels int           `yaml:"priority_levels" doc:"number of priorities, 1 the most urgent; 0: 2 (the default priority is the middle one)" min:"0"`
+
+	DefaultPriority int              `yaml:"default_priority" doc:"priority of requests that name none, or one that there is not; 0: the middle one, and the last for one that there is not" min:"0"`
+	OnTimeout       string           `yaml:"on_timeout" doc:"what becomes of a request that waits longer than timeout: reject (default), or delay: it waits on, behind all others" enum:"reject,delay"`
+	Priorities      []PriorityPolicy `yaml:"priorities" doc:"how single priorities wait"`
+	ClientTimeout   string           `yaml:"client_timeout" doc:"a timeout that a request names: honour (default), or ignore" enum:"honour,ignore"`
 }
 
 // StatDuration is a count of events and the time they took together.

@@ -14,6 +14,7 @@ type Request struct {
 	Credential string
 	Protocol   string // the wire it came by: "oip-rest", "oip-grpc", …; for logs and metrics
 	Model      Ref    // as asked for; Version is filled in once it is resolved
+	Asked      Ref    // as the client named it; route keeps it to look the model up again
 	Target     Handler
 	Input      Input
 	Deadline   time.Time // zero: none

@@ -53,7 +53,7 @@ type Limits struct {
 	MaxBody        Size          `yaml:"max_body" doc:"largest request, after decompression"`
 	RequestTimeout time.Duration `yaml:"request_timeout" doc:"deadline of a request that brings none; 0: the model's queue.timeout alone"`
 	HeaderTimeout  time.Duration `yaml:"header_timeout" doc:"how long a client may take to send a request's headers"`
-	BodyTimeout    time.Duration `yaml:"body_timeout" doc:"how long a client may take to send a request's body"`
+	BodyTimeout    time.Duration `yaml:"body_timeout" doc:"how long a client may take to send a request's body, or to take in a mebibyte of its answer"`
 	IdleTimeout    time.Duration `yaml:"idle_timeout" doc:"how long a connection may stay open without a request"`
 	MaxConnections int           `yaml:"max_connections" doc:"most connections to a port; 0: no limit" min:"0"`
 	MaxInFlight    int           `yaml:"max_in_flight" doc:"most requests under way over all models; 0: no limit but the models' queues" min:"0"`

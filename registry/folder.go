@@ -36,6 +36,10 @@ func listModels(roots []string) (map[string]string, []error) {
 			if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
 				continue
 			}
+			if strings.ContainsAny(name, ":@") {
+				errs = append(errs, fmt.Errorf("model folder %s: ':' and '@' stand before a version or an alias in a model's name; rename the folder", filepath.Join(root, name)))
+				continue
+			}
 			dir := filepath.Join(root, name)
 			if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 				continue
@@ -60,7 +64,7 @@ func listVersions(dir string) (versions []int64, dirs map[int64]string, err erro
 	dirs = map[int64]string{}
 	for _, e := range entries {
 		v, err := strconv.ParseInt(e.Name(), 10, 64)
-		if err != nil || v < 0 {
+		if err != nil || v < 0 || e.Name()[0] == '+' {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,16 +131,18 @@ func (r *Registry) load(ctx context.Context, name, dir string, override *serval.
 		m.dir, m.wanted = dir, true
 		m.reason = err.Error()
 		for _, v := range m.versions {
-			v.info.Reason = "reload refused, the copy loaded before serves on: " + err.Error()
+			if v.info.Reason = err.Error(); v.loaded != nil {
+				v.info.Reason = "reload refused, the copy loaded before serves on: " + err.Error()
+			}
 		}
 		r.publish()
 		r.mu.Unlock()
 		return serval.Errorf(serval.InvalidArgument, "model '%s': %v", name, err)
 	}
 	r.mu.Lock()
-	m.dir, m.wanted, m.reason, m.aliases = dir, true, "", settings.Aliases
+	m.dir, m.wanted, m.reason = dir, true, ""
 	r.mu.Unlock()
-	return r.change(ctx, m, sources)
+	return r.change(ctx, m, sources, settings.Aliases)
 }
 
 // sources reads a model's settings and picks its versions.
@@ -179,14 +182,15 @@ func (r *Registry) sources(name, dir string, override *serval.ModelSettings) ([]
 }
 
 // change loads the sources and puts them in the place of what serves now. m.change is held.
-func (r *Registry) change(ctx context.Context, m *model, sources []Source) error {
+func (r *Registry) change(ctx context.Context, m *model, sources []Source, aliases map[string]string) error {
 	var errs []error
 	keep := map[string]bool{}
 	r.mu.Lock()
+	serves := m.serves()
 	for _, src := range sources { // all at once: the model is not ready before its last version is
 		keep[src.Version] = true
 		if m.versions[src.Version] == nil {
-			m.versions[src.Version] = &version{info: serval.ModelInfo{Name: src.Name, Version: src.Version, State: serval.StateLoading, Path: src.Dir, Settings: src.Settings}}
+			m.versions[src.Version] = &version{info: serval.ModelInfo{Name: src.Name, Version: src.Version, State: serval.StateLoading, Path: src.Dir, Settings: src.Settings}, covered: serves}
 		}
 	}
 	r.publish()
@@ -198,12 +202,25 @@ func (r *Registry) change(ctx context.Context, m *model, sources []Source) error
 	}
 	r.mu.Lock()
 	old := m.settle(keep, errors.Join(errs...))
+	if len(errs) == 0 || len(m.aliases) == 0 { // else they still name what serves on
+		m.aliases = aliases
+	}
 	r.publish()
 	r.mu.Unlock()
 	for _, v := range old {
 		r.retire(v)
 	}
 	return errors.Join(errs...)
+}
+
+// serves says whether a version is loaded. Registry.mu is held.
+func (m *model) serves() bool {
+	for _, v := range m.versions {
+		if v.loaded != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // settle takes the versions that are not wanted any more out of the model and returns them. If one that is wanted failed,
@@ -229,15 +246,26 @@ func (m *model) settle(wanted map[string]bool, failed error) (old []*version) {
 	return old
 }
 
+// protect calls the Loader, a few at a time. A panic in it is an error of this version alone.
+func (r *Registry) protect(ctx context.Context, src Source) (loaded Loaded, err error) {
+	r.slots <- struct{}{}
+	defer func() { <-r.slots }()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("loading it panicked: %v", p)
+			r.opt.Log.Error("loading a model panicked", "model", src.Name, "version", src.Version, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	return r.opt.Loader.Load(ctx, src)
+}
+
 // loadVersion loads one version and swaps it in.
 func (r *Registry) loadVersion(ctx context.Context, m *model, src Source) error {
-	r.slots <- struct{}{}
 	start := time.Now()
-	loaded, err := r.opt.Loader.Load(ctx, src)
-	<-r.slots
+	loaded, err := r.protect(ctx, src)
 	r.mu.Lock()
 	if err == nil && r.closed {
-		err = errors.New("the server is stopping")
+		err = serval.Errorf(serval.Unavailable, "the server is stopping")
 		defer loaded.Close()
 	}
 	if err != nil {

@@ -16,6 +16,7 @@ type Models interface {
 func Resolve(models Models, next serval.Handler) serval.Handler {
 	return serval.HandlerFunc(func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
 		// A model that is not there is the answer of Dispatch: the gateway must count and log it too.
+		req.Asked = req.Model
 		if target, version, err := models.Find(req.Model); err == nil {
 			req.Target, req.Model.Version = target, version
 		}
@@ -33,11 +34,12 @@ func Dispatch(models Models) serval.Handler {
 			}
 		}
 		for range 3 { // reloads that follow each other closely
-			target, version, err := models.Find(req.Model)
+			target, version, err := models.Find(req.Asked)
 			if err != nil {
 				return err
 			}
-			req.Target, req.Model.Version = target, version
+			req.Target, req.Model = target, req.Asked
+			req.Model.Version = version
 			if err := target.Handle(ctx, req, sink); err == nil || !errors.Is(err, serval.ErrRetired) {
 				return err
 			}

@@ -146,6 +146,9 @@ func (m *Model) admit(ctx context.Context, e *entry, req *serval.Request) (*inst
 	if err := ctx.Err(); err != nil {
 		return nil, m.gaveUp(err, e)
 	}
+	if !req.Deadline.IsZero() && e.enqueued.After(req.Deadline) {
+		return nil, m.gaveUp(context.DeadlineExceeded, e)
+	}
 	m.mu.Lock()
 	if m.draining {
 		m.mu.Unlock()
@@ -281,6 +284,7 @@ func (m *Model) lead(inst *instance) {
 		if why == closedDrained && len(inst.entries) == 1 {
 			why = closedIdle
 		}
+		m.kick(time.Now()) // what this batch could not take is another instance's
 		m.mu.Unlock()
 		rows, timing := m.execute(inst, why)
 		m.mu.Lock()
@@ -315,6 +319,7 @@ func (m *Model) work(inst *instance) {
 				}
 				break
 			}
+			m.kick(time.Now()) // what this batch could not take is another instance's
 			m.mu.Unlock()
 			rows, timing := m.execute(inst, why)
 			m.mu.Lock()

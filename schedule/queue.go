@@ -145,12 +145,12 @@ func (q *queue) due(now time.Time) (wait time.Duration, due bool) {
 
 // close decides how many rows the batch led by first takes and why, or how long it may still wait.
 func (q *queue) close(first *entry, now time.Time) (target int64, why Closed, wait time.Duration) {
-	rows, other := q.fits(first)
+	rows, preferred, other := q.fits(first)
 	if rows >= q.rules.max {
 		return q.rules.max, closedFull, 0
 	}
-	if p := q.preferredUpTo(rows); p > 0 {
-		return p, closedPreferred, 0
+	if preferred > 0 {
+		return preferred, closedPreferred, 0
 	}
 	if q.rules.delay > 0 {
 		if left := q.oldest(first).enqueued.Add(q.rules.delay).Sub(now); left > 0 {
@@ -164,9 +164,9 @@ func (q *queue) close(first *entry, now time.Time) (target int64, why Closed, wa
 	return q.rules.max, closedDrained, 0
 }
 
-// fits counts the rows that a batch led by first could take, up to the largest size, and says whether entries of other
-// shapes wait.
-func (q *queue) fits(first *entry) (rows int64, other bool) {
+// fits counts the rows that a batch led by first could take, up to the largest size, finds the largest preferred size that
+// whole calls add up to, and says whether entries of other shapes wait.
+func (q *queue) fits(first *entry) (rows, preferred int64, other bool) {
 	scanned, calls := 0, 0
 	for i := range q.levels {
 		for e := q.levels[i].head; e != nil && scanned < scanLimit; e = e.next {
@@ -176,13 +176,16 @@ func (q *queue) fits(first *entry) (rows int64, other bool) {
 				continue
 			}
 			if rows+e.call.Rows > q.rules.max && calls > 0 {
-				return q.rules.max, other
+				return q.rules.max, preferred, other
 			}
 			rows += e.call.Rows
 			calls++
+			if slices.Contains(q.rules.preferred, rows) {
+				preferred = rows
+			}
 		}
 	}
-	return rows, other
+	return rows, preferred, other
 }
 
 // collect removes the calls that go with first, up to max rows; first goes even when it alone is larger.
@@ -207,20 +210,11 @@ func (q *queue) collect(first *entry, max int64, into []*entry) []*entry {
 	return into
 }
 
-// preferredUpTo is the largest preferred size that rows reach, or 0.
-func (q *queue) preferredUpTo(rows int64) int64 {
-	for i := len(q.rules.preferred) - 1; i >= 0; i-- {
-		if q.rules.preferred[i] <= rows {
-			return q.rules.preferred[i]
-		}
-	}
-	return 0
-}
-
+// oldest is what has waited longest, whatever its shape: one that is overdue closes the batch before it early.
 func (q *queue) oldest(first *entry) *entry {
 	oldest := first
 	for i := range q.levels {
-		if e := q.levels[i].head; e != nil && e.key == first.key && e.enqueued.Before(oldest.enqueued) {
+		if e := q.levels[i].head; e != nil && e.enqueued.Before(oldest.enqueued) {
 			oldest = e
 		}
 	}

@@ -119,6 +119,22 @@ func TestQueueDecisions(t *testing.T) {
 			push c
 			take → a b, preferred
 			take → c, drained`},
+		{"only whole calls make a preferred size", 1, rules{batch: true, max: 8, preferred: []int64{4}, delay: time.Second}, `
+			push a rows=3
+			push b rows=3
+			take → wait 1s
+			push c rows=1
+			take → wait 1s
+			at 1s
+			take → a b c, delay`},
+		{"an overdue call of another shape closes the batch before it", 2, rules{batch: true, max: 8, delay: 10 * time.Millisecond}, `
+			push low level=1 key=1
+			at 9ms
+			push a key=2
+			take → wait 1ms
+			at 10ms
+			take → a, delay
+			take → low, delay`},
 		{"max_delay waits for company, but not longer", 1, rules{batch: true, max: 3, delay: 10 * time.Millisecond}, `
 			push a
 			take → wait 10ms
