@@ -133,15 +133,22 @@ func cache(t *testing.T, path ...string) string {
 	return file
 }
 
-// pytest runs files of test/python in one of setup.sh's environments against s. What it says is shown only if it fails.
+// pytest runs files of test/python in one of setup.sh's environments against s, which serves the shared models. What it says
+// is shown only if it fails.
 func pytest(t *testing.T, s *testkit.Server, env string, files ...string) {
+	t.Helper()
+	pytestOn(t, s, shared.models, env, files...)
+}
+
+// pytestOn is pytest for a server of other models.
+func pytestOn(t *testing.T, s *testkit.Server, models, env string, files ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	args := []string{"-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"}
 	cmd := exec.CommandContext(ctx, cache(t, "venv-"+env, "bin", "python"), append(args, files...)...)
 	cmd.Dir = "python"
-	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "SERVAL_HTTP="+s.HTTP, "SERVAL_GRPC="+s.GRPC, "SERVAL_MODELS="+shared.models)
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "SERVAL_HTTP="+s.HTTP, "SERVAL_GRPC="+s.GRPC, "SERVAL_MODELS="+models, "SERVAL_ADMIN="+s.Admin)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %v\n%s", files, err, out)
 	}
