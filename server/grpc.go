@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
@@ -12,19 +13,30 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	"serval/protocol"
 )
+
+// maxStreams is how many calls one connection may have open. Each costs some 11 KiB before its message has come, and
+// grpc-go waits for that without a limit.
+const maxStreams = 4096
 
 // grpcServer makes the gRPC port's server: the protocols' services, health and reflection.
 func (s *Server) grpcServer(protocols []protocol.Protocol, certs *tls.Config) *grpc.Server {
 	opts := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(int(s.cfg.Limits.MaxBody)),
 		grpc.MaxSendMsgSize(1<<31 - 1),
-		grpc.UnaryInterceptor(s.checkUnary),
-		grpc.StreamInterceptor(s.checkStream),
+		grpc.InTapHandle(s.tap),
+		grpc.UnaryInterceptor(s.recoverUnary),
+		grpc.StreamInterceptor(s.recoverStream),
+		grpc.MaxConcurrentStreams(1000), // of one connection
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: s.cfg.Limits.IdleTimeout}),
+		// A client that is silent for idle_timeout is asked whether it is still there.
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: s.cfg.Limits.IdleTimeout, Time: s.cfg.Limits.IdleTimeout, Timeout: s.cfg.Limits.HeaderTimeout,
+		}),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(s.cfg.Limits.HeaderTimeout),
 		// Workers keep their grown stacks from call to call.
 		grpc.NumStreamWorkers(uint32(s.cores * 8)),
@@ -54,31 +66,36 @@ type accessor interface {
 	Access(fullMethod string) protocol.Access
 }
 
-func (s *Server) checkUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if err := s.checkMethod(ctx, info.FullMethod); err != nil {
-		return nil, err
-	}
-	return next(ctx, req)
-}
-
-func (s *Server) checkStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if err := s.checkMethod(stream.Context(), info.FullMethod); err != nil {
-		return err
-	}
-	return next(srv, stream)
-}
-
-func (s *Server) checkMethod(ctx context.Context, method string) error {
+// tap checks the key from the headers, before any message of the call is read.
+func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	for _, a := range s.accessors {
-		need, checked := accessOf(a.Access(method))
+		need, checked := accessOf(a.Access(info.FullMethodName))
 		if !checked {
 			continue
 		}
-		if err := s.gate.Authorize(protocol.CredentialFromContext(ctx), need); err != nil {
-			return protocol.Status(err).Err()
+		if err := s.gate.Authorize(protocol.CredentialFromMetadata(info.Header), need); err != nil {
+			return nil, protocol.Status(err).Err()
 		}
 	}
-	return nil
+	return ctx, nil
+}
+
+// A panic in a handler is that call's end and not the process's; net/http does the same for its own.
+func (s *Server) recoverUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (_ any, err error) {
+	defer s.recovered(info.FullMethod, &err)
+	return next(ctx, req)
+}
+
+func (s *Server) recoverStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	defer s.recovered(info.FullMethod, &err)
+	return next(srv, stream)
+}
+
+func (s *Server) recovered(method string, err *error) {
+	if p := recover(); p != nil {
+		s.log.Error("a gRPC handler panicked", "method", method, "panic", p, "stack", string(debug.Stack()))
+		*err = status.Error(codes.Internal, "internal error; the server's log has the cause")
+	}
 }
 
 // health is grpc.health.v1: the server as a whole under the name "", and under the services' own names.

@@ -5,23 +5,28 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"serval/config"
 )
 
 // port is a TCP listener that can be closed without resetting the connections that clients have made and nobody accepted yet,
-// which is what closing a listener does to them.
+// which is what closing a listener does to them. Its connections have patience.
 type port struct {
 	net.Listener
-	tcp   *net.TCPListener // below Listener
-	last  atomic.Bool
-	ended chan struct{} // closed when Serve returned
+	tcp      *net.TCPListener // below Listener
+	patience time.Duration
+	last     atomic.Bool
+	ended    chan struct{} // closed when Serve returned
 }
 
-func openPort(addr string, maxConnections int) (*port, error) {
+func openPort(addr string, limits config.Limits) (*port, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return &port{Listener: limitConnections(l, maxConnections), tcp: l.(*net.TCPListener), ended: make(chan struct{})}, nil
+	return &port{
+		Listener: limitConnections(l, limits.MaxConnections), tcp: l.(*net.TCPListener), patience: limits.BodyTimeout, ended: make(chan struct{}),
+	}, nil
 }
 
 // lastCall is how long a closing port still accepts. No client need connect in that time: the answers on the connections
@@ -46,7 +51,10 @@ func (p *port) Accept() (net.Conn, error) {
 		_ = p.Listener.Close()
 		return nil, net.ErrClosed
 	}
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	return withPatience(c, p.patience), nil
 }
 
 // limitConnections lets at most n connections of l be open at a time; the rest wait in the kernel's backlog. 0: no limit.

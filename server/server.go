@@ -50,15 +50,18 @@ type Server struct {
 	grpc      *grpc.Server
 	admin     *http.Server
 	accessors []accessor
-	watch     *telemetry.Telemetry
-	stopped   atomic.Bool     // Stop was called
-	draining  atomic.Bool     // and the ports are closed
-	stopping  <-chan struct{} // life's
-	life      context.Context // of loads that clients ask for
-	end       context.CancelFunc
-	serving   chan error // one for each listener that ended
-	ports     []*port    // HTTP's, gRPC's if there is one, and the admin's
-	addr      Addresses
+	// crossOrigin and loopback keep web pages out of a server that asks for no keys; see foreign.
+	crossOrigin *http.CrossOriginProtection
+	loopback    bool
+	watch       *telemetry.Telemetry
+	stopped     atomic.Bool     // Stop was called
+	draining    atomic.Bool     // and the ports are closed
+	stopping    <-chan struct{} // life's
+	life        context.Context // of loads that clients ask for
+	end         context.CancelFunc
+	serving     chan error // one for each listener that ended
+	ports       []*port    // HTTP's, gRPC's if there is one, and the admin's
+	addr        Addresses
 }
 
 // Addresses are where a started server listens; "" where it does not.
@@ -72,7 +75,7 @@ func New(opt Options) (*Server, error) {
 	s.stopping = s.life.Done()
 	l := &loader{engines: opt.Engines, cores: s.cores}
 	if opt.ProbeExe != "" {
-		l.probe = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags, s.log)
+		l.probe = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags, cfg.Engines, s.log)
 	}
 	s.models = registry.New(registry.Options{
 		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: readModel, Merge: merge, Loader: l, Parallel: s.cores, Log: s.log,
@@ -90,19 +93,20 @@ func New(opt Options) (*Server, error) {
 		Control: &repository{s.models, s.life}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
 	}
 	all := protocols.New(backend)
+	s.crossOrigin, s.loopback = http.NewCrossOriginProtection(), onLoopback(cfg.Listen)
 	certs, err := certificates(cfg.TLS)
 	if err != nil {
 		return nil, err
 	}
 	s.http = &http.Server{
 		Handler: s.mount(all), TLSConfig: certs, ReadHeaderTimeout: cfg.Limits.HeaderTimeout, ReadTimeout: cfg.Limits.BodyTimeout,
-		IdleTimeout: cfg.Limits.IdleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		IdleTimeout: cfg.Limits.IdleTimeout, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	if cfg.GRPC != "" {
 		s.grpc = s.grpcServer(all, certs)
 	}
 	if cfg.Admin != "" {
-		s.admin = &http.Server{Handler: s.adminRoutes(), ReadHeaderTimeout: 10 * time.Second}
+		s.admin = &http.Server{Handler: s.adminRoutes(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
 	}
 	return s, nil
 }
@@ -169,7 +173,7 @@ func (s *Server) Start() error {
 	}
 	var opened []*port
 	for i, addr := range addrs {
-		p, err := openPort(addr, s.cfg.Limits.MaxConnections)
+		p, err := openPort(addr, s.cfg.Limits)
 		if err != nil {
 			for _, p := range opened {
 				_ = p.Close()
@@ -266,6 +270,12 @@ func (s *Server) giveUp() error {
 		<-s.serving
 	}
 	return errors.Join(err, s.watch.Close())
+}
+
+// onLoopback says whether an address is reached from this machine only.
+func onLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && host != "" && localHost(host)
 }
 
 // certificates loads the TLS certificate; nil where none is configured.

@@ -275,7 +275,7 @@ func settles(t testing.TB, s *testkit.Server, limit time.Duration, files, routin
 	var f, g int
 	if !eventually(t, limit, "descriptors and goroutines come back", func() bool {
 		f, g = descriptors(t, s), goroutines(t, s)
-		return f <= files+5 && g <= routines+10
+		return f <= files+3 && g <= routines+10
 	}) {
 		t.Errorf("descriptors: %d before, %d now; goroutines: %d before, %d now", files, f, routines, g)
 	}
