@@ -18,6 +18,9 @@ type Request struct {
 	Target     Handler
 	Input      Input
 	Deadline   time.Time // zero: none
+	// Timeout is how long the client lets a model take, from Timing.Start on; a model's settings may say that it is
+	// ignored. 0: not said.
+	Timeout time.Duration
 	// Priority follows Triton: 1 is the most urgent, larger is less urgent, 0 is the model's default.
 	Priority int8
 	Sequence Sequence

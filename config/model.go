@@ -9,14 +9,24 @@ import (
 	"serval"
 )
 
-// defaultMaxBatch is the batch size that 0 stands for; see serval.BatchSettings.
-const defaultMaxBatch = 64
+// defaultMaxBatch and defaultLevels are the batch size and the number of priorities that 0 stands for.
+const (
+	defaultMaxBatch = 64
+	defaultLevels   = 2
+)
 
 // model checks a model's settings; path is where they stand, "" for a model.yaml.
 func (k *check) model(path string, m *serval.ModelSettings) {
 	k.versions(join(path, "versions"), &m.Versions)
 	k.atLeast(join(path, "instances"), m.Instances, 0)
 	k.atLeast(join(path, "threads"), m.Threads, 0)
+	const most = 1024 // each is a goroutine and, in most engines, memory
+	if m.Instances > most {
+		k.fail(join(path, "instances"), "is %d; at most %d", m.Instances, most)
+	}
+	if m.Threads > most {
+		k.fail(join(path, "threads"), "is %d; at most %d", m.Threads, most)
+	}
 	k.batching(join(path, "batching"), &m.Batching)
 	queue := join(path, "queue")
 	k.atLeast(join(queue, "limit"), m.Queue.Limit, 0)
@@ -27,6 +37,8 @@ func (k *check) model(path string, m *serval.ModelSettings) {
 	if m.Queue.MaxWait < 0 || m.Queue.Timeout < 0 {
 		k.fail(queue, "has a negative duration; write 0 for the default")
 	}
+	k.priorities(queue, &m.Queue)
+	k.declared(path, m)
 	k.stateful(path, m)
 	for _, alias := range slices.Sorted(maps.Keys(m.Aliases)) {
 		at := join(join(path, "aliases"), alias)
@@ -76,6 +88,7 @@ func (k *check) versions(path string, v *serval.VersionPolicy) {
 func (k *check) batching(path string, b *serval.BatchSettings) {
 	k.oneOf(join(path, "mode"), b.Mode, "", "auto", "on", "off")
 	k.atLeast(join(path, "max"), b.Max, 0)
+	k.atLeast(join(path, "request"), b.Request, 0)
 	most := b.Max
 	if most == 0 {
 		most = defaultMaxBatch

@@ -20,6 +20,10 @@ type Model struct {
 	limit    int
 	maxWait  time.Duration
 	timeout  time.Duration
+	policies []policy // by level
+	usual    int      // level of calls that name no priority
+	strict   bool     // a priority that there is not is the usual one, and not the last
+	deaf     bool     // requests' own timeouts are ignored
 	batching serval.Batching
 	batchDim bool // inputs lead with the batch
 	stats    stats
@@ -121,8 +125,8 @@ func (m *Model) fill(e *entry, req *serval.Request, in *serval.Tensors) {
 
 // level maps Triton's priority (1 the most urgent, 0 the default) to a queue level.
 func (m *Model) level(p int8) int {
-	if p <= 0 {
-		return m.levels / 2
+	if p <= 0 || m.strict && int(p) > m.levels {
+		return m.usual
 	}
 	return min(int(p), m.levels) - 1
 }
@@ -162,10 +166,13 @@ func (m *Model) admit(ctx context.Context, e *entry, req *serval.Request) (*inst
 		m.mu.Unlock()
 		return inst, nil
 	}
-	if m.q.calls >= m.limit {
-		wait := m.expectedWait()
+	if own := m.policies[e.level].limit; m.q.calls >= m.limit || own > 0 && m.q.levels[e.level].calls >= own {
+		wait, waiting := m.expectedWait(), m.q.calls
 		m.mu.Unlock()
 		m.stats.refuse(refusedFull, 0)
+		if waiting < m.limit {
+			return nil, serval.Errorf(serval.Unavailable, "%s is overloaded: %d requests of priority %d wait already, which is their limit; try again later", m.what, own, e.level+1).After(max(wait, time.Second))
+		}
 		return nil, serval.Errorf(serval.Unavailable, "%s is overloaded: %d requests wait already, which is its queue.limit; try again later", m.what, m.limit).After(max(wait, time.Second))
 	}
 	wait := m.expectedWait()
@@ -226,10 +233,10 @@ func (m *Model) wait(ctx context.Context, e *entry, req *serval.Request) error {
 		return nil
 	default:
 	}
-	deadline := req.Deadline
-	if m.timeout > 0 {
-		if own := e.enqueued.Add(m.timeout); deadline.IsZero() || own.Before(deadline) {
-			deadline = own
+	deadline, delay := req.Deadline, false
+	if own, postpones := m.patience(e, req); own > 0 {
+		if at := e.enqueued.Add(own); deadline.IsZero() || at.Before(deadline) {
+			deadline, delay = at, postpones
 		}
 	}
 	var passed <-chan time.Time // never, without a deadline
@@ -238,13 +245,24 @@ func (m *Model) wait(ctx context.Context, e *entry, req *serval.Request) error {
 		defer timer.Stop()
 		passed = timer.C
 	}
-	select {
-	case <-e.done:
-		return nil
-	case <-ctx.Done():
-		return m.leave(e, ctx.Err())
-	case <-passed:
-		return m.leave(e, context.DeadlineExceeded)
+	for {
+		select {
+		case <-e.done:
+			return nil
+		case <-ctx.Done():
+			return m.leave(e, ctx.Err())
+		case <-passed:
+			if !delay {
+				return m.leave(e, context.DeadlineExceeded)
+			}
+			m.postpone(e)
+			delay, passed = false, nil
+			if !req.Deadline.IsZero() {
+				timer := time.NewTimer(time.Until(req.Deadline))
+				defer timer.Stop()
+				passed = timer.C
+			}
+		}
 	}
 }
 

@@ -142,10 +142,20 @@ func newModel(what string, s serval.ModelSettings, sig serval.Signature, found p
 			r.preferred = append(r.preferred, int64(p))
 		}
 	}
+	levels := s.Queue.PriorityLevels
+	own, delays := policies(s.Queue)
 	m := &Model{
-		what: what, levels: s.Queue.PriorityLevels, limit: s.Queue.Limit, maxWait: s.Queue.MaxWait, timeout: s.Queue.Timeout,
-		batching: found.batching, batchDim: found.leads, q: newQueue(s.Queue.PriorityLevels, r),
+		what: what, levels: levels, limit: s.Queue.Limit, maxWait: s.Queue.MaxWait, timeout: s.Queue.Timeout,
+		policies: own, usual: levels / 2, strict: s.Queue.DefaultPriority > 0, deaf: s.Queue.ClientTimeout == "ignore",
+		batching: found.batching, batchDim: found.leads,
 	}
+	if m.strict {
+		m.usual = min(s.Queue.DefaultPriority, levels) - 1
+	}
+	if delays {
+		levels++ // for those that have waited too long
+	}
+	m.q = newQueue(levels, r)
 	if found.row > 0 {
 		m.cost.seen(1, found.row)
 	}

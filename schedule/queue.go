@@ -58,7 +58,10 @@ type queue struct {
 	rows   int64
 }
 
-type list struct{ head, tail *entry }
+type list struct {
+	head, tail *entry
+	calls      int
+}
 
 func newQueue(levels int, r rules) queue {
 	slices.Sort(r.preferred)
@@ -74,6 +77,7 @@ func (q *queue) push(e *entry) {
 		l.tail.next = e
 	}
 	l.tail = e
+	l.calls++
 	q.calls++
 	q.rows += e.call.Rows
 }
@@ -95,6 +99,7 @@ func (q *queue) remove(e *entry) bool {
 		e.next.prev = e.prev
 	}
 	e.queued, e.next, e.prev = false, nil, nil
+	l.calls--
 	q.calls--
 	q.rows -= e.call.Rows
 	return true

@@ -25,6 +25,7 @@ var rules = []rule{
 	{"internal/jsontensor", []string{"."}},
 	{"llm", []string{"."}},
 	{"wire", []string{"."}},
+	{"wire/triton", []string{".", "wire/inference"}},
 	{"native", []string{"."}},
 
 	{"protocol", []string{".", "shared"}},

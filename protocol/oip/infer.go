@@ -240,10 +240,10 @@ func (p *Protocol) toRegion(r *result, w *want) error {
 	return nil
 }
 
-// deadlineIn is the time that many microseconds from now; the zero time where that is never.
-func deadlineIn(micros uint64) time.Time {
-	if micros == 0 || micros > math.MaxInt64/uint64(time.Microsecond) {
-		return time.Time{}
+// timeoutOf is that many microseconds; 0 where that is longer than can be counted.
+func timeoutOf(micros uint64) time.Duration {
+	if micros > math.MaxInt64/uint64(time.Microsecond) {
+		return 0
 	}
-	return time.Now().Add(time.Duration(micros) * time.Microsecond)
+	return time.Duration(micros) * time.Microsecond
 }

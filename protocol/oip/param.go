@@ -63,7 +63,7 @@ func (c *call) setParam(name string, v value) error {
 		return err
 	case "timeout":
 		n, err := v.uint(where, name)
-		c.req.Deadline = deadlineIn(n)
+		c.req.Timeout = timeoutOf(n)
 		return err
 	case "binary_data_output":
 		return v.setBool(&c.binaryOutput, where, name)

@@ -13,12 +13,19 @@ type Model struct {
 	what  string
 	sig   serval.Signature
 	batch bool
+	most  int64 // rows of a request; 0: no limit
 	next  serval.Handler
 }
 
 // New makes the checks for a signature. With batch, all inputs must lead with the same number of rows.
 func New(name, version string, sig serval.Signature, batch bool, next serval.Handler) *Model {
 	return &Model{what: fmt.Sprintf("model '%s' version %s", name, version), sig: sig, batch: batch, next: next}
+}
+
+// Limit bounds the rows of one request; 0 is no bound. It returns m and is for use before the first Handle.
+func (m *Model) Limit(rows int64) *Model {
+	m.most = rows
+	return m
 }
 
 // Handle checks the request and passes it on with its inputs in the signature's order.
@@ -133,6 +140,9 @@ func (m *Model) checkRows(list []serval.Tensor) error {
 		} else if list[i].Rows() != list[first].Rows() {
 			return serval.Errorf(serval.InvalidArgument, "input '%s' has %d rows, input '%s' has %d; all inputs of %s must have the same number of rows", list[i].Name, list[i].Rows(), list[first].Name, list[first].Rows(), m.what).At(list[i].Name)
 		}
+	}
+	if first >= 0 && m.most > 0 && list[first].Rows() > m.most {
+		return serval.Errorf(serval.InvalidArgument, "inference request batch-size must be <= %d for %s; input '%s' has %d rows", m.most, m.what, list[first].Name, list[first].Rows()).At(list[first].Name)
 	}
 	return nil
 }
