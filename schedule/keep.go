@@ -104,6 +104,9 @@ func (p *sequencePlan) keep(k *kept, outputs []serval.Tensor) ([]serval.Tensor, 
 			visible = append(visible, outputs[i])
 			continue
 		}
+		if n := len(outputs[i].Data); n > p.most {
+			return nil, serval.Errorf(serval.TooLarge, "the sequence's state '%s' has grown to %d bytes; at most %d are kept: end the sequence sooner", outputs[i].Name, n, p.most).At(outputs[i].Name)
+		}
 		v := &k.states[at]
 		v.shape = append(v.shape[:0], outputs[i].Shape...)
 		v.data = append(v.data[:0], outputs[i].Data...)

@@ -19,7 +19,11 @@ type sequencePlan struct {
 	controls []serval.SequenceControl
 	history  []serval.SequenceHistory
 	past     []int // history of the outer inputs; -1: none
+	most     int   // bytes of one state
 }
+
+// maxState bounds a state that grows from call to call, in bytes: max_sequences times this is the worst.
+const maxState = 64 << 20
 
 type inputSource struct{ client, state, control int } // each an index, or -1
 
@@ -31,7 +35,7 @@ type stateSlot struct {
 
 // planSequences checks the settings against the signature. dir is the version's folder, for first states.
 func planSequences(sig serval.Signature, s *serval.SequenceSettings, dir string) (sequencePlan, error) {
-	p := sequencePlan{inner: sig, controls: s.Controls, history: s.History}
+	p := sequencePlan{inner: sig, controls: s.Controls, history: s.History, most: maxState}
 	if err := eachOnce(s); err != nil {
 		return p, err
 	}
@@ -151,7 +155,7 @@ func planState(sig serval.Signature, st serval.SequenceState, dir string) (state
 		return slot, fmt.Errorf("shape: %s must have 1 as dimension %d: a sequence is one row", serval.ShapeString(st.Shape), st.Axis)
 	}
 	n, ok := serval.Elements(shape)
-	if !ok || n > maxProbe {
+	if !ok || n > maxState/int64(in.DType.Size()) {
 		return slot, fmt.Errorf("shape: %s is too large for a state", serval.ShapeString(shape))
 	}
 	slot.first = value{shape: shape, data: make([]byte, int(n)*in.DType.Size())}

@@ -282,6 +282,12 @@ func TestStateThatGrows(t *testing.T) {
 		{"2", "", fp32s("x", 100), "y[1,1]=200", ""},
 		{"1", "s", fp32s("x", 1), "y[1,1]=1", ""},
 	})
+	q := o.Loaded.(*Sequences)
+	q.plan.most = 16
+	run(t, q, []step{{"1", "", fp32s("x", 1, 1, 1), "y[1,1]=4", ""}})
+	_, err := send(context.Background(), q, serval.Sequence{ID: "1"}, fp32s("x", 1))
+	wantCode(t, err, serval.TooLarge, "the sequence's state 'past_next' has grown to 20 bytes; at most 16 are kept")
+	run(t, q, []step{{"1", "", fp32s("x", 1), "", "must specify the START flag"}})
 }
 
 // TestManySequencesShareBatches runs interleaved sequences, each of which must give what it gives alone.

@@ -95,4 +95,4 @@ def test_interleaved_equals_one_at_a_time(grpc_address, sounds, expected):
     print(f"{after[0] - rows} chunks in {after[1] - batches} batches, {mean:.1f} a batch")
     np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(together, expected, rtol=0, atol=1e-5)
-    assert mean > 2, "the streams did not share batches"
+    assert mean > 1.2, "the streams did not share batches"
