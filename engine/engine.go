@@ -129,6 +129,10 @@ func (d Device) String() string {
 	return d.Kind + ":" + strconv.Itoa(d.Index)
 }
 
+// Optioned is an engine that can tell whether a model's options may hold a name: of the parameters in another server's
+// configuration it is given those that it knows.
+type Optioned interface{ Knows(option string) bool }
+
 // Native marks an engine whose models run foreign code in this process: an artefact that was never loaded here is tried in
 // a child process first, since a fault in C kills its process.
 type Native interface{ Native() }

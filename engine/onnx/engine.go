@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ func (e *Engine) Native() {}
 
 // Detect wants one .onnx file in the folder, or one that is named model.onnx.
 func (e *Engine) Detect(dir fs.FS) (engine.Rank, error) {
-	if _, err := artefact(dir); err != nil {
+	if _, err := artefact(dir, ""); err != nil {
 		return engine.NotMine, err
 	}
 	return engine.Preferred, nil
@@ -50,21 +51,44 @@ func (e *Engine) Detect(dir fs.FS) (engine.Rank, error) {
 
 const usualName = "model.onnx"
 
-// artefact is the name of the model's file in a version folder.
-func artefact(dir fs.FS) (string, error) {
+// artefact is the path of the model's file in a version folder: the one asked for, or else what the folder holds. Where the
+// name is a folder's, as Triton lays out models whose data stands beside them, the file is the model.onnx in it.
+func artefact(dir fs.FS, asked string) (string, error) {
+	if asked == "" {
+		var err error
+		if asked, err = find(dir); err != nil {
+			return "", err
+		}
+	}
+	asked = filepath.ToSlash(asked)
+	info, err := fs.Stat(dir, asked)
+	if err != nil {
+		return "", fmt.Errorf("onnx: the folder has no %s", asked)
+	}
+	if info.IsDir() {
+		inside := path.Join(asked, usualName)
+		if _, err := fs.Stat(dir, inside); err != nil {
+			return "", fmt.Errorf("onnx: %s is a folder without a %s in it", asked, usualName)
+		}
+		return inside, nil
+	}
+	return asked, nil
+}
+
+// find is the name of a version folder's artefact.
+func find(dir fs.FS) (string, error) {
 	entries, err := fs.ReadDir(dir, ".")
 	if err != nil {
 		return "", err
 	}
 	var found []string
 	for _, entry := range entries {
-		if entry.IsDir() || !strings.EqualFold(filepath.Ext(entry.Name()), ".onnx") {
-			continue
-		}
 		if entry.Name() == usualName {
 			return usualName, nil
 		}
-		found = append(found, entry.Name())
+		if !entry.IsDir() && strings.EqualFold(filepath.Ext(entry.Name()), ".onnx") {
+			found = append(found, entry.Name())
+		}
 	}
 	switch len(found) {
 	case 0:
@@ -72,7 +96,7 @@ func artefact(dir fs.FS) (string, error) {
 	case 1:
 		return found[0], nil
 	}
-	return "", fmt.Errorf("onnx: the folder has %d .onnx files (%s) and none is called %s; rename the one to serve to %s or move the others away", len(found), strings.Join(found, ", "), usualName, usualName)
+	return "", fmt.Errorf("onnx: the folder has %d .onnx files (%s) and none is called %s; rename the one to serve to %s, name it as file: in model.yaml, or move the others away", len(found), strings.Join(found, ", "), usualName, usualName)
 }
 
 // ready opens ONNX Runtime if it was not opened yet.
@@ -104,16 +128,16 @@ func (e *Engine) Open(ctx context.Context, spec engine.Spec) (engine.Model, erro
 		return nil, err
 	}
 	spec.Dir = root
-	file, err := artefact(os.DirFS(root))
+	file, err := artefact(os.DirFS(root), spec.Settings.File)
 	if err != nil {
 		return nil, serval.Errorf(serval.InvalidArgument, "model '%s': %w", spec.Name, err)
 	}
-	path := filepath.Join(root, file)
+	path := filepath.Join(root, filepath.FromSlash(file))
 	plan, err := makePlan(e.options, spec)
 	if err != nil {
 		return nil, err
 	}
-	found, size, err := inspect(root, path)
+	found, size, err := inspect(filepath.Dir(path), path)
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,15 @@ type plan struct {
 	profile   string // prefix of the profile's path, "" for none
 }
 
+// Knows says whether a model's options may hold that name.
+func (e *Engine) Knows(option string) bool {
+	switch option {
+	case optionArena, optionMemoryPattern, optionGraph, optionCustomOps:
+		return true
+	}
+	return strings.HasPrefix(option, optionProviderPrefix) || slices.Contains(sessionSettings, option)
+}
+
 // makePlan merges the operator's options and the model's.
 func makePlan(o Options, spec engine.Spec) (plan, error) {
 	p := plan{

@@ -123,7 +123,6 @@ func Parameters(declared []byte) map[string]string {
 	return out
 }
 
-
 // treeParameter translates one of the fil backend's.
 func (r *reader) treeParameter(name, v string) {
 }
