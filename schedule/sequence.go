@@ -68,8 +68,10 @@ func (q *Sequences) Handle(ctx context.Context, req *serval.Request, sink serval
 		return serval.Errorf(serval.InvalidArgument, "%s takes tensors", q.what)
 	}
 	begun, deadline := time.Now(), req.Deadline
-	if own := begun.Add(q.timeout); q.timeout > 0 && (deadline.IsZero() || own.Before(deadline)) {
-		req.Deadline = own // of the wait here and in the queue together
+	if own, delay := q.patience(&entry{level: q.level(req.Priority)}, req); own > 0 && !delay {
+		if at := begun.Add(own); deadline.IsZero() || at.Before(deadline) {
+			req.Deadline = at // of the wait here and in the queue together
+		}
 	}
 	defer func() { req.Input, req.Deadline = in, deadline }()
 	s, err := q.enter(ctx, req)

@@ -174,7 +174,15 @@ func TestTheQueuesTimeoutCoversTheWaitForASlot(t *testing.T) {
 	q := slow(t, serval.SequenceSettings{MaxSequences: 1, IdleTimeout: time.Hour})
 	defer q.Close()
 	must(t, ask(context.Background(), q, "1", "s"))
-	q.timeout = 20 * time.Millisecond
+	short := &serval.Request{Sequence: serval.Sequence{ID: "2", Start: true}, Timeout: 20 * time.Millisecond, Input: &serval.Tensors{List: []serval.Tensor{fp32s("x", 1)}}}
+	_, err := sendRequest(context.Background(), q, short)
+	wantCode(t, err, serval.DeadlineExceeded, "sequence.max_sequences")
+	if !short.Deadline.IsZero() {
+		t.Error("the request came back with another deadline")
+	}
+	for i := range q.policies {
+		q.policies[i].timeout = 20 * time.Millisecond
+	}
 	wantCode(t, ask(context.Background(), q, "2", "s"), serval.DeadlineExceeded, "sequence.max_sequences")
 }
 
