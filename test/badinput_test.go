@@ -11,7 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	gziprpc "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/status"
 
 	"serval/internal/testkit"
@@ -186,6 +188,7 @@ func fp32(name string, shape []int64, values ...float32) *inference.ModelInferRe
 	return t
 }
 
+// badCalls sends what must be refused as a unary call and in a stream, and messages that are too large.
 func badCalls(t *testing.T, s *testkit.Server) {
 	client := rpc(t, s)
 	one, sixteen := []int64{1, 4}, make([]byte, 16)
@@ -239,6 +242,9 @@ func badCalls(t *testing.T, s *testkit.Server) {
 		})
 	}
 	_, err := client.ModelInfer(t.Context(), inferRequest("labelled", tensor("x", "FP32", 1, 4), make([]byte, bodyLimit+1)))
+	wantStatus(t, err, codes.ResourceExhausted, fmt.Sprint(bodyLimit))
+	bomb := inferRequest("labelled", tensor("x", "FP32", 1, 4), make([]byte, 256<<20))
+	_, err = client.ModelInfer(t.Context(), bomb, grpc.UseCompressor(gziprpc.Name))
 	wantStatus(t, err, codes.ResourceExhausted, fmt.Sprint(bodyLimit))
 	_, err = client.RepositoryModelLoad(t.Context(), &inference.RepositoryModelLoadRequest{ModelName: "nobody"})
 	wantStatus(t, err, codes.NotFound, "'nobody'")
