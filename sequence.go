@@ -34,7 +34,7 @@ type SequenceState struct {
 	Output string  `yaml:"output" doc:"name of the model's output"`
 	Axis   int     `yaml:"axis" doc:"dimension that is the batch in both; default 0" min:"0"`
 	Shape  []int64 `yaml:"shape" doc:"of one sequence's first state, with 1 for the batch; default: the input's, with 1 where it is dynamic"`
-	File   string  `yaml:"file" doc:"file in the version's folder with the first state as raw little-endian bytes; default: zeros"`
+	File   string  `yaml:"file" doc:"file in the model's folder with the first state as raw little-endian bytes; default: zeros"`
 }
 
 // SequenceHistory carries the end of an input over: a window that overlaps the one before.

@@ -89,7 +89,7 @@ func (k *check) state(at string, st *serval.SequenceState) {
 		k.fail(join(at, "axis"), "is %d, but shape has %d dimensions, counted from 0", st.Axis, len(st.Shape))
 	}
 	if st.File != "" && !filepath.IsLocal(st.File) {
-		k.fail(join(at, "file"), "must name a file inside the version's folder, not %s", quote(st.File))
+		k.fail(join(at, "file"), "must name a file inside the model's folder, not %s", quote(st.File))
 	}
 }
 

@@ -39,6 +39,7 @@ type Spec struct {
 	Name     string // model
 	Version  string
 	Dir      string // absolute path of the version folder; the engine reads nothing outside it
+	Root     string // the model's folder, where files that its settings name stand; "" = Dir
 	Settings serval.ModelSettings
 	Device   Device
 	Threads  int // threads that one Execute may use; at least 1

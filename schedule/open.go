@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -72,7 +73,7 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 		m.start(copies)
 		opened := &Opened{Loaded: m, Signature: sig, Memory: model.Memory(), Settings: s}
 		if s.Sequence != nil {
-			if err := opened.sequences(m, spec.Dir); err != nil {
+			if err := opened.sequences(m, cmp.Or(spec.Root, spec.Dir)); err != nil {
 				_ = m.Close()
 				return nil, err
 			}

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,7 +34,7 @@ type stateSlot struct {
 	first value
 }
 
-// planSequences checks the settings against the signature. dir is the version's folder, for first states.
+// planSequences checks the settings against the signature. dir is the folder of files that hold first states.
 func planSequences(sig serval.Signature, s *serval.SequenceSettings, dir string) (sequencePlan, error) {
 	p := sequencePlan{inner: sig, controls: s.Controls, history: s.History, most: maxState}
 	if err := eachOnce(s); err != nil {
@@ -163,9 +164,9 @@ func planState(sig serval.Signature, st serval.SequenceState, dir string) (state
 		return slot, nil
 	}
 	if !filepath.IsLocal(st.File) {
-		return slot, fmt.Errorf("file: %q must be a path inside the version's folder", st.File)
+		return slot, fmt.Errorf("file: %q must be a path inside the model's folder", st.File)
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, st.File))
+	raw, err := readInside(dir, st.File)
 	if err != nil {
 		return slot, fmt.Errorf("file: %w", err)
 	}
@@ -174,6 +175,25 @@ func planState(sig serval.Signature, st serval.SequenceState, dir string) (state
 	}
 	slot.first.data = raw
 	return slot, nil
+}
+
+// readInside reads a file below dir; a link that leads out of it is refused.
+func readInside(dir, name string) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxState+1))
+	if len(raw) > maxState {
+		return nil, fmt.Errorf("%s has more than %d bytes", name, maxState)
+	}
+	return raw, err
 }
 
 // compatible says whether a tensor of one shape may have the other, too.

@@ -39,7 +39,7 @@ func (w *Workbench) find(name string) (engine.Engine, engine.Spec, error) {
 	if err != nil {
 		return nil, engine.Spec{}, err
 	}
-	return eng, engine.Spec{Name: src.Name, Version: src.Version, Dir: src.Dir, Settings: src.Settings, Device: device}, nil
+	return eng, engine.Spec{Name: src.Name, Version: src.Version, Dir: src.Dir, Root: src.Root, Settings: src.Settings, Device: device}, nil
 }
 
 // Profile measures a model's engine by batch size, threads and instances.
