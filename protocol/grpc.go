@@ -59,13 +59,24 @@ func (c codec) Name() string { return proto.Name }
 // CredentialFromContext reads the caller's key from a gRPC call's metadata: authorization: Bearer, x-api-key; "" if there is
 // none. A name that is not there costs a walk over all of the metadata, so there are no more names than clients send.
 func CredentialFromContext(ctx context.Context) string {
+	return credential(metadata.ValueFromIncomingContext(ctx, "authorization"), func() []string {
+		return metadata.ValueFromIncomingContext(ctx, "x-api-key")
+	})
+}
+
+// CredentialFromMetadata is CredentialFromContext for metadata that stand apart.
+func CredentialFromMetadata(md metadata.MD) string {
+	return credential(md.Get("authorization"), func() []string { return md.Get("x-api-key") })
+}
+
+func credential(authorization []string, apiKey func() []string) string {
 	const bearer = "bearer "
-	for _, v := range metadata.ValueFromIncomingContext(ctx, "authorization") {
+	for _, v := range authorization {
 		if len(v) > len(bearer) && equalFold(v[:len(bearer)], bearer) {
 			return v[len(bearer):]
 		}
 	}
-	for _, v := range metadata.ValueFromIncomingContext(ctx, "x-api-key") {
+	for _, v := range apiKey() {
 		return v
 	}
 	return ""

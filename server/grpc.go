@@ -30,7 +30,6 @@ func (s *Server) grpcServer(protocols []protocol.Protocol, certs *tls.Config) *g
 		grpc.InTapHandle(s.tap),
 		grpc.UnaryInterceptor(s.recoverUnary),
 		grpc.StreamInterceptor(s.recoverStream),
-		grpc.MaxConcurrentStreams(1000), // of one connection
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		// A client that is silent for idle_timeout is asked whether it is still there.
 		grpc.KeepaliveParams(keepalive.ServerParameters{

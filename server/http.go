@@ -2,7 +2,9 @@ package server
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"serval/gateway"
@@ -22,11 +24,50 @@ func (s *Server) mount(protocols []protocol.Protocol) http.Handler {
 		if s.draining.Load() {
 			w.Header().Set("Connection", "close") // the client opens its next connection elsewhere
 		}
+		if why := s.foreign(r); why != "" {
+			refuse(w, http.StatusForbidden, why)
+			return
+		}
 		mux.ServeHTTP(w, r)
 	})
 }
 
-// guard checks what the chain does not: Infer routes carry their credential to the gateway themselves.
+// foreign says why a request is none of this server's clients': a web page that a browser shows may reach a server on its
+// own machine, by a request across sites or by a name that it makes point here. Where keys are asked for, no page has one.
+func (s *Server) foreign(r *http.Request) string {
+	if len(s.cfg.Keys) > 0 {
+		return ""
+	}
+	if err := s.crossOrigin.Check(r); err != nil {
+		return "this request comes from a web page of another site; configure keys to let browsers in"
+	}
+	if s.loopback && !localHost(r.Host) {
+		return "the host name of this request is not this machine's; call it as 127.0.0.1 or localhost, or configure keys"
+	}
+	return ""
+}
+
+// localHost says whether a Host header names this machine.
+func localHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	if host == "localhost" || host == "" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// refuse answers with {"error": text}, the dialect of every protocol mounted so far.
+func refuse(w http.ResponseWriter, status int, why string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": strings.ToValidUTF8(why, "?")})
+}
+
+// guard checks the key before the protocol reads anything; who may call a route of the chain, the chain checks once more.
 func (s *Server) guard(r protocol.Route) http.HandlerFunc {
 	need, checked := accessOf(r.Access)
 	if !checked {
@@ -54,9 +95,7 @@ func notFound(mux *http.ServeMux) http.HandlerFunc {
 			w.Header().Set("Allow", allowed)
 			what, status = path+" does not take "+r.Method+", but "+allowed, http.StatusMethodNotAllowed
 		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(map[string]string{"error": strings.ToValidUTF8(what, "?")})
+		refuse(w, status, what)
 	}
 }
 
@@ -76,6 +115,8 @@ func methodsOf(mux *http.ServeMux, r *http.Request) string {
 // accessOf is what a route needs of a key; false where the server itself checks nothing.
 func accessOf(a protocol.Access) (gateway.Access, bool) {
 	switch a {
+	case protocol.Infer:
+		return gateway.Infer, true
 	case protocol.Read:
 		return gateway.Read, true
 	case protocol.Control:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,7 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 	if err != nil {
 		return nil, err
 	}
-	spec := engine.Spec{Name: src.Name, Version: src.Version, Dir: src.Dir, Settings: src.Settings, Device: device}
+	spec := engine.Spec{Name: src.Name, Version: src.Version, Dir: src.Dir, Root: src.Root, Settings: src.Settings, Device: device}
 	if _, native := eng.(engine.Native); native && l.probe != nil {
 		if err := l.probe.try(ctx, eng.Name(), spec); err != nil {
 			return nil, err
@@ -44,12 +45,18 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 		return nil, err
 	}
 	sig := opened.Signature
-	if err := readLabels(src, &sig); err != nil {
+	folder, err := openFolder(src.Root)
+	if err != nil {
+		_ = opened.Loaded.Close()
+		return nil, err
+	}
+	defer folder.Close()
+	if err := readLabels(src, folder, &sig); err != nil {
 		_ = opened.Loaded.Close()
 		return nil, err
 	}
 	if r := opened.Settings.Recipe; r != nil {
-		if opened.Settings.Recipe, err = r.Inline(os.DirFS(src.Root), opened.Settings.Labels); err != nil {
+		if opened.Settings.Recipe, err = r.Inline(folder, opened.Settings.Labels); err != nil {
 			_ = opened.Loaded.Close()
 			return nil, err
 		}
@@ -115,7 +122,7 @@ func (l *loader) names() string {
 }
 
 // readLabels fills in the class names that model.yaml's labels point to: one a line, in the model's folder.
-func readLabels(src registry.Source, sig *serval.Signature) error {
+func readLabels(src registry.Source, folder fs.FS, sig *serval.Signature) error {
 	for output, file := range src.Settings.Labels {
 		at := sig.Output(output)
 		if at < 0 {
@@ -124,7 +131,7 @@ func readLabels(src registry.Source, sig *serval.Signature) error {
 		if !filepath.IsLocal(file) {
 			return fmt.Errorf("labels.%s: %q must be a path inside the model's folder", output, file)
 		}
-		raw, err := os.ReadFile(filepath.Join(src.Root, file))
+		raw, err := fs.ReadFile(folder, filepath.ToSlash(file))
 		if err != nil {
 			return fmt.Errorf("labels.%s: %w", output, err)
 		}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"maps"
 	"reflect"
 
 	"serval"
@@ -26,13 +25,16 @@ func mergeValue(into, from reflect.Value) {
 			mergeValue(into.Field(i), from.Field(i))
 		}
 	case reflect.Map:
-		if a, ok := into.Interface().(map[string]string); ok && len(a) > 0 {
-			both := maps.Clone(a)
-			maps.Copy(both, from.Interface().(map[string]string))
-			into.Set(reflect.ValueOf(both))
+		if from.Len() == 0 {
 			return
 		}
-		fallthrough
+		both := reflect.MakeMap(into.Type())
+		for _, m := range []reflect.Value{into, from} {
+			for it := m.MapRange(); it.Next(); {
+				both.SetMapIndex(it.Key(), it.Value())
+			}
+		}
+		into.Set(both)
 	default:
 		if !from.IsZero() {
 			into.Set(from)

@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +19,7 @@ import (
 
 	"serval"
 	"serval/engine"
+	engines "serval/engine/all"
 	"serval/schedule"
 )
 
@@ -37,6 +40,8 @@ type prober struct {
 	flags []string // so that the child finds the same libraries
 	file  string   // where it remembers; "" means only in memory
 	log   *slog.Logger
+	// engines are the options of the engines, by name.
+	engines map[string]any
 
 	mu     sync.Mutex
 	passed map[string]string // engine, device and folder → the artefact's files; one that is replaced is forgotten
@@ -48,11 +53,14 @@ type probeRequest struct {
 	Name     string               `json:"name"`
 	Version  string               `json:"version"`
 	Dir      string               `json:"dir"`
+	Root     string               `json:"root"`
 	Settings serval.ModelSettings `json:"settings"`
+	// Engines are the engines' options as the server has them: the child reads no configuration of its own.
+	Engines map[string]json.RawMessage `json:"engines"`
 }
 
-func newProber(exe, file string, flags []string, log *slog.Logger) *prober {
-	p := &prober{exe: exe, file: file, flags: flags, log: log, passed: map[string]string{}}
+func newProber(exe, file string, flags []string, engines map[string]any, log *slog.Logger) *prober {
+	p := &prober{exe: exe, file: file, flags: flags, engines: engines, log: log, passed: map[string]string{}}
 	if raw, err := os.ReadFile(file); err == nil {
 		_ = json.Unmarshal(raw, &p.passed) // unreadable: everything is tried again
 	}
@@ -65,21 +73,23 @@ func (p *prober) try(ctx context.Context, eng string, spec engine.Spec) error {
 	if err != nil {
 		return err
 	}
+	request, err := p.request(eng, spec)
+	if err != nil {
+		return err
+	}
+	files += "|" + digest(request) // other options, another artefact
 	place := fmt.Sprintf("%s %s %s", eng, spec.Device, spec.Dir)
 	p.mu.Lock()
-	known := p.passed[place]
+	known, ok := p.passed[place]
 	p.mu.Unlock()
-	if known == files {
+	if ok && known == files {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	raw, err := json.Marshal(probeRequest{Engine: eng, Name: spec.Name, Version: spec.Version, Dir: spec.Dir, Settings: spec.Settings})
-	if err != nil {
-		return err
-	}
 	cmd := exec.CommandContext(ctx, p.exe, append([]string{ProbeCommand}, p.flags...)...)
-	cmd.Stdin = bytes.NewReader(raw)
+	cmd.Stdin = bytes.NewReader(request)
+	cmd.WaitDelay = 5 * time.Second // a grandchild that keeps its stderr open does not keep us
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
 	if err := cmd.Run(); err != nil || !strings.HasSuffix(out.String(), ProbePassed) { // exit(0) in C code is no success either
@@ -94,12 +104,31 @@ func (p *prober) try(ctx context.Context, eng string, spec engine.Spec) error {
 	return nil
 }
 
+// request is what the child is told.
+func (p *prober) request(eng string, spec engine.Spec) ([]byte, error) {
+	r := probeRequest{Engine: eng, Name: spec.Name, Version: spec.Version, Dir: spec.Dir, Root: spec.Root, Settings: spec.Settings, Engines: map[string]json.RawMessage{}}
+	for name, options := range p.engines {
+		raw, err := json.Marshal(options)
+		if err != nil {
+			return nil, err
+		}
+		r.Engines[name] = raw
+	}
+	return json.Marshal(r)
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
 // probeFailure tells a model that is wrong, which the child says on stdout, from a child that died.
 func probeFailure(ctx context.Context, err error, out []byte, words string) error {
 	var said struct {
 		Error string `json:"error"`
 	}
-	if json.Unmarshal(out, &said) == nil && said.Error != "" {
+	out = bytes.TrimSpace(out)
+	if json.Unmarshal(out[bytes.LastIndexByte(out, '\n')+1:], &said) == nil && said.Error != "" { // a library may have written before
 		return errors.New(said.Error)
 	}
 	switch ctx.Err() {
@@ -156,7 +185,11 @@ func (p *prober) save() error {
 // filesOf tells one state of a folder from another: every file with its size and time of change.
 func filesOf(dir string) (string, error) {
 	var b strings.Builder
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	dir, err := filepath.EvalSymlinks(dir) // of a link, WalkDir sees the link only
+	if err != nil {
+		return "", err
+	}
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -170,13 +203,21 @@ func filesOf(dir string) (string, error) {
 	return b.String(), err
 }
 
-// RunProbe is the child: it loads and runs what stdin names and says on stdout what was wrong with it.
-func RunProbe(ctx context.Context, engines []engine.Engine, in []byte) error {
+// RunProbe is the child: it loads and runs what the request names, with the engines' options as its server has them.
+func RunProbe(ctx context.Context, in []byte, libs engine.Libraries) error {
+	options := engines.Options()
 	var req probeRequest
 	if err := json.Unmarshal(in, &req); err != nil {
 		return err
 	}
-	for _, e := range engines {
+	for name, raw := range req.Engines {
+		if into, ok := options[name]; ok {
+			if err := json.Unmarshal(raw, into); err != nil {
+				return err
+			}
+		}
+	}
+	for _, e := range engines.New(libs, options) {
 		if e.Name() != req.Engine {
 			continue
 		}
@@ -185,7 +226,7 @@ func RunProbe(ctx context.Context, engines []engine.Engine, in []byte) error {
 			return err
 		}
 		req.Settings.Instances, req.Settings.Threads = 1, 1
-		opened, err := schedule.Open(ctx, e, engine.Spec{Name: req.Name, Version: req.Version, Dir: req.Dir, Settings: req.Settings, Device: device}, 1)
+		opened, err := schedule.Open(ctx, e, engine.Spec{Name: req.Name, Version: req.Version, Dir: req.Dir, Root: req.Root, Settings: req.Settings, Device: device}, 1)
 		if err != nil {
 			return err
 		}

@@ -32,5 +32,12 @@ func (s *Server) adminRoutes() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
+	local := onLoopback(s.cfg.Admin)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if local && !localHost(r.Host) {
+			refuse(w, http.StatusForbidden, "the host name of this request is not this machine's; call it as 127.0.0.1 or localhost")
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }

@@ -269,10 +269,10 @@ func wantStatus(t *testing.T, err error, code codes.Code, words ...string) {
 func badBytes(t *testing.T, s *testkit.Server) {
 	for name, c := range map[string]struct{ request, want string }{
 		"not HTTP":               {"hello\r\n\r\n", "HTTP/1.1 400"},
-		"a body cut off":         {"POST /v2/models/labelled/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\n\r\n" + row, "shorter than its Content-Length"},
-		"a length that is huge":  {"POST /v2/models/labelled/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n", "HTTP/1.1 413"},
-		"headers that are large": {"GET /v2 HTTP/1.1\r\nHost: a\r\nX-Big: " + strings.Repeat("x", 200<<10) + "\r\n\r\n", "HTTP/1.1 431"},
-		"two lengths":            {"POST /v2/models/labelled/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "HTTP/1.1 400"},
+		"a body cut off":         {"POST /v2/models/labelled/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 500\r\n\r\n" + row, "shorter than its Content-Length"},
+		"a length that is huge":  {"POST /v2/models/labelled/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9223372036854775807\r\n\r\n", "HTTP/1.1 413"},
+		"headers that are large": {"GET /v2 HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Big: " + strings.Repeat("x", 200<<10) + "\r\n\r\n", "HTTP/1.1 431"},
+		"two lengths":            {"POST /v2/models/labelled/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "HTTP/1.1 400"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, err := net.Dial("tcp", s.HTTP)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	engines "serval/engine/all"
 	"serval/server"
 )
 
@@ -21,15 +20,11 @@ func probeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg, err := p.read(nil)
-			if err != nil {
-				return err
-			}
 			store, err := p.store(nil)
 			if err != nil {
 				return err
 			}
-			if err := server.RunProbe(c.Context(), engines.New(&libraries{c.Context(), store}, cfg.Engines), in); err != nil {
+			if err := server.RunProbe(c.Context(), in, &libraries{c.Context(), store}); err != nil {
 				_ = json.NewEncoder(os.Stdout).Encode(map[string]string{"error": err.Error()})
 				return &exitError{code: 1}
 			}
@@ -37,6 +32,6 @@ func probeCommand() *cobra.Command {
 			return err
 		},
 	}
-	p.flags(c)
+	p.storeFlags(c)
 	return c
 }

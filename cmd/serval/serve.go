@@ -256,10 +256,14 @@ func serve(c *cobra.Command, f *serveFlags) error {
 			loading = nil
 		case <-c.Context().Done():
 			log.Info("draining")
+			err := s.Stop()
 			if loading != nil {
-				<-loading
+				select {
+				case <-loading:
+				case <-time.After(time.Second): // it is in C code, which nothing interrupts; the process ends now
+				}
 			}
-			if err := s.Stop(); err != nil {
+			if err != nil {
 				return err
 			}
 			log.Info("stopped")
