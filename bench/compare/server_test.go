@@ -31,7 +31,7 @@ func TestFloorIsStartedMeasuredAndStopped(t *testing.T) {
 	if got, err := ask(context.Background(), s, []byte("{}")); err != nil || got != 0.5 {
 		t.Errorf("%v, %v", got, err)
 	}
-	cells, err := measureAll(context.Background(), options{rounds: 1, time: 20 * time.Millisecond}, []*server{s})
+	cells, err := measureAll(context.Background(), options{rounds: 1, time: 300 * time.Millisecond}, []*server{s})
 	if err != nil || len(cells) != 6 || cells[5].throughput(s)[0] == 0 {
 		t.Errorf("%v, %v", cells, err)
 	}
