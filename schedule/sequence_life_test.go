@@ -67,9 +67,10 @@ func TestACallThatIsDroppedBreaksItsSequence(t *testing.T) {
 	ctx := context.Background()
 	must(t, ask(ctx, q, "1", "s"))
 	must(t, ask(ctx, q, "2", "s"))
-	busy := make(chan error, 1)
-	go func() { busy <- ask(ctx, q, "1", "") }()
-	await(t, "call at work", func() bool { q.Model.mu.Lock(); defer q.Model.mu.Unlock(); return len(q.Model.idle) == 0 })
+	q.Model.mu.Lock()
+	busy := q.idle[0] // as if another call were at work
+	q.idle = q.idle[:0]
+	q.Model.mu.Unlock()
 	left, leave := context.WithCancel(ctx)
 	gone := make(chan error, 1)
 	go func() { gone <- ask(left, q, "2", "") }()
@@ -80,7 +81,7 @@ func TestACallThatIsDroppedBreaksItsSequence(t *testing.T) {
 		t.Errorf("%d sequences live, the broken one still among them", n)
 	}
 	wantCode(t, ask(ctx, q, "2", ""), serval.InvalidArgument, "must specify the START flag", "when a request of it fails")
-	must(t, <-busy)
+	busy.wake <- struct{}{}
 	must(t, ask(ctx, q, "1", "")) // the neighbour goes on
 	must(t, ask(ctx, q, "2", "s"))
 }

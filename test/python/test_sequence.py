@@ -5,7 +5,6 @@ numbers and strings; many sequences at once; what is refused, and what happens w
 import asyncio
 import os
 import queue
-import time
 import urllib.request
 import uuid
 
@@ -182,10 +181,11 @@ def test_a_failure_inside_a_stream(grpc_address):
 
 def test_a_client_that_vanishes(grpc_address):
     """The model brief has room for two sequences and lets them go after half a second without a request."""
-    first = tg.InferenceServerClient(grpc_address)
-    first.start_stream(lambda result, error: None)
+    first, got = tg.InferenceServerClient(grpc_address), queue.Queue()
+    first.start_stream(lambda result, error: got.put(error))
     for id in ("a", "b"):
         first.async_stream_infer("brief", [tensor(tg, "INPUT", number(1))], sequence_id=id, sequence_start=True)
+        assert got.get(timeout=60) is None
     first.stop_stream(cancel_requests=False)
     first.close()
     with tg.InferenceServerClient(grpc_address) as c:
