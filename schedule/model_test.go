@@ -220,6 +220,69 @@ func TestAStreamWhoseReaderLeftIsDropped(t *testing.T) {
 	}
 }
 
+func TestStreamsThatWaitLeaveAtOnceAndObeyTheirDeadline(t *testing.T) {
+	o := open(t, map[string]any{"steps": 400, "slots": 1, "delay": "1ms"}, serval.ModelSettings{Queue: serval.QueueSettings{Timeout: time.Second}})
+	busy := make(chan error, 1)
+	none := serval.SinkFunc(func(*serval.Chunk) error { return nil })
+	go func() { busy <- o.Loaded.Handle(context.Background(), request(1, 1), none) }()
+	time.Sleep(20 * time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
+	left := make(chan error, 1)
+	go func() { left <- o.Loaded.Handle(ctx, request(2, 1), none) }()
+	late := request(3, 1)
+	late.Deadline = time.Now().Add(30 * time.Millisecond)
+	var e *serval.Error
+	if err := o.Loaded.Handle(context.Background(), late, none); !errors.As(err, &e) || e.Code != serval.DeadlineExceeded {
+		t.Errorf("past its deadline: %v", err)
+	}
+	cancel()
+	select {
+	case err := <-left:
+		if !errors.As(err, &e) || e.Code != serval.Canceled {
+			t.Errorf("left: %v", err)
+		}
+	case err := <-busy:
+		t.Errorf("a call that waited was held until the one before it ended (%v)", err)
+	}
+	if n := o.Loaded.Stats().Waiting; n != 0 {
+		t.Errorf("%d calls still wait", n)
+	}
+	if err := <-busy; err != nil {
+		t.Error(err)
+	}
+	if err := o.Loaded.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// brokenDecoder panics at its third step.
+type brokenDecoder struct {
+	engine.Decoder
+	steps int
+}
+
+func (d *brokenDecoder) Step(ctx context.Context) (int, error) {
+	if d.steps++; d.steps == 3 {
+		panic("out of steps")
+	}
+	return d.Decoder.Step(ctx)
+}
+
+func TestAPanicOfADecoderEndsItsCallsOnly(t *testing.T) {
+	o := open(t, map[string]any{"steps": 100}, serval.ModelSettings{})
+	healthy := o.Loaded.(*Streams)
+	m := newStreams("model 'm'", serval.ModelSettings{Queue: serval.QueueSettings{Limit: 10}}, &brokenDecoder{Decoder: healthy.model})
+	none := serval.SinkFunc(func(*serval.Chunk) error { return nil })
+	for range 2 {
+		if err := m.Handle(context.Background(), request(1, 1), none); err == nil || !strings.Contains(err.Error(), "out of steps") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // meanModel answers with the mean over the batch: rows together differ from rows alone.
 type meanModel struct{ engine.Batcher }
 

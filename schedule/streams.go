@@ -3,6 +3,10 @@ package schedule
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,10 +26,14 @@ type Streams struct {
 	stop  context.CancelFunc
 	wake  chan struct{} // has room for one
 
+	timeout time.Duration
+
 	mu      sync.Mutex // guards what follows
 	waiting []*stream
+	live    map[*stream]struct{} // that the decoder has
+	broken  error                // why it takes no more calls
 	closing bool
-	inside  sync.WaitGroup // Handles; Add only while not closing
+	inside  sync.WaitGroup // calls that have not ended; Add only while not closing
 }
 
 // streamBuffer is how many chunks a slow reader may fall behind before its sequence pauses, and stallLimit how long it may
@@ -36,7 +44,7 @@ const (
 )
 
 func newStreams(what string, s serval.ModelSettings, model engine.Decoder) *Streams {
-	m := &Streams{what: what, limit: s.Queue.Limit, model: model, wake: make(chan struct{}, 1)}
+	m := &Streams{what: what, limit: s.Queue.Limit, timeout: s.Queue.Timeout, model: model, live: map[*stream]struct{}{}, wake: make(chan struct{}, 1)}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.stats.init()
 	m.loop.Add(1)
@@ -50,34 +58,65 @@ func (m *Streams) Handle(ctx context.Context, req *serval.Request, sink serval.S
 	if !ok {
 		return serval.Errorf(serval.InvalidArgument, "%s takes tensors", m.what)
 	}
-	s := &stream{ready: make(chan struct{}, 1), began: time.Now()}
+	s := &stream{ready: make(chan struct{}, 1), over: make(chan struct{}), began: time.Now(), owner: m}
 	s.call = engine.Call{Inputs: in.List, Rows: 1, Stream: s}
 	if err := m.enter(s); err != nil {
 		return err
 	}
-	defer m.inside.Done()
-	err := s.deliver(ctx, sink, m.nudge)
-	if errors.Is(err, errLeft) {
-		s.cancel()
-		<-s.over // the decoder reads the inputs until it dropped the sequence
-		m.stats.refuse(refusedCanceled, time.Since(s.began))
-		if ctx.Err() != nil {
-			return serval.AsError(ctx.Err())
-		}
-		return serval.Errorf(serval.Canceled, "the client stopped reading")
+	deadline := req.Deadline
+	if own := s.began.Add(m.timeout); m.timeout > 0 && (deadline.IsZero() || own.Before(deadline)) {
+		deadline = own
 	}
-	m.stats.call(req.Timing, time.Since(s.began), err == nil)
-	return err
+	if !deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	err := s.deliver(ctx, sink, m.nudge)
+	if !errors.Is(err, errLeft) {
+		m.stats.call(req.Timing, time.Since(s.began), err == nil)
+		return err
+	}
+	m.leave(s)
+	took := time.Since(s.began)
+	switch ctx.Err() {
+	case nil:
+		m.stats.refuse(refusedCanceled, took)
+		return serval.Errorf(serval.Canceled, "the client stopped reading")
+	case context.DeadlineExceeded:
+		m.stats.refuse(refusedDeadline, took)
+		return serval.Errorf(serval.DeadlineExceeded, "%s: the deadline passed after %v", m.what, took.Round(time.Millisecond)).Because(ctx.Err())
+	}
+	m.stats.refuse(refusedCanceled, took)
+	return serval.AsError(ctx.Err())
+}
+
+// leave drops a call that still waits, or waits until the decoder, which reads the inputs, dropped its sequence.
+func (m *Streams) leave(s *stream) {
+	m.mu.Lock()
+	at := slices.Index(m.waiting, s)
+	if at >= 0 {
+		m.waiting = slices.Delete(m.waiting, at, at+1)
+	}
+	m.mu.Unlock()
+	if at >= 0 {
+		s.End(errLeft)
+		return
+	}
+	s.cancel()
+	m.nudge()
+	<-s.over
 }
 
 func (m *Streams) enter(s *stream) error {
-	s.over = make(chan struct{})
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closing {
+	switch {
+	case m.closing:
 		return serval.ErrRetired
-	}
-	if len(m.waiting) >= m.limit {
+	case m.broken != nil:
+		return m.broken
+	case len(m.waiting) >= m.limit:
 		m.stats.refuse(refusedFull, 0)
 		return serval.Errorf(serval.Unavailable, "%s is overloaded: %d requests wait already, which is its queue.limit; try again later", m.what, m.limit).After(time.Second)
 	}
@@ -95,9 +134,14 @@ func (m *Streams) nudge() {
 	}
 }
 
-// run is the decode loop.
+// run is the decode loop. A panic of the decoder ends the calls inside; it is not asked again.
 func (m *Streams) run() {
 	defer m.loop.Done()
+	defer func() {
+		if p := recover(); p != nil {
+			m.fail(fmt.Errorf("the engine panicked: %v\n%s", p, debug.Stack()))
+		}
+	}()
 	live := 0
 	for {
 		if live == 0 {
@@ -107,7 +151,7 @@ func (m *Streams) run() {
 				return
 			}
 		}
-		if live += m.admit(); live == 0 {
+		if live += m.admit(live); live == 0 {
 			continue
 		}
 		start := time.Now()
@@ -124,6 +168,18 @@ func (m *Streams) run() {
 	}
 }
 
+// fail ends every call inside with an error, and every later one.
+func (m *Streams) fail(err error) {
+	m.mu.Lock()
+	m.broken = err
+	inside := append(m.waiting, slices.Collect(maps.Keys(m.live))...)
+	m.waiting = nil
+	m.mu.Unlock()
+	for _, s := range inside {
+		s.End(err)
+	}
+}
+
 // pause waits until a reader made room; the time limit is for readers that will be cancelled.
 func (m *Streams) pause() {
 	t := time.NewTimer(50 * time.Millisecond)
@@ -136,7 +192,7 @@ func (m *Streams) pause() {
 }
 
 // admit hands waiting calls to the decoder until it has no room, and returns how many it took.
-func (m *Streams) admit() (taken int) {
+func (m *Streams) admit(live int) (taken int) {
 	for {
 		m.mu.Lock()
 		if len(m.waiting) == 0 {
@@ -144,24 +200,41 @@ func (m *Streams) admit() (taken int) {
 			return taken
 		}
 		s := m.waiting[0]
-		m.mu.Unlock()
-		err := error(nil)
-		if !s.Canceled() {
-			if err = m.model.Admit(&s.call); err == engine.ErrNoRoom {
-				return taken
-			}
-			if err == nil {
-				taken++
-			} else {
-				s.End(err)
-			}
-		} else {
-			s.End(context.Canceled)
-		}
-		m.mu.Lock()
-		m.waiting[0] = nil
 		m.waiting = m.waiting[1:]
+		m.live[s] = struct{}{}
 		m.mu.Unlock()
+		err := m.model.Admit(&s.call)
+		switch {
+		case err == nil:
+			taken++
+		case err == engine.ErrNoRoom && live+taken > 0: // there will be, once a sequence has ended
+			m.mu.Lock()
+			delete(m.live, s)
+			m.waiting = append([]*stream{s}, m.waiting...)
+			m.mu.Unlock()
+			if s.Canceled() { // its reader left meanwhile, and did not find it among those that wait
+				m.drop(s)
+				continue
+			}
+			return taken
+		case err == engine.ErrNoRoom:
+			s.End(serval.Errorf(serval.ResourceExhausted, "%s has no room for this request, though it serves no other", m.what))
+		default:
+			s.End(err)
+		}
+	}
+}
+
+// drop ends a call at the head of those that wait, if it still is there.
+func (m *Streams) drop(s *stream) {
+	m.mu.Lock()
+	found := len(m.waiting) > 0 && m.waiting[0] == s
+	if found {
+		m.waiting = m.waiting[1:]
+	}
+	m.mu.Unlock()
+	if found {
+		s.End(context.Canceled)
 	}
 }
 
@@ -190,103 +263,10 @@ func (m *Streams) Close() error {
 	return m.model.Close()
 }
 
-var errLeft = errors.New("the reader left")
-
-// stream carries one call's chunks from the decode loop to the goroutine of its Handle. It implements engine.Stream.
-type stream struct {
-	call  engine.Call
-	began time.Time
-	ready chan struct{} // something is there; has room for one
-	over  chan struct{} // closed by End
-
-	mu       sync.Mutex // guards what follows
-	ring     []serval.Chunk
-	ended    bool
-	err      error
-	canceled bool
-	full     time.Time // since when the ring has no room
-}
-
-// Emit takes a chunk without blocking; see engine.Stream.
-func (s *stream) Emit(c serval.Chunk) bool {
-	s.mu.Lock()
-	if len(s.ring) >= streamBuffer {
-		if s.full.IsZero() {
-			s.full = time.Now()
-		} else if time.Since(s.full) > stallLimit && !s.canceled {
-			s.canceled = true
-			s.err = serval.Errorf(serval.Canceled, "the client did not read for %v", stallLimit)
-		}
-		s.mu.Unlock()
-		return false
-	}
-	s.full = time.Time{}
-	s.ring = append(s.ring, c)
-	s.mu.Unlock()
-	s.signal()
-	return true
-}
-
-// End is the last word on the call; see engine.Stream.
-func (s *stream) End(err error) {
-	s.mu.Lock()
-	s.ended = true
-	if s.err == nil {
-		s.err = err
-	}
-	s.mu.Unlock()
-	close(s.over)
-	s.signal()
-}
-
-// Canceled says that nobody reads any more.
-func (s *stream) Canceled() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.canceled
-}
-
-func (s *stream) cancel() {
-	s.mu.Lock()
-	s.canceled = true
-	s.mu.Unlock()
-}
-
-func (s *stream) signal() {
-	select {
-	case s.ready <- struct{}{}:
-	default:
-	}
-}
-
-// deliver sends chunks until the call ends, and calls room when a full ring was emptied; errLeft means that the reader went
-// first.
-func (s *stream) deliver(ctx context.Context, sink serval.Sink, room func()) error {
-	var taken []serval.Chunk
-	for {
-		select {
-		case <-s.ready:
-		case <-ctx.Done():
-			return errLeft
-		}
-		s.mu.Lock()
-		taken, s.ring = s.ring, taken[:0]
-		ended, err := s.ended, s.err
-		s.mu.Unlock()
-		if len(taken) >= streamBuffer {
-			room()
-		}
-		for i := range taken {
-			if sink.Send(&taken[i]) != nil {
-				if ended {
-					return err
-				}
-				return errLeft
-			}
-		}
-		clear(taken)
-		if ended {
-			return err
-		}
-	}
+// ended counts a call out.
+func (m *Streams) ended(s *stream) {
+	m.mu.Lock()
+	delete(m.live, s)
+	m.mu.Unlock()
+	m.inside.Done()
 }

@@ -1,0 +1,118 @@
+package schedule
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"serval"
+	"serval/engine"
+)
+
+var errLeft = errors.New("the reader left")
+
+// stream carries one call's chunks from the decode loop to the goroutine of its Handle. It implements engine.Stream.
+type stream struct {
+	call  engine.Call
+	owner *Streams
+	began time.Time
+	ready chan struct{} // something is there; has room for one
+	over  chan struct{} // closed by End
+
+	mu       sync.Mutex // guards what follows
+	ring     []serval.Chunk
+	ended    bool
+	err      error
+	canceled bool
+	full     time.Time // since when the ring has no room
+}
+
+// Emit takes a chunk without blocking; see engine.Stream.
+func (s *stream) Emit(c serval.Chunk) bool {
+	s.mu.Lock()
+	if len(s.ring) >= streamBuffer {
+		if s.full.IsZero() {
+			s.full = time.Now()
+		} else if time.Since(s.full) > stallLimit && !s.canceled {
+			s.canceled = true
+			s.err = serval.Errorf(serval.Canceled, "the client did not read for %v", stallLimit)
+		}
+		s.mu.Unlock()
+		return false
+	}
+	s.full = time.Time{}
+	s.ring = append(s.ring, c)
+	s.mu.Unlock()
+	s.signal()
+	return true
+}
+
+// End is the last word on the call; see engine.Stream. A second word is not heard.
+func (s *stream) End(err error) {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return
+	}
+	s.ended = true
+	if s.err == nil {
+		s.err = err
+	}
+	s.mu.Unlock()
+	close(s.over)
+	s.owner.ended(s)
+	s.signal()
+}
+
+// Canceled says that nobody reads any more.
+func (s *stream) Canceled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.canceled
+}
+
+func (s *stream) cancel() {
+	s.mu.Lock()
+	s.canceled = true
+	s.mu.Unlock()
+}
+
+func (s *stream) signal() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
+
+// deliver sends chunks until the call ends, and calls room when a full ring was emptied; errLeft means that the reader went
+// first.
+func (s *stream) deliver(ctx context.Context, sink serval.Sink, room func()) error {
+	var taken []serval.Chunk
+	for {
+		select {
+		case <-s.ready:
+		case <-ctx.Done():
+			return errLeft
+		}
+		s.mu.Lock()
+		taken, s.ring = s.ring, taken[:0]
+		ended, err := s.ended, s.err
+		s.mu.Unlock()
+		if len(taken) >= streamBuffer {
+			room()
+		}
+		for i := range taken {
+			if sink.Send(&taken[i]) != nil {
+				if ended {
+					return err
+				}
+				return errLeft
+			}
+		}
+		clear(taken)
+		if ended {
+			return err
+		}
+	}
+}
