@@ -26,7 +26,7 @@ hurt: build
 	@test/hurt.sh $(GROUP)
 
 bench: build
-	@$(GO) run ./bench/compare
+	@$(GO) run ./bench/compare -write docs/benchmarks.md
 
 fuzz:
 	@test/fuzz.sh
