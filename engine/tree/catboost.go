@@ -44,6 +44,7 @@ type catTree struct {
 	splits    []split
 	hashes    []category // of the splits that ask for a category, whose threshold is an index into this
 	leaves    []float64
+	ids       []int32 // names of the leaves; nil: their own numbers
 }
 
 // readCatBoost reads a model file.

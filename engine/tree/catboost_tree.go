@@ -54,10 +54,33 @@ func (m *catModel) add(d *document, t catTree, dims int) error {
 func (d *document) catAsymmetric(m *catModel) error {
 	var t catTree
 	dims := 0
-	if _, err := d.catNode(&t, &dims); err != nil {
+	root, err := d.catNode(&t, &dims)
+	if err != nil {
 		return err
 	}
+	t.ids = make([]int32, len(t.leaves)/dims)
+	t.nameLeaves(root)
 	return m.add(d, t, dims)
+}
+
+// nameLeaves numbers the leaves as CatBoost does: from left to right, but where a split's right child is a leaf and its
+// left one is not, that leaf comes first, since CatBoost keeps it with the split.
+func (t *catTree) nameLeaves(root int32) {
+	next := int32(0)
+	for stack := []int32{root}; len(stack) > 0; {
+		at := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if at < 0 {
+			t.ids[^at] = next
+			next++
+			continue
+		}
+		left, right := t.splits[at].left, t.splits[at].right
+		if left >= 0 && right < 0 {
+			left, right = right, left
+		}
+		stack = append(stack, right, left)
+	}
 }
 
 // catNode reads a node and all below it; it returns its number, as a split's child has it.
@@ -209,7 +232,7 @@ func (m *catModel) setFeatures(e *ensemble) (map[int]absent, error) {
 
 // tree puts in what the features say.
 func (t *catTree) tree(e *ensemble, treatment map[int]absent) (tree, error) {
-	out := tree{splits: t.splits, leaves: t.leaves, oblivious: t.oblivious}
+	out := tree{splits: t.splits, leaves: t.leaves, ids: t.ids, oblivious: t.oblivious}
 	for i := range out.splits {
 		s := &out.splits[i]
 		if s.test == isHash {
