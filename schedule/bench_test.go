@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +25,31 @@ func BenchmarkCalls(b *testing.B) {
 				b.Error(err)
 				return
 			}
+		}
+	})
+}
+
+// BenchmarkSequences says the same of a call of a sequence, with a state of 1 KiB; each caller has a sequence of its own.
+func BenchmarkSequences(b *testing.B) {
+	io := func(x, h string) []map[string]any {
+		return []map[string]any{{"name": x, "datatype": "FP32", "shape": []int{-1, 2}}, {"name": h, "datatype": "FP32", "shape": []int{-1, 256}}}
+	}
+	o := open(b, map[string]any{"inputs": io("x", "h"), "outputs": io("y", "h_next")}, serval.ModelSettings{Instances: 2,
+		Sequence: &serval.SequenceSettings{States: []serval.SequenceState{{Input: "h", Output: "h_next"}}}})
+	defer o.Loaded.Close()
+	sink := serval.SinkFunc(func(*serval.Chunk) error { return nil })
+	var callers atomic.Int64
+	b.SetParallelism(8)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		req := request(1, 1)
+		req.Sequence = serval.Sequence{ID: strconv.FormatInt(callers.Add(1), 10), Start: true}
+		for pb.Next() {
+			if err := o.Loaded.Handle(context.Background(), req, sink); err != nil {
+				b.Error(err)
+				return
+			}
+			req.Sequence.Start = false
 		}
 	})
 }
