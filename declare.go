@@ -11,6 +11,10 @@ type TensorSettings struct {
 	Shape    []int64 `yaml:"shape" doc:"as clients give and get it, whole, -1 where a request chooses; default: the artefact's" min:"-1"`
 	Reshape  []int64 `yaml:"reshape" doc:"as the artefact has it, whole, where that differs: its nth -1 is the nth -1 of shape" min:"-1"`
 	Optional bool    `yaml:"optional" doc:"inputs: clients may leave it out, if the artefact has a default for it"`
+
+	Class     bool    `yaml:"class" doc:"outputs: of each row the number of its highest value instead of the values, as datatype says (default INT64)"`
+	Threshold float64 `yaml:"threshold" doc:"with class, for two classes: the second one if its value is above this; default: if it is the higher one; of a single value 0.5"`
+	OnRequest bool    `yaml:"on_request" doc:"outputs: only in the answers to requests that ask for it by name"`
 }
 
 // WarmupSettings are one made-up request, run on every instance before a version takes the place of the one before.

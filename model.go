@@ -92,6 +92,8 @@ type ModelSettings struct {
 	// Declared is the Triton model configuration, as protobuf, that these settings were made from: clients that ask for the
 	// configuration get it back. Nil: they come from Serval's own files. Package wire/triton writes and reads it.
 	Declared []byte
+	// Notes say what of the declared configuration has no effect, and why.
+	Notes []string
 	// Version is what the one version of a folder without version folders is called; "" is "1".
 	Version string
 }

@@ -4,8 +4,10 @@ import (
 	"encoding/hex"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -24,6 +26,7 @@ func (k *check) config(c *Config) {
 	if c.DataDir == "" {
 		k.fail("data_dir", "is empty; write a folder's path")
 	}
+	k.modelControl(c)
 	if c.Limits.MaxBody == 0 {
 		k.fail("limits.max_body", "is 0, so no request would be taken; write a size such as 64MiB")
 	}
@@ -31,6 +34,26 @@ func (k *check) config(c *Config) {
 	for name := range c.Models {
 		m := c.Models[name]
 		k.model(join("models", name), &m)
+	}
+}
+
+func (k *check) modelControl(c *Config) {
+	m := &c.ModelControl
+	k.oneOf("model_control.mode", m.Mode, "", "none", "explicit", "poll")
+	if len(m.Load) > 0 && m.Mode != "explicit" {
+		k.fail("model_control.load", "names models, which only mode explicit (--model-control explicit) reads; all are loaded in the other modes")
+	}
+	if len(m.Load) > 1 && slices.Contains(m.Load, "*") {
+		k.fail("model_control.load", "has * beside names; * alone loads all")
+	}
+	if m.Mode == "poll" && m.Poll < 100*time.Millisecond {
+		k.fail("model_control.poll", "must be 100ms or longer, is %s", m.Poll)
+	}
+	if strings.ContainsAny(c.ModelName, ":@/") {
+		k.fail("model_name", "%s: a model's name has no ':', '@' and '/'", quote(c.ModelName))
+	}
+	if c.ModelName != "" && len(c.ModelDirs) > 1 {
+		k.fail("model_name", "is for a single folder that is a model; model_dirs has %d", len(c.ModelDirs))
 	}
 }
 

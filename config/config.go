@@ -12,6 +12,8 @@ type Config struct {
 	GRPC         string                          `yaml:"grpc" doc:"address of the gRPC port; empty: none"`
 	Admin        string                          `yaml:"admin" doc:"address for /metrics and profiles, on loopback; empty: none"`
 	ModelDirs    []string                        `yaml:"model_dirs" doc:"folders with one folder for each model"`
+	ModelName    string                          `yaml:"model_name" doc:"name of the model where a folder of model_dirs is itself one model; default: as its own files say, else the folder's"`
+	ModelControl ModelControl                    `yaml:"model_control" doc:"which models are loaded when"`
 	DataDir      string                          `yaml:"data_dir" doc:"where the server keeps what it fetched and made"`
 	Insecure     bool                            `yaml:"insecure" doc:"let other machines in though there are neither keys nor TLS"`
 	TLS          TLS                             `yaml:"tls" doc:"certificate of the HTTP and gRPC ports"`
@@ -23,6 +25,13 @@ type Config struct {
 	Models       map[string]serval.ModelSettings `yaml:"models" doc:"settings by model name; they win over the model's own model.yaml"`
 	DrainTimeout time.Duration                   `yaml:"drain_timeout" doc:"how long a stopping server waits for the requests under way"`
 	Control      bool                            `yaml:"control" doc:"allow clients to load and unload models and to change settings at run time"`
+}
+
+// ModelControl says which models are loaded when.
+type ModelControl struct {
+	Mode string        `yaml:"mode" doc:"none: all at the start, and clients load and unload nothing; explicit: those of load at the start, and clients load and unload; poll: all, and what changes in the folders is loaded and unloaded, by nobody else; default: all at the start, and clients load and unload (see control)" enum:"none,explicit,poll"`
+	Load []string      `yaml:"load" doc:"with mode explicit: the models to load at the start; [\"*\"]: all"`
+	Poll time.Duration `yaml:"poll" doc:"with mode poll: how often the folders are looked at"`
 }
 
 // TLS names the files of a certificate; both or none.
@@ -79,11 +88,12 @@ type Traces struct {
 // Default is the configuration of a server that was told nothing.
 func Default() *Config {
 	return &Config{
-		Listen:    "127.0.0.1:8080",
-		GRPC:      "127.0.0.1:8081",
-		Admin:     "127.0.0.1:8082",
-		ModelDirs: []string{"models"},
-		DataDir:   "data",
+		Listen:       "127.0.0.1:8080",
+		GRPC:         "127.0.0.1:8081",
+		Admin:        "127.0.0.1:8082",
+		ModelDirs:    []string{"models"},
+		DataDir:      "data",
+		ModelControl: ModelControl{Poll: 15 * time.Second},
 		Limits: Limits{
 			MaxBody:        64 << 20,
 			RequestTimeout: 30 * time.Second,

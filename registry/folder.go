@@ -18,37 +18,50 @@ type Source struct {
 	Root     string // the model's folder
 	Dir      string // the version's folder; equal to Root where there are no version folders
 	Settings serval.ModelSettings
+	files    string // what its files looked like when the settings were read
 }
 
-// listModels finds the model folders below the roots: every folder whose name does not start with '.' or '_'. Of two with
-// the same name, the first root's wins and the other is an error.
-func listModels(roots []string) (map[string]string, []error) {
+// list finds the model folders below the roots: every folder whose name does not start with '.' or '_'; or the root itself,
+// where that is one. Of two models with the same name, the first root's wins and the other is an error.
+func (r *Registry) list() (map[string]string, []error) {
 	found := map[string]string{}
 	var errs []error
-	for _, root := range roots {
+	add := func(name, dir string) {
+		switch other, twice := found[name]; {
+		case strings.ContainsAny(name, ":@"):
+			errs = append(errs, fmt.Errorf("model folder %s: ':' and '@' stand before a version or an alias in a model's name; rename the folder", dir))
+		case twice:
+			errs = append(errs, fmt.Errorf("model '%s' is in two folders, %s and %s; the first is served", name, other, dir))
+		default:
+			found[name] = dir
+		}
+	}
+	for _, root := range r.opt.Roots {
+		if r.opt.Alone != nil {
+			if name, is := r.opt.Alone(root); is {
+				add(name, root)
+				continue
+			}
+		}
 		entries, err := os.ReadDir(root)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("models folder: %w", err))
 			continue
 		}
 		for _, e := range entries {
-			name := e.Name()
+			name, dir := e.Name(), filepath.Join(root, e.Name())
 			if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
 				continue
 			}
-			if strings.ContainsAny(name, ":@") {
-				errs = append(errs, fmt.Errorf("model folder %s: ':' and '@' stand before a version or an alias in a model's name; rename the folder", filepath.Join(root, name)))
-				continue
-			}
-			dir := filepath.Join(root, name)
 			if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 				continue
 			}
-			if other, ok := found[name]; ok {
-				errs = append(errs, fmt.Errorf("model '%s' is in two folders, %s and %s; the first is served", name, other, dir))
-				continue
+			if r.opt.Name != nil {
+				if own := r.opt.Name(dir); own != "" {
+					name = own
+				}
 			}
-			found[name] = dir
+			add(name, dir)
 		}
 	}
 	return found, errs
@@ -82,6 +95,20 @@ func listVersions(dir string) (versions []int64, dirs map[int64]string, err erro
 	}
 	slices.Sort(versions)
 	return versions, dirs, nil
+}
+
+// present leaves out the versions that have no folder, unless none has one: then choose says so.
+func present(found, wanted []int64) []int64 {
+	var out []int64
+	for _, v := range wanted {
+		if slices.Contains(found, v) {
+			out = append(out, v)
+		}
+	}
+	if len(out) == 0 {
+		return wanted
+	}
+	return out
 }
 
 // choose applies a version policy to the versions found, ascending.

@@ -33,9 +33,15 @@ type Loader interface {
 // Options say where models are and how they are loaded.
 type Options struct {
 	Roots    []string
-	Settings map[string]serval.ModelSettings                             // by model; they win over model.yaml
-	Read     func(modelDir string) (serval.ModelSettings, error)         // reads model.yaml; zero settings if there is none
-	Merge    func(under, over serval.ModelSettings) serval.ModelSettings // over's set fields win
+	Settings map[string]serval.ModelSettings // by model; they win over model.yaml
+	// Read reads what a model's folder says; zero settings if it says nothing. An override that is declared whole (see
+	// serval.ModelSettings.Declared) stands in the place of another server's configuration file.
+	Read  func(name, modelDir string, override *serval.ModelSettings) (serval.ModelSettings, error)
+	Merge func(under, over serval.ModelSettings) serval.ModelSettings // over's set fields win
+	// Name is what a model's own files call it; "": as its folder. Nil: all are called as their folders.
+	Name func(modelDir string) string
+	// Alone says whether a root is one model's folder itself, and what that is called. Nil: none is.
+	Alone    func(root string) (name string, is bool)
 	Loader   Loader
 	Parallel int // versions loaded at the same time
 	Log      *slog.Logger
@@ -61,12 +67,14 @@ type model struct {
 	reason   string     // why nothing could be loaded at all
 	versions map[string]*version
 	aliases  map[string]string
+	files    snapshot // when the folder was read last
 }
 
 type version struct {
 	info    serval.ModelInfo
 	loaded  Loaded // nil unless ready
 	covered bool   // it failed, and one that served before serves on
+	from    Source // what loaded came from
 }
 
 // New makes an empty registry.
@@ -79,24 +87,59 @@ func New(opt Options) *Registry {
 // LoadAll loads every model below the roots, several at a time. A model that fails is kept with its reason; the errors are
 // returned joined.
 func (r *Registry) LoadAll(ctx context.Context) error {
-	found, errs := listModels(r.opt.Roots)
+	found, errs := r.list()
+	return errors.Join(append(errs, r.loadEach(ctx, found))...)
+}
+
+// LoadNamed loads those models alone; the others are listed and can be loaded later. One that has no folder is an error, and
+// the registry is not ready before it has one and was loaded.
+func (r *Registry) LoadNamed(ctx context.Context, wanted []string) error {
+	found, errs := r.list()
+	chosen := map[string]string{}
 	r.mu.Lock()
-	for name, dir := range found { // known, and not ready, from now on
-		r.modelLocked(name).dir = dir
-		r.models[name].wanted = true
+	for name, dir := range found {
+		m := r.modelLocked(name)
+		m.dir, m.reason = dir, "not loaded"
+	}
+	for _, name := range wanted {
+		if dir, ok := found[name]; ok {
+			chosen[name] = dir
+			continue
+		}
+		err := r.noFolder(name, found)
+		m := r.modelLocked(name)
+		m.wanted, m.reason = true, err.Error()
+		errs = append(errs, err)
+	}
+	r.publish()
+	r.mu.Unlock()
+	return errors.Join(append(errs, r.loadEach(ctx, chosen))...)
+}
+
+// loadEach loads the models of those folders, several at a time.
+func (r *Registry) loadEach(ctx context.Context, folders map[string]string) error {
+	r.mu.Lock()
+	for name, dir := range folders { // known, and not ready, from now on
+		m := r.modelLocked(name)
+		m.dir, m.wanted, m.reason = dir, true, ""
 	}
 	r.publish()
 	r.mu.Unlock()
 	results := make(chan error)
-	for name, dir := range found {
-		go func() { results <- r.load(ctx, name, dir, nil) }()
+	for name, dir := range folders {
+		go func() { results <- r.load(ctx, name, dir, nil, true) }()
 	}
-	for range found {
+	var errs []error
+	for range folders {
 		if err := <-results; err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (r *Registry) noFolder(name string, found map[string]string) *serval.Error {
+	return serval.Errorf(serval.NotFound, "model '%s' has no folder in %s; there are: %s", name, strings.Join(r.opt.Roots, ", "), names(found)).At("model")
 }
 
 func (r *Registry) modelLocked(name string) *model {
@@ -111,21 +154,26 @@ func (r *Registry) modelLocked(name string) *model {
 // Load loads a model, or loads it anew, and returns when the new versions serve. What fails leaves the copy that served
 // before in its place.
 func (r *Registry) Load(ctx context.Context, name string, override *serval.ModelSettings) error {
-	found, _ := listModels(r.opt.Roots)
+	found, _ := r.list()
 	dir, ok := found[name]
 	if !ok {
-		return serval.Errorf(serval.NotFound, "model '%s' has no folder in %s; there are: %s", name, strings.Join(r.opt.Roots, ", "), names(found)).At("model")
+		return r.noFolder(name, found)
 	}
-	return r.load(ctx, name, dir, override)
+	return r.load(ctx, name, dir, override, true)
 }
 
-func (r *Registry) load(ctx context.Context, name, dir string, override *serval.ModelSettings) error {
+// load loads a model's versions; anew, also those that serve already and whose files and settings are as they were.
+func (r *Registry) load(ctx context.Context, name, dir string, override *serval.ModelSettings, anew bool) error {
 	r.mu.Lock()
 	m := r.modelLocked(name)
 	r.mu.Unlock()
 	m.change.Lock()
 	defer m.change.Unlock()
+	files, _ := look(dir) // before they are read: what changes while they are is seen by the next look
 	sources, settings, err := r.sources(name, dir, override)
+	r.mu.Lock()
+	m.files = files
+	r.mu.Unlock()
 	if err != nil {
 		r.mu.Lock()
 		m.dir, m.wanted = dir, true
@@ -142,12 +190,15 @@ func (r *Registry) load(ctx context.Context, name, dir string, override *serval.
 	r.mu.Lock()
 	m.dir, m.wanted, m.reason = dir, true, ""
 	r.mu.Unlock()
-	return r.change(ctx, m, sources, settings.Aliases)
+	for i := range sources {
+		sources[i].files = files.of(sources[i].Dir)
+	}
+	return r.change(ctx, m, sources, settings.Aliases, anew)
 }
 
 // sources reads a model's settings and picks its versions.
 func (r *Registry) sources(name, dir string, override *serval.ModelSettings) ([]Source, serval.ModelSettings, error) {
-	settings, err := r.opt.Read(dir)
+	settings, err := r.opt.Read(name, dir, override)
 	if err != nil {
 		return nil, settings, err
 	}
@@ -160,6 +211,9 @@ func (r *Registry) sources(name, dir string, override *serval.ModelSettings) ([]
 	versions, dirs, err := listVersions(dir)
 	if err != nil {
 		return nil, settings, err
+	}
+	if len(settings.Declared) > 0 { // Triton serves those that are there
+		settings.Versions.Specific = present(versions, settings.Versions.Specific)
 	}
 	chosen, err := choose(versions, settings.Versions)
 	if err != nil {
@@ -176,13 +230,17 @@ func (r *Registry) sources(name, dir string, override *serval.ModelSettings) ([]
 		if err != nil {
 			return nil, settings, err
 		}
-		out = append(out, Source{Name: name, Version: strconv.FormatInt(v, 10), Root: dir, Dir: abs, Settings: settings})
+		src := Source{Name: name, Version: strconv.FormatInt(v, 10), Root: dir, Dir: abs, Settings: settings}
+		if dirs[v] == dir && settings.Version != "" { // no version folders
+			src.Version = settings.Version
+		}
+		out = append(out, src)
 	}
 	return out, settings, nil
 }
 
 // change loads the sources and puts them in the place of what serves now. m.change is held.
-func (r *Registry) change(ctx context.Context, m *model, sources []Source, aliases map[string]string) error {
+func (r *Registry) change(ctx context.Context, m *model, sources []Source, aliases map[string]string, anew bool) error {
 	var errs []error
 	keep := map[string]bool{}
 	r.mu.Lock()
@@ -196,6 +254,9 @@ func (r *Registry) change(ctx context.Context, m *model, sources []Source, alias
 	r.publish()
 	r.mu.Unlock()
 	for _, src := range sources {
+		if !anew && r.unchanged(m, src) {
+			continue
+		}
 		if err := r.loadVersion(ctx, m, src); err != nil {
 			errs = append(errs, err)
 		}
@@ -290,7 +351,7 @@ func (r *Registry) loadVersion(ctx context.Context, m *model, src Source) error 
 	old := m.versions[src.Version]
 	info := loaded.Info()
 	info.State, info.Loaded, info.LoadTime = serval.StateReady, time.Now(), time.Since(start)
-	m.versions[src.Version] = &version{info: info, loaded: loaded}
+	m.versions[src.Version] = &version{info: info, loaded: loaded, from: src}
 	r.publish()
 	r.mu.Unlock()
 	r.opt.Log.Info("model loaded", "model", src.Name, "version", src.Version, "engine", info.Engine, "took", info.LoadTime.Round(time.Millisecond).String(),

@@ -69,7 +69,7 @@ func setUp(t *testing.T, tree map[string]string) (*Registry, *files, string) {
 	f := &files{}
 	r := New(Options{Roots: []string{root}, Loader: f, Parallel: 2, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Merge: func(_, over serval.ModelSettings) serval.ModelSettings { return over },
-		Read: func(dir string) (s serval.ModelSettings, err error) {
+		Read: func(_, dir string, _ *serval.ModelSettings) (s serval.ModelSettings, err error) {
 			raw, err := os.ReadFile(filepath.Join(dir, "policy"))
 			switch {
 			case err != nil:

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"serval"
@@ -14,6 +16,7 @@ import (
 	"serval/registry"
 	"serval/schedule"
 	"serval/task/predict"
+	"serval/wire/triton"
 )
 
 // loader turns a version folder into a Handler: it picks the engine, tries an unknown artefact in a child process, opens
@@ -34,6 +37,7 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 	if err != nil {
 		return nil, err
 	}
+	src.Settings.Options = known(eng, &src.Settings)
 	spec := engine.Spec{Name: src.Name, Version: src.Version, Dir: src.Dir, Root: src.Root, Settings: src.Settings, Device: device}
 	if _, native := eng.(engine.Native); native && l.probe != nil {
 		if err := l.probe.try(ctx, eng.Name(), spec); err != nil {
@@ -44,45 +48,99 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 	if err != nil {
 		return nil, err
 	}
-	sig := opened.Signature
-	folder, err := openFolder(src.Root)
+	v, err := present(ctx, src, eng, opened)
 	if err != nil {
 		_ = opened.Loaded.Close()
 		return nil, err
 	}
-	defer folder.Close()
-	if err := readLabels(src, folder, &sig); err != nil {
-		_ = opened.Loaded.Close()
+	return v, nil
+}
+
+// present puts the task before an opened version, and warms it.
+func present(ctx context.Context, src registry.Source, eng engine.Engine, opened *schedule.Opened) (*loaded, error) {
+	s := triton.Fill(opened.Settings, opened.Signature)
+	view, err := predict.NewView(opened.Signature, s.Inputs, s.Outputs, len(s.Declared) > 0 && s.Batching.Request > 0)
+	if err != nil {
 		return nil, err
 	}
-	if r := opened.Settings.Recipe; r != nil {
-		if opened.Settings.Recipe, err = r.Inline(folder, opened.Settings.Labels); err != nil {
-			_ = opened.Loaded.Close()
+	sig := view.Signature()
+	folder, err := openFolder(src.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	if err := readLabels(src, folder, &sig); err != nil {
+		return nil, err
+	}
+	if s.Recipe != nil {
+		if s.Recipe, err = s.Recipe.Inline(folder, s.Labels); err != nil {
 			return nil, err
 		}
 	}
 	batching := opened.Loaded.Batching()
+	checked := func(next serval.Handler) *predict.Model {
+		return predict.New(src.Name, src.Version, sig, batching.On || s.Batching.Request > 0, view.Before(next)).Limit(int64(s.Batching.Request)).Usual(view.Usual())
+	}
+	if len(s.Warmup) > 0 {
+		w, ok := opened.Loaded.(warmer)
+		if !ok {
+			return nil, errors.New("warmup: the model answers in steps, which cannot be warmed; remove the section")
+		}
+		if err := warm(ctx, &s, sig, folder, checked(warming{w})); err != nil {
+			return nil, err
+		}
+	}
+	if why := triton.WhyAlone(s.Declared); why != "" && !batching.On {
+		batching.Reason = why
+	}
 	return &loaded{
 		Loaded: opened.Loaded,
-		task:   predict.New(src.Name, src.Version, sig, batching.On, opened.Loaded),
+		task:   checked(opened.Loaded),
 		info: serval.ModelInfo{
-			Name: src.Name, Version: src.Version, Engine: eng.Name(), Platform: eng.Platform(), Path: src.Dir,
-			Signature: sig, Settings: opened.Settings, Batching: batching, Memory: opened.Memory.Bytes,
+			Name: src.Name, Version: src.Version, Engine: eng.Name(), Platform: cmp.Or(triton.Platform(s.Declared), eng.Platform()), Path: src.Dir,
+			Signature: sig, Settings: s, Batching: batching, Memory: opened.Memory.Bytes,
 		},
+		delays: delays(&s.Queue),
 	}, nil
 }
 
-// pick finds the engine that recognises the artefact best, or the one that model.yaml names.
+func delays(q *serval.QueueSettings) bool {
+	return q.OnTimeout == "delay" || slices.ContainsFunc(q.Priorities, func(p serval.PriorityPolicy) bool { return p.OnTimeout == "delay" })
+}
+
+// known are a model's options, with those parameters of another server's configuration that the engine has an option for.
+func known(eng engine.Engine, s *serval.ModelSettings) map[string]string {
+	o, ok := eng.(engine.Optioned)
+	if !ok {
+		return s.Options
+	}
+	options := maps.Clone(s.Options)
+	for name, v := range triton.Parameters(s.Declared) {
+		if _, set := options[name]; set || !o.Knows(name) {
+			continue
+		}
+		if options == nil {
+			options = map[string]string{}
+		}
+		options[name] = v
+	}
+	return options
+}
+
+// pick finds the engine that recognises the artefact best, or the one that the settings name.
 func (l *loader) pick(src registry.Source) (engine.Engine, error) {
-	dir := os.DirFS(src.Dir)
+	dir := folderOf(src)
 	if want := src.Settings.Engine; want != "" {
 		for _, e := range l.engines {
 			if e.Name() == want {
 				if rank, err := e.Detect(dir); rank == engine.NotMine {
-					return nil, fmt.Errorf("engine %s, which model.yaml names, cannot load %s: %w", want, src.Dir, err)
+					return nil, fmt.Errorf("engine %s, which the settings name, cannot load %s: %w", want, src.Dir, err)
 				}
 				return e, nil
 			}
+		}
+		if len(src.Settings.Declared) > 0 {
+			return nil, fmt.Errorf("backend %q: engine not built in; there are %s", triton.BackendOf(want), l.names())
 		}
 		return nil, fmt.Errorf("engine: %q is not built in; there are %s", want, l.names())
 	}
@@ -143,12 +201,18 @@ func readLabels(src registry.Source, folder fs.FS, sig *serval.Signature) error 
 // loaded is one version as the registry holds it.
 type loaded struct {
 	schedule.Loaded
-	task *predict.Model
-	info serval.ModelInfo
+	task   *predict.Model
+	info   serval.ModelInfo
+	delays bool // the queue lets those wait on that have waited too long, so it sees to their timeouts itself
 }
 
 // Handle starts with the task, which hands on to schedule.
 func (l *loaded) Handle(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+	if req.Timeout > 0 && l.info.Settings.Queue.ClientTimeout != "ignore" && !l.delays {
+		if at := req.Timing.Start.Add(req.Timeout); req.Deadline.IsZero() || at.Before(req.Deadline) {
+			req.Deadline = at
+		}
+	}
 	return l.task.Handle(ctx, req, sink)
 }
 

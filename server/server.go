@@ -8,8 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -62,6 +63,10 @@ type Server struct {
 	serving     chan error // one for each listener that ended
 	ports       []*port    // HTTP's, gRPC's if there is one, and the admin's
 	addr        Addresses
+
+	loaded     chan struct{} // closed when Load has ended once
+	loadedOnce sync.Once
+	polled     chan struct{} // closed when nothing follows the folders any more
 }
 
 // Addresses are where a started server listens; "" where it does not.
@@ -70,15 +75,17 @@ type Addresses struct{ HTTP, GRPC, Admin string }
 // New builds a server from its configuration; nothing listens yet.
 func New(opt Options) (*Server, error) {
 	cfg := opt.Config
-	s := &Server{cfg: cfg, cores: max(1, opt.Cores), log: opt.Log.Logger(), serving: make(chan error, 3)}
+	s := &Server{cfg: cfg, cores: max(1, opt.Cores), log: opt.Log.Logger(), serving: make(chan error, 3), loaded: make(chan struct{}), polled: make(chan struct{})}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.stopping = s.life.Done()
 	l := &loader{engines: opt.Engines, cores: s.cores}
 	if opt.ProbeExe != "" {
 		l.probe = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags, cfg.Engines, s.log)
 	}
+	files := &reader{engines: opt.Engines, name: cfg.ModelName, log: s.log}
 	s.models = registry.New(registry.Options{
-		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: readModel, Merge: merge, Loader: l, Parallel: s.cores, Log: s.log,
+		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: files.read, Name: files.named, Alone: files.alone,
+		Merge: merge, Loader: l, Parallel: s.cores, Log: s.log,
 	})
 	policy, err := policyOf(cfg, s.log)
 	if err != nil {
@@ -90,7 +97,7 @@ func New(opt Options) (*Server, error) {
 	s.handler, s.gate = chain(s.models, policy, s.watch)
 	backend := protocol.Backend{
 		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,
-		Control: &repository{s.models, s.life}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
+		Control: &repository{s.models, s.life, cfg.ModelControl.Mode, s.log}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
 	}
 	all := protocols.New(backend)
 	s.crossOrigin, s.loopback = http.NewCrossOriginProtection(), onLoopback(cfg.Listen)
@@ -123,12 +130,29 @@ func (v *modelView) Ready() bool { return v.server.Ready() }
 type repository struct {
 	models *registry.Registry
 	life   context.Context
+	mode   string // of model_control
+	log    *slog.Logger
+}
+
+// allowed says whether clients may load and unload in the mode that was asked for.
+func (r *repository) allowed() error {
+	switch r.mode {
+	case "none", "poll":
+		return serval.Errorf(serval.Unavailable, "explicit model load / unload is not allowed: model_control.mode is %s; start the server with --model-control explicit, or without the flag", r.mode)
+	}
+	return nil
 }
 
 func (r *repository) Load(ctx context.Context, name string, override *serval.ModelSettings) error {
+	if err := r.allowed(); err != nil {
+		return err
+	}
 	if override != nil {
 		if err := config.CheckModel(override, "parameters.config"); err != nil {
 			return serval.Errorf(serval.InvalidArgument, "%v", err)
+		}
+		for _, note := range override.Notes {
+			r.log.Warn("a setting of a load request has no effect", "model", name, "setting", note)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -138,6 +162,9 @@ func (r *repository) Load(ctx context.Context, name string, override *serval.Mod
 }
 
 func (r *repository) Unload(ctx context.Context, name string) error {
+	if err := r.allowed(); err != nil {
+		return err
+	}
 	return r.models.Unload(context.WithoutCancel(ctx), name)
 }
 
@@ -153,8 +180,25 @@ func (s *Server) Ready() bool { return !s.draining.Load() && s.models.Ready() }
 // Addresses says where the server listens, once Start returned.
 func (s *Server) Addresses() Addresses { return s.addr }
 
-// Load loads all models. Those that fail are listed with their reason, and are in the error.
-func (s *Server) Load(ctx context.Context) error { return s.models.LoadAll(ctx) }
+// Load loads all models, or those that model_control names. Those that fail are listed with their reason, and are in the
+// error.
+func (s *Server) Load(ctx context.Context) error {
+	defer s.loadedOnce.Do(func() { close(s.loaded) })
+	if c := s.cfg.ModelControl; c.Mode == "explicit" && !slices.Equal(c.Load, []string{"*"}) {
+		return s.models.LoadNamed(ctx, c.Load)
+	}
+	return s.models.LoadAll(ctx)
+}
+
+// poll follows the models folders from the first load on until the server stops.
+func (s *Server) poll() {
+	defer close(s.polled)
+	select {
+	case <-s.loaded:
+		s.models.Poll(s.life, s.cfg.ModelControl.Poll)
+	case <-s.stopping:
+	}
+}
 
 // LoadModel loads one model by name, or loads it anew.
 func (s *Server) LoadModel(ctx context.Context, name string) error {
@@ -187,6 +231,11 @@ func (s *Server) Start() error {
 		opened = append(opened, p)
 	}
 	s.ports = opened
+	if s.cfg.ModelControl.Mode == "poll" {
+		go s.poll()
+	} else {
+		close(s.polled)
+	}
 	for i, serve := range serves {
 		go func() { // Stop waits for each
 			s.serving <- serve(opened[i])
@@ -251,6 +300,9 @@ func (s *Server) Stop() error {
 	for range s.ports {
 		<-s.serving
 	}
+	if len(s.ports) > 0 {
+		<-s.polled
+	}
 	s.models.Close()
 	return s.watch.Close()
 }
@@ -301,17 +353,4 @@ func policyOf(cfg *config.Config, log *slog.Logger) (gateway.Options, error) {
 		o.Keys = append(o.Keys, gateway.Key{Name: k.Name, Digest: k.Digest(), Access: access, Rate: k.Limits.Rate, Burst: k.Limits.Burst})
 	}
 	return o, nil
-}
-
-// readModel reads the model.yaml of a model's folder.
-func readModel(dir string) (serval.ModelSettings, error) {
-	file := filepath.Join(dir, "model.yaml")
-	raw, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return serval.ModelSettings{}, nil
-	}
-	if err != nil {
-		return serval.ModelSettings{}, err
-	}
-	return config.ReadModel(raw, file)
 }

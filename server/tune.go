@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -21,7 +22,8 @@ type Workbench struct {
 
 // NewWorkbench makes a Workbench.
 func NewWorkbench(cfg *config.Config, engines []engine.Engine, cores int) *Workbench {
-	models := registry.New(registry.Options{Roots: cfg.ModelDirs, Settings: cfg.Models, Read: readModel, Merge: merge})
+	files := &reader{engines: engines, name: cfg.ModelName, log: slog.New(slog.DiscardHandler)}
+	models := registry.New(registry.Options{Roots: cfg.ModelDirs, Settings: cfg.Models, Read: files.read, Name: files.named, Alone: files.alone, Merge: merge})
 	return &Workbench{models: models, loader: loader{engines: engines, cores: cores}, cores: cores}
 }
 

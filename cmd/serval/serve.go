@@ -129,6 +129,9 @@ type serveFlags struct {
 	place
 	listen, grpc, admin string
 	insecure, hello     bool
+	control, name       string
+	load                []string
+	poll                time.Duration
 }
 
 func serveCommand() *cobra.Command {
@@ -146,6 +149,10 @@ func serveCommand() *cobra.Command {
 	c.Flags().StringVar(&f.listen, "listen", "", "address of the HTTP port (default: 127.0.0.1:8080)")
 	c.Flags().StringVar(&f.grpc, "grpc", "", "address of the gRPC port (default: 127.0.0.1:8081); 'off': none")
 	c.Flags().StringVar(&f.admin, "admin", "", "address of metrics and profiles, on loopback (default: 127.0.0.1:8082); 'off': none")
+	c.Flags().StringVar(&f.control, "model-control", "", "which models are loaded when: none, explicit or poll (default: all at the start, and clients load and unload)")
+	c.Flags().StringArrayVar(&f.load, "load-model", nil, "with --model-control explicit: a model to load at the start; '*': all")
+	c.Flags().DurationVar(&f.poll, "poll", 0, "with --model-control poll: how often the folders are looked at (default: 15s)")
+	c.Flags().StringVar(&f.name, "model-name", "", "name of the model where the models folder is itself one model")
 	c.Flags().BoolVar(&f.insecure, "insecure", false, "let other machines in though there are neither keys nor TLS")
 	c.Flags().BoolVar(&f.hello, "hello", false, "print what to type next once the server is ready")
 	return c
@@ -196,6 +203,18 @@ func (f *serveFlags) override(c *config.Config) {
 	set(&c.Admin, f.admin)
 	if f.insecure {
 		c.Insecure = true
+	}
+	if f.control != "" {
+		c.ModelControl.Mode = f.control
+	}
+	if len(f.load) > 0 {
+		c.ModelControl.Load = f.load
+	}
+	if f.poll != 0 {
+		c.ModelControl.Poll = f.poll
+	}
+	if f.name != "" {
+		c.ModelName = f.name
 	}
 	// The admin port's default stands aside when it is taken by a second server on this machine that chose other ports.
 	if f.admin == "" && f.listen != "" && c.Admin == config.Default().Admin {

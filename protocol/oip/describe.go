@@ -9,30 +9,36 @@ import (
 
 	"serval"
 	"serval/wire/inference"
+	"serval/wire/triton"
 )
 
 // modelConfig says in Triton's words how a model is served. Where requests share batches, max_batch_size is set and dims
 // leave the batch dimension out, as Triton's clients expect; otherwise dims are whole.
 func modelConfig(info serval.ModelInfo) *inference.ModelConfig {
 	s := &info.Settings
+	if c := triton.Complete(info); c != nil { // as it was declared
+		if c.Parameters == nil {
+			c.Parameters = map[string]*inference.ModelParameter{}
+		}
+		showOwn(c, info)
+		return c
+	}
 	batched := info.Batching.On && leadsWithBatch(info.Signature.Inputs) && leadsWithBatch(info.Signature.Outputs)
 	c := &inference.ModelConfig{
 		Name:                   info.Name,
 		Platform:               info.Platform,
-		Backend:                info.Engine,
+		Backend:                triton.BackendOf(info.Engine),
 		VersionPolicy:          versionPolicy(s.Versions),
 		InstanceGroup:          []*inference.ModelInstanceGroup{instanceGroup(info)},
 		ModelTransactionPolicy: &inference.ModelTransactionPolicy{},
 	}
 	for _, t := range info.Signature.Inputs {
-		c.Input = append(c.Input, &inference.ModelInput{
-			Name: t.Name, DataType: configDataType(t.DType), Dims: configDims(t.Shape, batched), Optional: t.Optional,
-		})
+		dims, reshape := configDims(t.Shape, batched)
+		c.Input = append(c.Input, &inference.ModelInput{Name: t.Name, DataType: triton.DataType(t.DType), Dims: dims, Reshape: reshape, Optional: t.Optional})
 	}
 	for _, t := range info.Signature.Outputs {
-		c.Output = append(c.Output, &inference.ModelOutput{
-			Name: t.Name, DataType: configDataType(t.DType), Dims: configDims(t.Shape, batched), LabelFilename: s.Labels[t.Name],
-		})
+		dims, reshape := configDims(t.Shape, batched)
+		c.Output = append(c.Output, &inference.ModelOutput{Name: t.Name, DataType: triton.DataType(t.DType), Dims: dims, Reshape: reshape, LabelFilename: s.Labels[t.Name]})
 	}
 	if batched {
 		c.MaxBatchSize = int32(s.Batching.Max)
@@ -47,14 +53,19 @@ func modelConfig(info serval.ModelInfo) *inference.ModelConfig {
 	for name, v := range s.Options {
 		c.Parameters[name] = &inference.ModelParameter{StringValue: v}
 	}
-	for name, v := range ownParameters(info) {
-		c.Parameters[name] = &inference.ModelParameter{StringValue: v}
-	}
+	showOwn(c, info)
 	return c
 }
 
+// showOwn adds what Triton's configuration has no field for.
+func showOwn(c *inference.ModelConfig, info serval.ModelInfo) {
+	for name, v := range ownParameters(info) {
+		c.Parameters[name] = &inference.ModelParameter{StringValue: v}
+	}
+}
+
 // ownPrefix begins the names of ownParameters.
-const ownPrefix = "serval_"
+const ownPrefix = triton.OwnPrefix
 
 // ownParameters are what Triton's configuration has no field for.
 func ownParameters(info serval.ModelInfo) map[string]string {
@@ -65,6 +76,12 @@ func ownParameters(info serval.ModelInfo) map[string]string {
 	}
 	if info.Batching.On {
 		own[ownPrefix+"batching"] = "on: " + info.Batching.Reason
+	}
+	if wait := info.Settings.Queue.MaxWait; wait > 0 {
+		own[triton.MaxWait] = wait.String()
+	}
+	if notes := info.Settings.Notes; len(notes) > 0 {
+		own[ownPrefix+"notes"] = strings.Join(notes, "\n")
 	}
 	if r := info.Settings.Recipe; r != nil {
 		if raw, err := json.Marshal(r); err == nil { // plain data: it cannot fail
@@ -84,18 +101,20 @@ func leadsWithBatch(list []serval.TensorInfo) bool {
 	return len(list) > 0
 }
 
-// configDims are a tensor's dimensions in a configuration, which has no word for a scalar or for "any rank".
-func configDims(shape []int64, batched bool) []int64 {
+// configDims are a tensor's dimensions in a configuration, which has no word for a scalar or for "any rank", and writes a row
+// of one value as [1] that is reshaped to [].
+func configDims(shape []int64, batched bool) ([]int64, *inference.ModelTensorReshape) {
 	switch {
 	case shape == nil:
-		return []int64{-1}
+		return []int64{-1}, nil
 	case batched:
-		shape = shape[1:]
+		if shape = shape[1:]; len(shape) == 0 {
+			return []int64{1}, &inference.ModelTensorReshape{}
+		}
+	case len(shape) == 0:
+		return []int64{1}, nil
 	}
-	if len(shape) == 0 { // Triton's own models write a scalar, and a row of one value, as [1]
-		return []int64{1}
-	}
-	return slices.Clone(shape)
+	return slices.Clone(shape), nil
 }
 
 func versionPolicy(p serval.VersionPolicy) *inference.ModelVersionPolicy {
@@ -143,14 +162,6 @@ func dynamicBatching(s *serval.ModelSettings) *inference.ModelDynamicBatching {
 }
 
 func micros(d time.Duration) uint64 { return uint64(max(d, 0) / time.Microsecond) }
-
-// configDataType is an element type in a configuration's words.
-func configDataType(d serval.DType) inference.DataType {
-	if d == serval.Bytes {
-		return inference.DataType_TYPE_STRING
-	}
-	return inference.DataType(inference.DataType_value["TYPE_"+d.String()])
-}
 
 // modelStatistics says in Triton's words what happened to a version of a model: times in nanoseconds, the last inference in
 // milliseconds since 1970.

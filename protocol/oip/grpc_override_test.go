@@ -10,38 +10,55 @@ import (
 )
 
 func TestConfigOverride(t *testing.T) {
-	got, err := configOverride(`{"name":"m","backend":"onnxruntime","input":[{"name":"x","data_type":"TYPE_FP32","dims":[4]}],
+	got, err := configOverride("m", `{"name":"m","backend":"onnxruntime","input":[{"name":"x","data_type":"TYPE_FP32","dims":[4]}],
 		"max_batch_size":"16","version_policy":{"specific":{"versions":[2,"5"]}},
 		"instance_group":[{"count":3,"kind":"KIND_GPU","gpus":[1]}],
 		"dynamic_batching":{"preferred_batch_size":[4,8],"max_queue_delay_microseconds":100,"default_queue_policy":{"max_queue_size":9}},
-		"parameters":{"threads":{"string_value":"2"},"serval_memory":{"string_value":"1"}}}`)
+		"parameters":{"threads":{"string_value":"2"},"serval_max_wait":{"string_value":"3s"}}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &serval.ModelSettings{
-		Versions: serval.VersionPolicy{Specific: []int64{2, 5}}, Instances: 3, Device: "cuda:1",
-		Batching: serval.BatchSettings{Max: 16, Preferred: []int{4, 8}, MaxDelay: 100 * time.Microsecond},
-		Queue:    serval.QueueSettings{Limit: 9}, Options: map[string]string{"threads": "2"},
+		Engine: "onnx", Versions: serval.VersionPolicy{Specific: []int64{2, 5}}, Instances: 3, Device: "cuda:1",
+		Inputs:   []serval.TensorSettings{{Name: "x", Datatype: "FP32", Shape: []int64{-1, 4}}},
+		Batching: serval.BatchSettings{Mode: "on", Max: 16, Request: 16, Preferred: []int{4, 8}, MaxDelay: 100 * time.Microsecond},
+		Queue:    serval.QueueSettings{Limit: 9, MaxWait: 3 * time.Second, PriorityLevels: 1, OnTimeout: "reject", ClientTimeout: "ignore"},
+		Declared: got.Declared,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("settings %+v, want %+v", got, want)
 	}
-	if got, err := configOverride(`{"max_batch_size":0}`); err != nil || got.Batching.Mode != "off" {
-		t.Errorf("settings %+v, %v", got, err)
-	}
 	for text, want := range map[string]string{
-		``:                              "not a JSON object",
-		`[]`:                            "not a JSON object",
-		`{"max_batch_size":"many"}`:     "not a model configuration",
-		`{"nonsense":1}`:                "not a model configuration",
-		`{"sequence_batching":{}}`:      "cannot change 'sequence_batching'",
-		`{"instance_group":[{},{}]}`:    "one group",
-		`{"ensemble_scheduling":{}}`:    "cannot change 'ensemble_scheduling'",
-		strings.Repeat(`{"a":`, 100000): "not a JSON object",
+		`[]`:                         "not a JSON object",
+		`{"nonsense":1}`:             "not a model configuration",
+		`{"name":"other"}`:           `name: is "other"`,
+		`{"backend":"python"}`:       "parameter 'config': backend: backend python: engine not built in",
+		`{"ensemble_scheduling":{}}`: "ensemble_scheduling: pipelines come with a later version",
+		`{"max_batch_size":-1}`:      "max_batch_size: must not be negative",
 	} {
-		if _, err := configOverride(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := configOverride("m", text); err == nil || !strings.Contains(err.Error(), want) || serval.AsError(err).Param != "config" {
 			t.Errorf("%.40s: %v, want %q", text, err, want)
 		}
+	}
+}
+
+// A configuration that was read can be changed and sent back.
+func TestConfigOverrideOfItsOwn(t *testing.T) {
+	info := grpcModels{}.info()
+	info.Settings.Queue.MaxWait = 2 * time.Second
+	text := string(appendMessage(nil, modelConfig(info).ProtoReflect()))
+	got, err := configOverride("echo", text)
+	if err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if got.Engine != info.Engine || got.Instances != 2 || got.Batching.Max != 64 || got.Queue.MaxWait != 2*time.Second ||
+		got.Queue.PriorityLevels != 2 || got.Queue.Priorities[0].Limit != 1024 || got.Queue.Priorities[1].Timeout != 30*time.Second ||
+		got.Queue.ClientTimeout != "honour" || len(got.Notes) != 0 {
+		t.Errorf("settings %+v", got)
+	}
+	info.Settings.Declared = got.Declared
+	if again := string(appendMessage(nil, modelConfig(info).ProtoReflect())); strings.Count(again, `"name":"echo"`) != 1 || !strings.Contains(again, `"backend":"fake"`) {
+		t.Errorf("the configuration is now %s", again)
 	}
 }
 
@@ -50,7 +67,7 @@ func FuzzConfigOverride(f *testing.F) {
 	f.Add(`{"dynamic_batching":{"max_queue_delay_microseconds":"18446744073709551615"}}`)
 	f.Add(`{"version_policy":{"all":{}},"parameters":{"a":null}}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := configOverride(withoutEmpty(text))
+		s, err := configOverride("m", text)
 		if (s == nil) == (err == nil) {
 			t.Fatalf("%v, %v", s, err)
 		}

@@ -59,7 +59,7 @@ func (s *service) RepositoryModelLoad(ctx context.Context, r *inference.Reposito
 			if !ok {
 				return nil, grpcError(ctx, serval.Errorf(serval.InvalidArgument, "parameter 'config' must be a string that holds the model configuration as JSON").At("config"))
 			}
-			if override, err = configOverride(withoutEmpty(text.StringParam)); err != nil {
+			if override, err = configOverride(name, text.StringParam); err != nil {
 				return nil, grpcError(ctx, err)
 			}
 		case strings.HasPrefix(param, "file:"):

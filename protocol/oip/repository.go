@@ -1,8 +1,6 @@
 package oip
 
 import (
-	"encoding/json"
-	"maps"
 	"net/http"
 	"strings"
 
@@ -43,7 +41,7 @@ func (p *Protocol) serveLoad(w http.ResponseWriter, r *http.Request) {
 	err := p.readObject(r, &body)
 	if err == nil {
 		var override *serval.ModelSettings
-		if override, err = loadSettings(body.Parameters); err == nil {
+		if override, err = loadSettings(r.PathValue("model"), body.Parameters); err == nil {
 			err = p.backend.Control.Load(r.Context(), r.PathValue("model"), override)
 		}
 	}
@@ -51,7 +49,7 @@ func (p *Protocol) serveLoad(w http.ResponseWriter, r *http.Request) {
 }
 
 // loadSettings reads the parameters of a load request: config, and files, which are refused.
-func loadSettings(parameters map[string]any) (*serval.ModelSettings, error) {
+func loadSettings(model string, parameters map[string]any) (*serval.ModelSettings, error) {
 	var override *serval.ModelSettings
 	for name, v := range parameters {
 		if strings.HasPrefix(name, "file:") {
@@ -65,32 +63,11 @@ func loadSettings(parameters map[string]any) (*serval.ModelSettings, error) {
 			return nil, serval.Errorf(serval.InvalidArgument, "parameter 'config' must be a string that holds the model configuration as JSON").At(name)
 		}
 		var err error
-		if override, err = configOverride(withoutEmpty(text)); err != nil {
+		if override, err = configOverride(model, text); err != nil {
 			return nil, err
 		}
 	}
 	return override, nil
-}
-
-// withoutEmpty leaves out what a configuration read over REST shows although it is not set, so that a client can change
-// such a configuration and send it back.
-func withoutEmpty(config string) string {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal([]byte(config), &fields) != nil {
-		return config // configOverride says what is wrong
-	}
-	maps.DeleteFunc(fields, func(name string, v json.RawMessage) bool {
-		switch string(v) {
-		case `""`, "[]", "{}", "null", "false":
-			return true
-		}
-		return false
-	})
-	out, err := json.Marshal(fields)
-	if err != nil {
-		return config
-	}
-	return string(out)
 }
 
 // serveUnload drains and unloads a model. Nothing depends on a model here, so unload_dependents changes nothing.

@@ -14,6 +14,7 @@ type Model struct {
 	sig   serval.Signature
 	batch bool
 	most  int64 // rows of a request; 0: no limit
+	usual []string
 	next  serval.Handler
 }
 
@@ -25,6 +26,13 @@ func New(name, version string, sig serval.Signature, batch bool, next serval.Han
 // Limit bounds the rows of one request; 0 is no bound. It returns m and is for use before the first Handle.
 func (m *Model) Limit(rows int64) *Model {
 	m.most = rows
+	return m
+}
+
+// Usual names the outputs of an answer to a request that names none; nil means all. It returns m and is for use before the
+// first Handle.
+func (m *Model) Usual(outputs []string) *Model {
+	m.usual = outputs
 	return m
 }
 
@@ -51,8 +59,11 @@ func (m *Model) Handle(ctx context.Context, req *serval.Request, sink serval.Sin
 			return serval.Errorf(serval.InvalidArgument, "output '%s' is not one of %s; it gives %s", name, m.what, describe(m.sig.Outputs)).At(name)
 		}
 	}
-	if len(in.Want) > 0 {
-		sink = &picker{want: in.Want, sig: &m.sig, sink: sink}
+	if want := in.Want; len(want) > 0 || len(m.usual) > 0 {
+		if len(want) == 0 {
+			want = m.usual
+		}
+		sink = &picker{want: want, sig: &m.sig, sink: sink}
 	}
 	if len(ordered) > 0 && len(in.List) > 0 && &ordered[0] == &in.List[0] {
 		return m.next.Handle(ctx, req, sink)

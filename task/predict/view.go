@@ -17,6 +17,7 @@ type View struct {
 	inputs  []viewed // by the inner inputs
 	outputs []viewed // by the outer outputs
 	plain   bool     // nothing is to be done to a call
+	usual   []string // outputs of an answer to a request that names none; nil: all
 }
 
 // viewed says which tensor of the other side one comes from, and what becomes of its shape.
@@ -26,6 +27,7 @@ type viewed struct {
 	give   []int64 // the shape that it gets; the nth -1 is what stands at
 	take   []int64 // the nth -1 of this one
 	check  bool    // give is looser than the inner shape
+	class  *class  // nil: the values themselves
 }
 
 // NewView checks what is declared against the signature. batched says that every tensor's first dimension must be the
@@ -55,10 +57,19 @@ func NewView(inner serval.Signature, inputs, outputs []serval.TensorSettings, ba
 			}
 		}
 	}
+	rare := false
 	for i := range outputs {
 		if err := v.output(&outputs[i], batched); err != nil {
 			return nil, err
 		}
+		if rare = rare || outputs[i].OnRequest; !outputs[i].OnRequest {
+			v.usual = append(v.usual, outputs[i].Name)
+		}
+	}
+	if !rare {
+		v.usual = nil
+	} else if len(v.usual) == 0 {
+		return nil, fmt.Errorf("every output is declared on_request; at least one must be in each answer")
 	}
 	if v.plain {
 		v.plain = len(v.outputs) == len(inner.Outputs)
@@ -112,12 +123,16 @@ func (v *View) output(t *serval.TensorSettings, batched bool) error {
 	if v.outer.Output(t.Name) >= 0 {
 		return fmt.Errorf("output '%s' is declared twice", t.Name)
 	}
-	info, seen, err := view("output", t, &v.inner.Outputs[at], batched)
+	read := view
+	if t.Class {
+		read = viewClass
+	}
+	info, seen, err := read("output", t, &v.inner.Outputs[at], batched)
 	if err != nil {
 		return err
 	}
 	seen.from = at
-	if at != len(v.outputs) || t.Name != v.inner.Outputs[at].Name || seen.change {
+	if at != len(v.outputs) || t.Name != v.inner.Outputs[at].Name || seen.change || seen.class != nil {
 		v.plain = false
 	}
 	v.outputs = append(v.outputs, seen)
@@ -207,6 +222,9 @@ func looser(a, b []int64) bool {
 // Signature is the model as clients see it.
 func (v *View) Signature() serval.Signature { return v.outer }
 
+// Usual are the outputs of an answer to a request that names none; nil means all.
+func (v *View) Usual() []string { return v.usual }
+
 // Before puts the view before the model's own handler. Requests must have been checked against Signature and stand in its
 // order, as Model leaves them.
 func (v *View) Before(next serval.Handler) serval.Handler {
@@ -290,6 +308,12 @@ func (s *viewSink) Send(c *serval.Chunk) error {
 	for i := range s.view.outputs {
 		seen, info := &s.view.outputs[i], &s.view.outer.Outputs[i]
 		t := out.List[seen.from]
+		if seen.class != nil {
+			var err error
+			if t, err = seen.class.of(&t); err != nil {
+				return err
+			}
+		}
 		if seen.change {
 			shape, ok := turn(t.Shape, seen.take, seen.give)
 			if !ok {

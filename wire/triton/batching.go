@@ -14,6 +14,9 @@ import (
 // maxLevels is how many priorities Serval keeps apart.
 const maxLevels = 100
 
+// MaxWait is the parameter in which Serval shows queue.max_wait, for which Triton has no field.
+const MaxWait = OwnPrefix + "max_wait"
+
 // unlimited stands for "no limit" where Serval has a default one.
 const (
 	unlimitedWait  = 24 * time.Hour
@@ -91,6 +94,9 @@ func (r *reader) policies(d *inference.ModelDynamicBatching) {
 	}
 	q := &r.s.Queue
 	q.Limit, q.MaxWait = unlimitedCalls, unlimitedWait
+	if own, err := time.ParseDuration(r.c.Parameters[MaxWait].GetStringValue()); err == nil && own > 0 {
+		q.MaxWait = own
+	}
 	allowed, refused := false, false
 	for level := 1; level <= q.PriorityLevels; level++ {
 		p := d.PriorityQueuePolicy[uint64(level)]

@@ -60,6 +60,21 @@ func Platform(declared []byte) string {
 	return c.Backend
 }
 
+// WhyAlone says why a declared configuration makes requests run one by one; "" where it does not.
+func WhyAlone(declared []byte) string {
+	c := &inference.ModelConfig{}
+	if len(declared) == 0 || proto.Unmarshal(declared, c) != nil {
+		return ""
+	}
+	switch {
+	case c.MaxBatchSize > 0 && c.SchedulingChoice == nil && len(c.Input) > 0 && len(c.Output) > 0:
+		return "the configuration has no dynamic_batching; with it, requests share batches"
+	case c.MaxBatchSize == 0 && (len(c.Input) > 0 || len(c.Output) > 0):
+		return "the configuration's max_batch_size is 0"
+	}
+	return ""
+}
+
 func fill(s *string, v string) {
 	if *s == "" {
 		*s = v

@@ -12,21 +12,14 @@ import (
 	"serval/wire/inference"
 )
 
-// Settings is what Serval does with a configuration.
-type Settings struct {
-	serval.ModelSettings
-	// Notes are the fields that were read and change nothing here, each with the reason, for the operator's log. Those that
-	// change nothing by their nature (docs/triton.md lists them) are not among them.
-	Notes []string
-}
-
-// NewSettings reads what a configuration asks for. source begins the lines of its error, of which there is one for each field
-// that cannot be honoured: "config.pbtxt: backend: …".
-func NewSettings(c *inference.ModelConfig, source string) (Settings, error) {
+// Settings reads what a configuration asks for. source begins the lines of its error, of which there is one for each field
+// that cannot be honoured: "config.pbtxt: backend: …". Fields that change nothing by their nature (docs/triton.md lists them)
+// are let pass; others that have no effect are told in the settings' Notes.
+func Settings(c *inference.ModelConfig, source string) (serval.ModelSettings, error) {
 	r := &reader{c: c, source: source}
 	declared, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
-		return Settings{}, fmt.Errorf("%s: %w", source, err)
+		return serval.ModelSettings{}, serval.Errorf(serval.InvalidArgument, "%s: %w", source, err)
 	}
 	r.s.Declared = declared
 	r.backend()
@@ -41,9 +34,9 @@ func NewSettings(c *inference.ModelConfig, source string) (Settings, error) {
 	r.operations()
 	r.others()
 	if len(r.errs) > 0 {
-		return Settings{}, serval.Errorf(serval.InvalidArgument, "%s", strings.Join(r.errs, "\n"))
+		return serval.ModelSettings{}, serval.Errorf(serval.InvalidArgument, "%s", strings.Join(r.errs, "\n"))
 	}
-	return Settings{r.s, r.notes}, nil
+	return r.s, nil
 }
 
 // reader goes through a configuration once and collects all mistakes.
@@ -51,7 +44,6 @@ type reader struct {
 	c      *inference.ModelConfig
 	source string
 	s      serval.ModelSettings
-	notes  []string
 	errs   []string
 }
 
@@ -62,7 +54,7 @@ func (r *reader) fail(field, format string, args ...any) {
 
 // note keeps what the operator should know of a field that has no effect.
 func (r *reader) note(field, format string, args ...any) {
-	r.notes = append(r.notes, field+": "+fmt.Sprintf(format, args...))
+	r.s.Notes = append(r.s.Notes, field+": "+fmt.Sprintf(format, args...))
 }
 
 // batched says whether tensors have a batch dimension that dims leave out.

@@ -1,0 +1,147 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"serval"
+	"serval/config"
+	"serval/engine"
+	"serval/wire/triton"
+)
+
+// ownFile is Serval's own file in a model's folder.
+const ownFile = "model.yaml"
+
+// reader reads what a model's folder says of the model: Serval's own file, or that of another server, whose repositories are
+// served as they are.
+type reader struct {
+	engines []engine.Engine
+	name    string // of a model whose folder is a root; "": as its own files or its folder say
+	log     *slog.Logger
+}
+
+// settingsFile is one kind of file; the first that a folder has counts.
+type settingsFile struct {
+	name    string
+	foreign bool // a configuration that a load request brings stands in its place
+	read    func(model, dir string, raw []byte, file string) (serval.ModelSettings, error)
+}
+
+func settingsFiles() []settingsFile {
+	return []settingsFile{
+		{ownFile, false, readOwn},
+		{triton.FileName, true, readTriton},
+	}
+}
+
+// read implements registry.Options.Read.
+func (r *reader) read(name, dir string, override *serval.ModelSettings) (serval.ModelSettings, error) {
+	for _, kind := range settingsFiles() {
+		file := filepath.Join(dir, kind.name)
+		raw, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if override != nil && len(override.Declared) > 0 && kind.foreign {
+			return serval.ModelSettings{}, nil
+		}
+		if err != nil {
+			return serval.ModelSettings{}, err
+		}
+		settings, err := kind.read(name, dir, raw, file)
+		if err != nil {
+			return serval.ModelSettings{}, err
+		}
+		for _, note := range settings.Notes {
+			r.log.Warn("a setting of the model has no effect", "model", name, "file", file, "setting", note)
+		}
+		return settings, nil
+	}
+	return serval.ModelSettings{}, nil
+}
+
+func readOwn(_, _ string, raw []byte, file string) (serval.ModelSettings, error) {
+	return config.ReadModel(raw, file)
+}
+
+func readTriton(model, _ string, raw []byte, file string) (serval.ModelSettings, error) {
+	c, err := triton.ReadText(raw, file)
+	if err != nil {
+		return serval.ModelSettings{}, err
+	}
+	if c.Name != "" && c.Name != model {
+		return serval.ModelSettings{}, fmt.Errorf("%s: name: is %q, the model's folder is %q; they must be the same, or name be left out", file, c.Name, model)
+	}
+	s, err := triton.Settings(c, file)
+	if err != nil {
+		return serval.ModelSettings{}, err
+	}
+	return s, config.CheckModel(&s, file)
+}
+
+// alone implements registry.Options.Alone: a root is one model's folder if it holds a file with settings, or nothing but
+// version folders, or no folders and an artefact. So KServe lays out what it mounts.
+func (r *reader) alone(root string) (string, bool) {
+	name := r.name
+	if abs, err := filepath.Abs(root); name == "" && err == nil {
+		name = filepath.Base(abs)
+	}
+	for _, kind := range settingsFiles() {
+		raw, err := os.ReadFile(filepath.Join(root, kind.name))
+		if err != nil {
+			continue
+		}
+		if own := r.ownName(root, kind.name, raw); r.name == "" && own != "" {
+			name = own
+		}
+		return name, true
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		return "", false
+	}
+	version := ""
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "_") {
+			continue
+		}
+		info, err := os.Stat(filepath.Join(root, e.Name()))
+		if err != nil || !info.IsDir() {
+			continue
+		}
+		if n, err := strconv.ParseInt(e.Name(), 10, 64); err != nil || n < 0 {
+			return "", false // a model's folder
+		}
+		version = e.Name()
+	}
+	return name, r.detected(filepath.Join(root, version))
+}
+
+// detected says whether an engine takes what is in a folder.
+func (r *reader) detected(dir string) bool {
+	for _, e := range r.engines {
+		if rank, _ := e.Detect(os.DirFS(dir)); rank > engine.OnlyIfAsked {
+			return true
+		}
+	}
+	return false
+}
+
+// ownName is what a file with settings calls the model; "" where it does not, or cannot be read.
+func (r *reader) ownName(_, kind string, raw []byte) string {
+	if kind == triton.FileName {
+		if c, err := triton.ReadText(raw, kind); err == nil {
+			return c.Name
+		}
+	}
+	return ""
+}
+
+// named implements registry.Options.Name.
+func (r *reader) named(dir string) string { return "" }
