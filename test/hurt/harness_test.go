@@ -302,6 +302,22 @@ func sample(every time.Duration, take func() int64) (stop func() []int64) {
 	return func() []int64 { close(quit); return <-out }
 }
 
+// lateness watches, until the function that it returns is called, how late this machine wakes those who sleep a millisecond.
+// A request passes some six wake-ups on its way through client and server; six times the 99th percentile is what may be
+// added to a bound on a latency's: next to nothing on a quiet machine.
+func lateness() (stop func() time.Duration) {
+	samples := sample(2*time.Millisecond, func() int64 {
+		start := time.Now()
+		time.Sleep(time.Millisecond)
+		return int64(time.Since(start) - time.Millisecond)
+	})
+	return func() time.Duration {
+		list := samples()
+		slices.Sort(list)
+		return 6 * time.Duration(list[len(list)*99/100])
+	}
+}
+
 // flat fails the test where the median of the last quarter of the samples is above that of the second quarter by more than
 // allowed. The first quarter is warm-up.
 func flat(t testing.TB, what string, samples []int64, allowed int64) {

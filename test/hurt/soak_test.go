@@ -109,7 +109,7 @@ func nuisances(ctx context.Context, t *testing.T, s *testkit.Server, m, f model)
 			t.Errorf("bad request %d: %v %v", n%len(bad), a, err)
 		}
 	})
-	request := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", f.path(), len(f.json()), f.json())
+	request := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", f.path(), len(f.json()), f.json())
 	again(2, 20*time.Millisecond, func() {
 		conn, err := net.Dial("tcp", s.HTTP)
 		if err != nil {
