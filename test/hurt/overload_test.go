@@ -199,6 +199,7 @@ func overloadONNX(t *testing.T, b build) {
 	if r.Throughput() < alone.Throughput()/3 {
 		t.Errorf("%.0f requests/s served in overload, %.0f without", r.Throughput(), alone.Throughput())
 	}
-	flat(t, "resident memory", rss(), 2*b.growth)
+	// 200 bodies of 240 KiB may be under way; the race detector's shadow of them grows and grows slower.
+	flat(t, "resident memory", rss(), pick(b, int64(48<<20), 600<<20))
 	healthy(t, s, m)
 }
