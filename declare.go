@@ -39,4 +39,6 @@ type PriorityPolicy struct {
 	Limit     int           `yaml:"limit" doc:"most of its calls that wait; 0: queue.limit alone" min:"0"`
 	Timeout   time.Duration `yaml:"timeout" doc:"longest that they wait; 0: queue.timeout"`
 	OnTimeout string        `yaml:"on_timeout" doc:"reject or delay; default: queue.on_timeout" enum:"reject,delay"`
+
+	ClientTimeout string `yaml:"client_timeout" doc:"honour or ignore; default: queue.client_timeout" enum:"honour,ignore"`
 }

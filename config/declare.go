@@ -108,5 +108,6 @@ func (k *check) priorities(path string, q *serval.QueueSettings) {
 			k.fail(join(at, "timeout"), "must not be negative, is %s", p.Timeout)
 		}
 		k.oneOf(join(at, "on_timeout"), p.OnTimeout, "", "reject", "delay")
+		k.oneOf(join(at, "client_timeout"), p.ClientTimeout, "", "honour", "ignore")
 	}
 }

@@ -23,7 +23,6 @@ type Model struct {
 	policies []policy // by level
 	usual    int      // level of calls that name no priority
 	strict   bool     // a priority that there is not is the usual one, and not the last
-	deaf     bool     // requests' own timeouts are ignored
 	batching serval.Batching
 	batchDim bool // inputs lead with the batch
 	stats    stats

@@ -147,7 +147,7 @@ func newModel(what string, s serval.ModelSettings, sig serval.Signature, found p
 	own, delays := policies(s.Queue)
 	m := &Model{
 		what: what, levels: levels, limit: s.Queue.Limit, maxWait: s.Queue.MaxWait, timeout: s.Queue.Timeout,
-		policies: own, usual: levels / 2, strict: s.Queue.DefaultPriority > 0, deaf: s.Queue.ClientTimeout == "ignore",
+		policies: own, usual: levels / 2, strict: s.Queue.DefaultPriority > 0,
 		batching: found.batching, batchDim: found.leads,
 	}
 	if m.strict {

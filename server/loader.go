@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -100,12 +101,15 @@ func present(ctx context.Context, src registry.Source, eng engine.Engine, opened
 			Name: src.Name, Version: src.Version, Engine: eng.Name(), Platform: cmp.Or(triton.Platform(s.Declared), eng.Platform()), Path: src.Dir,
 			Signature: sig, Settings: s, Batching: batching, Memory: opened.Memory.Bytes,
 		},
-		delays: delays(&s.Queue),
+		limits: limits(&s.Queue),
 	}, nil
 }
 
-func delays(q *serval.QueueSettings) bool {
-	return q.OnTimeout == "delay" || slices.ContainsFunc(q.Priorities, func(p serval.PriorityPolicy) bool { return p.OnTimeout == "delay" })
+// limits says whether requests' own timeouts are deadlines: none is ignored, and none leads to a longer wait.
+func limits(q *serval.QueueSettings) bool {
+	return q.ClientTimeout != "ignore" && q.OnTimeout != "delay" && !slices.ContainsFunc(q.Priorities, func(p serval.PriorityPolicy) bool {
+		return p.OnTimeout == "delay" || p.ClientTimeout == "ignore"
+	})
 }
 
 // known are a model's options, with those parameters of another server's configuration that the engine has an option for.
@@ -130,6 +134,11 @@ func known(eng engine.Engine, s *serval.ModelSettings) map[string]string {
 // pick finds the engine that recognises the artefact best, or the one that the settings name.
 func (l *loader) pick(src registry.Source) (engine.Engine, error) {
 	dir := folderOf(src)
+	if f := src.Settings.File; f != "" {
+		if _, err := fs.Stat(os.DirFS(src.Dir), filepath.ToSlash(f)); err != nil {
+			return nil, fmt.Errorf("%s has no file %s, which the settings name", src.Dir, f)
+		}
+	}
 	if want := src.Settings.Engine; want != "" {
 		for _, e := range l.engines {
 			if e.Name() == want {
@@ -203,12 +212,12 @@ type loaded struct {
 	schedule.Loaded
 	task   *predict.Model
 	info   serval.ModelInfo
-	delays bool // the queue lets those wait on that have waited too long, so it sees to their timeouts itself
+	limits bool // a request's own timeout is its deadline; else the queue sees to it
 }
 
 // Handle starts with the task, which hands on to schedule.
 func (l *loaded) Handle(ctx context.Context, req *serval.Request, sink serval.Sink) error {
-	if req.Timeout > 0 && l.info.Settings.Queue.ClientTimeout != "ignore" && !l.delays {
+	if req.Timeout > 0 && l.limits {
 		if at := req.Timing.Start.Add(req.Timeout); req.Deadline.IsZero() || at.Before(req.Deadline) {
 			req.Deadline = at
 		}

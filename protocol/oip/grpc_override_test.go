@@ -53,7 +53,7 @@ func TestConfigOverrideOfItsOwn(t *testing.T) {
 	}
 	if got.Engine != info.Engine || got.Instances != 2 || got.Batching.Max != 64 || got.Queue.MaxWait != 2*time.Second ||
 		got.Queue.PriorityLevels != 2 || got.Queue.Priorities[0].Limit != 1024 || got.Queue.Priorities[1].Timeout != 30*time.Second ||
-		got.Queue.ClientTimeout != "honour" || len(got.Notes) != 0 {
+		got.Queue.Priorities[0].ClientTimeout != "honour" || len(got.Notes) != 0 {
 		t.Errorf("settings %+v", got)
 	}
 	info.Settings.Declared = got.Declared

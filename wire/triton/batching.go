@@ -97,34 +97,25 @@ func (r *reader) policies(d *inference.ModelDynamicBatching) {
 	if own, err := time.ParseDuration(r.c.Parameters[MaxWait].GetStringValue()); err == nil && own > 0 {
 		q.MaxWait = own
 	}
-	allowed, refused := false, false
 	for level := 1; level <= q.PriorityLevels; level++ {
 		p := d.PriorityQueuePolicy[uint64(level)]
 		if p == nil {
 			p = d.DefaultQueuePolicy
 		}
-		if p.GetAllowTimeoutOverride() {
-			allowed = true
-		} else {
-			refused = true
-		}
 		own := serval.PriorityPolicy{
-			Priority: level, Limit: int(min(p.GetMaxQueueSize(), unlimitedCalls)), Timeout: microseconds(p.GetDefaultTimeoutMicroseconds()), OnTimeout: "reject",
+			Priority: level, Limit: int(min(p.GetMaxQueueSize(), unlimitedCalls)), Timeout: microseconds(p.GetDefaultTimeoutMicroseconds()), OnTimeout: "reject", ClientTimeout: "ignore",
+		}
+		if p.GetAllowTimeoutOverride() {
+			own.ClientTimeout = "honour"
 		}
 		if p.GetTimeoutAction() == inference.ModelQueuePolicy_DELAY {
 			own.OnTimeout = "delay"
 		}
 		q.Priorities = append(q.Priorities, own)
 	}
-	if allowed {
-		q.ClientTimeout = "honour"
-	}
-	if allowed && refused {
-		r.note("dynamic_batching.allow_timeout_override", "is set for some priorities only; the timeouts that requests name hold for all of them")
-	}
 	if q.PriorityLevels == 1 { // one queue: the same, told shorter
 		own := q.Priorities[0]
-		q.Priorities, q.Timeout, q.OnTimeout = nil, own.Timeout, own.OnTimeout
+		q.Priorities, q.Timeout, q.OnTimeout, q.ClientTimeout = nil, own.Timeout, own.OnTimeout, own.ClientTimeout
 		if own.Limit > 0 {
 			q.Limit = own.Limit
 		}
