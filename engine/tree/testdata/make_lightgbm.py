@@ -52,6 +52,14 @@ def targets():
     return np.tanh(z[:, 0]) + 0.5 * (z[:, 1] > 0) + 0.3 * z[:, 2] * (np.isnan(x[:, 3]))
 
 
+def by_category():
+    """A target that two columns of categories, up to 40, decide."""
+    cat = (1, 4)
+    x = rows(N, F, 1, cat, 40)
+    z = np.nan_to_num(x, nan=7).astype(int)
+    return cat, x, (z[:, 1] * 7 % 5) + (z[:, 4] * 11 % 3) + np.tanh(np.nan_to_num(x[:, 0]))
+
+
 def main():
     y = targets()
     pos, binary, classes = np.exp(y), y > 0.2, np.digitize(y, [-0.3, 0.5])
@@ -72,10 +80,11 @@ def main():
     make("lgb_no_missing", {"objective": "regression", "use_missing": False}, y, rounds=4)
     x = np.nan_to_num(rows(N, F, 1))
     make("lgb_never_missing", {"objective": "regression"}, y, x=x)
-    cat = (1, 4)
-    make("lgb_cat", {"objective": "binary", "min_data_per_group": 3, "cat_smooth": 1, "max_cat_to_onehot": 1}, binary, rounds=5, cat=cat)
-    make("lgb_cat_onehot", {"objective": "regression", "min_data_per_group": 3, "max_cat_to_onehot": 50}, y, rounds=5, cat=cat)
-    make("lgb_cat_double", {"objective": "regression", "min_data_per_group": 3, "cat_smooth": 1, "max_cat_to_onehot": 1}, y, rounds=5, cat=cat, dtype=np.float64)
+    cat, x, by = by_category()
+    sets = {"min_data_per_group": 3, "cat_smooth": 1, "cat_l2": 0, "max_cat_to_onehot": 1, "min_data_in_leaf": 1}
+    make("lgb_cat", {"objective": "binary", **sets}, by > by.mean(), x=x, rounds=5, cat=cat)
+    make("lgb_cat_onehot", {"objective": "regression", **sets, "max_cat_to_onehot": 50}, by, x=x, rounds=5, cat=cat)
+    make("lgb_cat_double", {"objective": "regression", **sets}, by, x=x, rounds=5, cat=cat, dtype=np.float64)
     make("lgb_forest", {"objective": "binary", "boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.6}, binary, rounds=4)
     make("lgb_dart", {"objective": "regression", "boosting": "dart", "drop_rate": 0.5}, y, rounds=6)
     make("lgb_custom", {"objective": lambda p, d: (p - y, np.ones_like(p))}, y)
@@ -92,6 +101,7 @@ if __name__ == "__main__":
         y = targets()
         make(f"lgb_{version}_binary", {"objective": "binary"}, y > 0.2)
         make(f"lgb_{version}_multi", {"objective": "multiclass", "num_class": 3}, np.digitize(y, [-0.3, 0.5]))
-        make(f"lgb_{version}_cat", {"objective": "regression", "min_data_per_group": 3, "cat_smooth": 1}, y, cat=(1, 4))
+        cat, x, by = by_category()
+        make(f"lgb_{version}_cat", {"objective": "regression", "min_data_per_group": 3, "cat_smooth": 1, "cat_l2": 0, "max_cat_to_onehot": 1}, by, x=x, cat=cat)
     else:
         main()
