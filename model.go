@@ -94,8 +94,10 @@ type ModelSettings struct {
 	Declared []byte
 	// Notes say what of the declared configuration has no effect, and why.
 	Notes []string
-	// Version is what the one version of a folder without version folders is called; "" is "1".
+	// Version, if set, says that the model's folder is its only version, whatever folders are in it, and what that is called.
 	Version string
+	// Loose says that clients may give a model's only input under any name and as any type of number.
+	Loose bool
 }
 
 // VersionPolicy picks the versions to serve. At most one field is set; none means Latest: 1.

@@ -208,7 +208,10 @@ func (r *Registry) sources(name, dir string, override *serval.ModelSettings) ([]
 	if override != nil {
 		settings = r.opt.Merge(settings, *override)
 	}
-	versions, dirs, err := listVersions(dir)
+	versions, dirs, err := []int64{1}, map[int64]string{1: dir}, error(nil)
+	if settings.Version == "" {
+		versions, dirs, err = listVersions(dir)
+	}
 	if err != nil {
 		return nil, settings, err
 	}
@@ -231,7 +234,7 @@ func (r *Registry) sources(name, dir string, override *serval.ModelSettings) ([]
 			return nil, settings, err
 		}
 		src := Source{Name: name, Version: strconv.FormatInt(v, 10), Root: dir, Dir: abs, Settings: settings}
-		if dirs[v] == dir && settings.Version != "" { // no version folders
+		if settings.Version != "" {
 			src.Version = settings.Version
 		}
 		out = append(out, src)

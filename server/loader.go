@@ -79,8 +79,12 @@ func present(ctx context.Context, src registry.Source, eng engine.Engine, opened
 		}
 	}
 	batching := opened.Loaded.Batching()
-	checked := func(next serval.Handler) *predict.Model {
-		return predict.New(src.Name, src.Version, sig, batching.On || s.Batching.Request > 0, view.Before(next)).Limit(int64(s.Batching.Request)).Usual(view.Usual())
+	checked := func(next serval.Handler) serval.Handler {
+		m := predict.New(src.Name, src.Version, sig, batching.On || s.Batching.Request > 0, view.Before(next)).Limit(int64(s.Batching.Request)).Usual(view.Usual())
+		if s.Loose {
+			return predict.Loose(sig, m)
+		}
+		return m
 	}
 	if len(s.Warmup) > 0 {
 		w, ok := opened.Loaded.(warmer)
@@ -210,7 +214,7 @@ func readLabels(src registry.Source, folder fs.FS, sig *serval.Signature) error 
 // loaded is one version as the registry holds it.
 type loaded struct {
 	schedule.Loaded
-	task   *predict.Model
+	task   serval.Handler
 	info   serval.ModelInfo
 	limits bool // a request's own timeout is its deadline; else the queue sees to it
 }

@@ -12,6 +12,7 @@ import (
 	"serval"
 	"serval/config"
 	"serval/engine"
+	"serval/wire/mlserver"
 	"serval/wire/triton"
 )
 
@@ -37,6 +38,7 @@ func settingsFiles() []settingsFile {
 	return []settingsFile{
 		{ownFile, false, readOwn},
 		{triton.FileName, true, readTriton},
+		{mlserver.FileName, true, readMLServer},
 	}
 }
 
@@ -85,6 +87,18 @@ func readTriton(model, _ string, raw []byte, file string) (serval.ModelSettings,
 	return s, config.CheckModel(&s, file)
 }
 
+func readMLServer(_, dir string, raw []byte, file string) (serval.ModelSettings, error) {
+	c, err := mlserver.Read(raw, file)
+	if err != nil {
+		return serval.ModelSettings{}, err
+	}
+	s, err := c.Settings(dir, file)
+	if err != nil {
+		return serval.ModelSettings{}, err
+	}
+	return s, config.CheckModel(&s, file)
+}
+
 // alone implements registry.Options.Alone: a root is one model's folder if it holds a file with settings, or nothing but
 // version folders, or no folders and an artefact. So KServe lays out what it mounts.
 func (r *reader) alone(root string) (string, bool) {
@@ -97,7 +111,7 @@ func (r *reader) alone(root string) (string, bool) {
 		if err != nil {
 			continue
 		}
-		if own := r.ownName(root, kind.name, raw); r.name == "" && own != "" {
+		if own := ownName(kind.name, raw); r.name == "" && own != "" {
 			name = own
 		}
 		return name, true
@@ -134,14 +148,31 @@ func (r *reader) detected(dir string) bool {
 }
 
 // ownName is what a file with settings calls the model; "" where it does not, or cannot be read.
-func (r *reader) ownName(_, kind string, raw []byte) string {
-	if kind == triton.FileName {
+func ownName(kind string, raw []byte) string {
+	switch kind {
+	case triton.FileName:
 		if c, err := triton.ReadText(raw, kind); err == nil {
+			return c.Name
+		}
+	case mlserver.FileName:
+		if c, err := mlserver.Read(raw, kind); err == nil {
 			return c.Name
 		}
 	}
 	return ""
 }
 
-// named implements registry.Options.Name.
-func (r *reader) named(dir string) string { return "" }
+// named implements registry.Options.Name: MLServer's models may be called otherwise than their folders. (Triton's must not.)
+func (r *reader) named(dir string) string {
+	for _, kind := range settingsFiles() {
+		raw, err := os.ReadFile(filepath.Join(dir, kind.name))
+		if err != nil {
+			continue
+		}
+		if kind.name == mlserver.FileName {
+			return ownName(kind.name, raw)
+		}
+		return ""
+	}
+	return ""
+}

@@ -4,6 +4,7 @@ import (
 	"serval/engine"
 	"serval/engine/fake"
 	"serval/engine/onnx"
+	"serval/engine/tree"
 )
 
 // Options holds a pointer to the options of each engine that has some, by the engine's name; config fills them in.
@@ -17,6 +18,7 @@ func Options() map[string]any {
 func New(libs engine.Libraries, options map[string]any) []engine.Engine {
 	return []engine.Engine{
 		onnx.New(libs, *options["onnx"].(*onnx.Options)),
+		tree.New(),
 		fake.New(),
 	}
 }

@@ -32,7 +32,7 @@ func (*Engine) Detect(dir fs.FS) (engine.Rank, error) {
 
 // Open loads the folder's model. It returns an engine.Batcher that is an engine.Sharer too.
 func (*Engine) Open(ctx context.Context, spec engine.Spec) (engine.Model, error) {
-	name, kind, err := artefact(os.DirFS(spec.Dir))
+	name, kind, err := chosen(os.DirFS(spec.Dir), spec.Settings.File)
 	if err != nil {
 		return nil, serval.Errorf(serval.InvalidArgument, "model '%s': %w", spec.Name, err)
 	}

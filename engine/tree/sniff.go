@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -62,6 +63,25 @@ func artefact(dir fs.FS) (string, format, error) {
 		return found[0], kind, nil
 	}
 	return "", noFormat, fmt.Errorf("tree: the folder has %d models (%s); keep the one to serve and move the others away", len(found), strings.Join(found, ", "))
+}
+
+// chosen is the file that the settings name and its format, or what the folder holds.
+func chosen(dir fs.FS, asked string) (string, format, error) {
+	if asked == "" {
+		return artefact(dir)
+	}
+	head, err := readHead(dir, filepath.ToSlash(asked))
+	if err != nil {
+		return "", noFormat, fmt.Errorf("tree: %w", err)
+	}
+	kind, why := sniff(head)
+	switch {
+	case why != nil:
+		return "", noFormat, fmt.Errorf("tree: %s %w", asked, why)
+	case kind == noFormat:
+		return "", noFormat, fmt.Errorf("tree: %s is no model of XGBoost (JSON, UBJ), LightGBM (text) or CatBoost (JSON)", asked)
+	}
+	return asked, kind, nil
 }
 
 func readHead(dir fs.FS, name string) ([]byte, error) {

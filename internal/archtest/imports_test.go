@@ -26,6 +26,7 @@ var rules = []rule{
 	{"llm", []string{"."}},
 	{"wire", []string{"."}},
 	{"wire/triton", []string{".", "wire/inference"}},
+	{"wire/mlserver", []string{"."}},
 	{"native", []string{"."}},
 
 	{"protocol", []string{".", "shared"}},

@@ -17,14 +17,16 @@ const OwnPrefix = "serval_"
 // parameters reads those that Triton's backends know. The others are the user's own: they are kept and shown, and given to
 // the engine only if it has an option of that name (see Parameters).
 func (r *reader) parameters() {
+	switch r.s.Engine {
+	case treeEngine:
+		r.tree()
+		return
+	case onnxEngine, "":
+	default:
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.c.Parameters)) {
-		v := r.c.Parameters[name].GetStringValue()
-		switch r.s.Engine {
-		case onnxEngine, "":
-			r.onnxParameter(name, v)
-		case treeEngine:
-			r.treeParameter(name, v)
-		}
+		r.onnxParameter(name, r.c.Parameters[name].GetStringValue())
 	}
 	switch level := r.c.Optimization.GetGraph().GetLevel(); level {
 	case 0:
@@ -121,8 +123,4 @@ func Parameters(declared []byte) map[string]string {
 		}
 	}
 	return out
-}
-
-// treeParameter translates one of the fil backend's.
-func (r *reader) treeParameter(name, v string) {
 }
