@@ -31,6 +31,9 @@ var tritonModels = map[string]string{
 	"simple_sequence/1/model.onnx":             "schedule/testdata/accumulate.onnx",
 	"simple_dyna_sequence/1/model.onnx":        "schedule/testdata/controls.onnx",
 	"simple_string_dyna_sequence/1/model.onnx": "schedule/testdata/named.onnx",
+	"fil_proba/1/xgboost.json":                 "engine/tree/testdata/xgb_multi_softprob.json",
+	"fil_class/1/model.txt":                    "engine/tree/testdata/lgb_binary.txt",
+	"fil_value/1/xgboost.ubj":                  "engine/tree/testdata/xgb_reg_squarederror.ubj",
 }
 
 // tritonRepository lays a Triton repository out.

@@ -8,7 +8,7 @@ import pytest
 import tritonclient.grpc as tg
 import tritonclient.http as th
 from tritonclient.utils import InferenceServerException
-from triton import arrays, tensor, tensors, text
+from triton import arrays, tensor, tensors, text, trees
 
 rng = np.random.default_rng(5)
 ROWS = rng.normal(size=(40, 30)).astype(np.float32)
@@ -157,6 +157,23 @@ def test_named_file(client, models):
     want = ort.InferenceSession(models / "named" / "1" / "second.onnx").run(None, {"x": ROWS[:2]})[0]
     np.testing.assert_allclose(infer(client, "named", {"x": ROWS[:2]})["y"], want, rtol=1e-5)
     assert config(client, "named")["default_model_filename"] == "second.onnx"
+
+
+@pytest.mark.parametrize("model, fixture, output", [
+    ("fil_proba", "xgb_multi_softprob", "probability"), ("fil_class", "lgb_binary", "probability"), ("fil_value", "xgb_reg_squarederror", "prediction")])
+def test_fil(client, model, fixture, output):
+    x, want = trees(fixture)
+    want = want[output]
+    if model == "fil_class":
+        want = (want[:, 1:] > 0.3).astype(np.float32)
+        assert 0 < want.sum() < len(want)
+    m, shapes = metadata(client, model)
+    assert m["platform"] == "fil" and shapes == {"input__0": ("FP32", [-1, 6]), "output__0": ("FP32", [-1, want.shape[1]])}
+    got = infer(client, model, {"input__0": x})["output__0"]
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    c = config(client, model)
+    assert c["backend"] == "fil" and "model_type" in c["parameters"] and c["instance_group"][0]["kind"] == "KIND_CPU"
 
 
 def test_warmed(client):

@@ -1,6 +1,9 @@
 """tritonclient's ways to ask, behind one function each, and what the tests compare."""
 
 import asyncio
+import base64
+import json
+import pathlib
 
 import ml_dtypes
 import numpy as np
@@ -124,6 +127,16 @@ def grpc_stream(addresses, model, inputs):
 
 BINARY = [http_binary, http_gzip, http_deflate, http_async, http_aio, grpc, grpc_gzip, grpc_deflate, grpc_async, grpc_aio, grpc_stream]
 ALL = BINARY + [http_json]
+
+
+def trees(fixture):
+    """The rows of a fixture of engine/tree and what its library answers for them, by output."""
+    w = json.loads((pathlib.Path(__file__).parents[2] / "engine" / "tree" / "testdata" / (fixture + ".want")).read_text())
+
+    def array(a):
+        return np.frombuffer(base64.b64decode(a["data"]), np.dtype("<" + a["dtype"])).reshape(w["rows"], a["columns"])
+
+    return array(w["x"]), {name: array(a) for name, a in w["outputs"].items()}
 
 
 def text(array):
