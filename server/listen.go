@@ -97,6 +97,9 @@ type limitedConn struct {
 	once  sync.Once
 }
 
+// CloseWrite: see patient.CloseWrite.
+func (c *limitedConn) CloseWrite() error { return closeWrite(c.Conn) }
+
 func (c *limitedConn) Close() error {
 	c.once.Do(func() { <-c.slots })
 	return c.Conn.Close()

@@ -45,6 +45,16 @@ func (p *patient) Write(b []byte) (n int, err error) {
 	}
 }
 
+// CloseWrite is what net/http asks for, so that a client that still sends a body reads the answer that refuses it.
+func (p *patient) CloseWrite() error { return closeWrite(p.Conn) }
+
+func closeWrite(c net.Conn) error {
+	if c, ok := c.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return nil
+}
+
 // SetDeadline implements net.Conn: whoever sets one of his own takes ours away with it.
 func (p *patient) SetDeadline(t time.Time) error {
 	p.until.Store(0)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ func TestClients(t *testing.T) {
 		t.Run("half", func(t *testing.T) { clientsHalfClosed(t, b) })
 		t.Run("garbage", func(t *testing.T) { clientsGarbage(t, b) })
 		t.Run("deaf", func(t *testing.T) { clientsDeaf(t, b) })
+		t.Run("refused", func(t *testing.T) { clientsRefused(t, b) })
 		t.Run("patient", func(t *testing.T) { clientsPatient(t, b) })
 		t.Run("idle", func(t *testing.T) { clientsIdle(t, b) })
 		t.Run("connections", func(t *testing.T) { clientsConnections(t, b) })
@@ -313,14 +315,13 @@ func clientsDeaf(t *testing.T, b build) {
 		var pipelines sync.WaitGroup
 		for range 4 { // many small ones, until no more are taken
 			pipelines.Go(func() {
-				c, err := net.Dial("tcp", s.HTTP)
+				c, err := smallWindow.Dial("tcp", s.HTTP)
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				defer c.Close()
-				_ = c.(*net.TCPConn).SetReadBuffer(4 << 10) // so that few answers fill it
-				many := strings.Repeat(small, 1000)
+				many := strings.Repeat(small, 50)
 				for {
 					_ = c.SetWriteDeadline(time.Now().Add(6*time.Second + b.slack))
 					if _, err := io.WriteString(c, many); err != nil {
@@ -345,6 +346,16 @@ func clientsDeaf(t *testing.T, b build) {
 		}
 	}
 }
+
+// smallWindow connects with a receive buffer that few answers fill. It is set before: one that shrinks later makes a TCP
+// stack drop what it is sent, resets included.
+var smallWindow = net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+	var failed error
+	err := c.Control(func(fd uintptr) {
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 16<<10)
+	})
+	return errors.Join(err, failed)
+}}
 
 // deafGRPC makes a call for 8 MiB whose client stops to read its connection.
 func deafGRPC(t *testing.T, s *testkit.Server, m model, stream bool) {
@@ -394,6 +405,28 @@ func (c *deafConn) Read(p []byte) (int, error) {
 func (c *deafConn) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
+}
+
+// clientsRefused sends bodies that are too large and reads the answer only after a while: it is there, and no reset.
+func clientsRefused(t *testing.T, b build) {
+	models := t.TempDir()
+	m := fake(t, models, "m", "1ms", "")
+	s := start(t, b, setup{models: models, config: "limits: {max_body: 1MiB, max_connections: 50}\n"})
+	head := "POST " + m.path() + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n"
+	for range 20 {
+		c := tcp(t, s.HTTP)
+		_, _ = io.WriteString(c, head)
+		for range 20 {
+			_, _ = c.Write(make([]byte, 64<<10)) // it may be closed by now
+			time.Sleep(time.Millisecond)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		buf := make([]byte, 4096)
+		if n, err := c.Read(buf); err != nil || !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 413")) {
+			t.Errorf("a body that is too large: %v %.100q, want the answer that says so", err, buf[:n])
+		}
+		_ = c.Close()
+	}
 }
 
 // clientsPatient waits for an answer that takes longer than any limit on sending the request: those limits do not count.
