@@ -38,6 +38,8 @@ type Options struct {
 	// serval.ModelSettings.Declared) stands in the place of another server's configuration file.
 	Read  func(name, modelDir string, override *serval.ModelSettings) (serval.ModelSettings, error)
 	Merge func(under, over serval.ModelSettings) serval.ModelSettings // over's set fields win
+	// Version adds what a version folder's own file says; nil: they have none.
+	Version func(versionDir string, s serval.ModelSettings) (serval.ModelSettings, error)
 	// Name is what a model's own files call it; "": as its folder. Nil: all are called as their folders.
 	Name func(modelDir string) string
 	// Alone says whether a root is one model's folder itself, and what that is called. Nil: none is.
@@ -236,6 +238,10 @@ func (r *Registry) sources(name, dir string, override *serval.ModelSettings) ([]
 		src := Source{Name: name, Version: strconv.FormatInt(v, 10), Root: dir, Dir: abs, Settings: settings}
 		if settings.Version != "" {
 			src.Version = settings.Version
+		} else if r.opt.Version != nil {
+			if src.Settings, err = r.opt.Version(abs, settings); err != nil {
+				return nil, settings, err
+			}
 		}
 		out = append(out, src)
 	}

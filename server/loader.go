@@ -41,7 +41,7 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 	src.Settings.Options = known(eng, &src.Settings)
 	spec := engine.Spec{Name: src.Name, Version: src.Version, Dir: src.Dir, Root: src.Root, Settings: src.Settings, Device: device}
 	if _, native := eng.(engine.Native); native && l.probe != nil {
-		if err := l.probe.try(ctx, eng.Name(), spec); err != nil {
+		if err := l.probe.try(ctx, eng.Name(), probed(spec)); err != nil {
 			return nil, err
 		}
 	}
@@ -55,6 +55,14 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 		return nil, err
 	}
 	return v, nil
+}
+
+// probed is what a probe child is told: what changes how the artefact is loaded or run, so that another queue or label does
+// not make it an unknown one.
+func probed(spec engine.Spec) engine.Spec {
+	s := &spec.Settings
+	spec.Settings = serval.ModelSettings{Engine: s.Engine, Device: s.Device, File: s.File, Sequence: s.Sequence, Constants: s.Constants, Dims: s.Dims, Options: s.Options}
+	return spec
 }
 
 // present puts the task before an opened version, and warms it.

@@ -42,6 +42,17 @@ func settingsFiles() []settingsFile {
 	}
 }
 
+// foreignFile is another server's file in a model's folder; "" if there is none.
+func foreignFile(dir string) string {
+	for _, kind := range settingsFiles() {
+		file := filepath.Join(dir, kind.name)
+		if _, err := os.Stat(file); err == nil && kind.foreign {
+			return file
+		}
+	}
+	return ""
+}
+
 // read implements registry.Options.Read.
 func (r *reader) read(name, dir string, override *serval.ModelSettings) (serval.ModelSettings, error) {
 	for _, kind := range settingsFiles() {
@@ -65,7 +76,39 @@ func (r *reader) read(name, dir string, override *serval.ModelSettings) (serval.
 		}
 		return settings, nil
 	}
+	if len(versionFiles(dir)) > 0 { // MLServer serves every version; see version
+		return serval.ModelSettings{Versions: serval.VersionPolicy{All: true}}, nil
+	}
 	return serval.ModelSettings{}, nil
+}
+
+// versionFiles are the model-settings.json of a model's version folders: MLServer's other layout.
+func versionFiles(dir string) []string {
+	files, _ := filepath.Glob(filepath.Join(glob(dir), "[0-9]*", mlserver.FileName))
+	return files
+}
+
+// glob is a path as a pattern that matches it alone.
+func glob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}
+
+// version implements registry.Options.Version.
+func (r *reader) version(dir string, s serval.ModelSettings) (serval.ModelSettings, error) {
+	file := filepath.Join(dir, mlserver.FileName)
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	own, err := readMLServer("", dir, raw, file)
+	if err != nil {
+		return s, err
+	}
+	own.Version = "" // the folder's
+	return merge(own, s), nil
 }
 
 func readOwn(_, _ string, raw []byte, file string) (serval.ModelSettings, error) {
@@ -173,6 +216,11 @@ func (r *reader) named(dir string) string {
 			return ownName(kind.name, raw)
 		}
 		return ""
+	}
+	for _, file := range versionFiles(dir) {
+		if raw, err := os.ReadFile(file); err == nil {
+			return ownName(mlserver.FileName, raw)
+		}
 	}
 	return ""
 }

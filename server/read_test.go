@@ -78,3 +78,26 @@ func TestWhichFileCounts(t *testing.T) {
 		t.Errorf("Serval's own file comes first: %+v, %v", s, err)
 	}
 }
+
+// MLServer's other layout: a file in each version folder, each of which is served.
+func TestVersionsWithTheirOwnFiles(t *testing.T) {
+	dir := lay(t, "m", "1/model.bst", "2/other.bst", "readme.txt")
+	for version, text := range map[string]string{"1": `{"name":"own","implementation":"mlserver_lightgbm.LightGBMModel"}`,
+		"2": `{"name":"own","implementation":"mlserver_lightgbm.LightGBMModel","parameters":{"uri":"other.bst","version":"v2"}}`} {
+		if err := os.WriteFile(filepath.Join(dir, version, "model-settings.json"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := reading("")
+	s, err := r.read("own", dir, nil)
+	if err != nil || !s.Versions.All || r.named(dir) != "own" {
+		t.Fatalf("%+v, %v, %s", s, err, r.named(dir))
+	}
+	s.Threads = 7
+	for version, file := range map[string]string{"1": "model.bst", "2": "other.bst"} {
+		got, err := r.version(filepath.Join(dir, version), s)
+		if err != nil || got.File != file || got.Threads != 7 || got.Version != "" || got.Engine != "tree" {
+			t.Errorf("version %s: %+v, %v", version, got, err)
+		}
+	}
+}

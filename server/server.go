@@ -84,7 +84,7 @@ func New(opt Options) (*Server, error) {
 	}
 	files := &reader{engines: opt.Engines, name: cfg.ModelName, log: s.log}
 	s.models = registry.New(registry.Options{
-		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: files.read, Name: files.named, Alone: files.alone,
+		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: files.read, Name: files.named, Alone: files.alone, Version: files.version,
 		Merge: merge, Loader: l, Parallel: s.cores, Log: s.log,
 	})
 	policy, err := policyOf(cfg, s.log)

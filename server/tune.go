@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"serval"
 	"serval/config"
 	"serval/engine"
 	"serval/registry"
@@ -23,7 +24,7 @@ type Workbench struct {
 // NewWorkbench makes a Workbench.
 func NewWorkbench(cfg *config.Config, engines []engine.Engine, cores int) *Workbench {
 	files := &reader{engines: engines, name: cfg.ModelName, log: slog.New(slog.DiscardHandler)}
-	models := registry.New(registry.Options{Roots: cfg.ModelDirs, Settings: cfg.Models, Read: files.read, Name: files.named, Alone: files.alone, Merge: merge})
+	models := registry.New(registry.Options{Roots: cfg.ModelDirs, Settings: cfg.Models, Read: files.read, Name: files.named, Alone: files.alone, Version: files.version, Merge: merge})
 	return &Workbench{models: models, loader: loader{engines: engines, cores: cores}, cores: cores}
 }
 
@@ -108,10 +109,13 @@ func (w *Workbench) WriteSettings(name string, c tune.Candidate) (string, error)
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(src.Root, "model.yaml")
+	file := filepath.Join(src.Root, ownFile)
 	raw, err := os.ReadFile(file)
 	if err != nil && !os.IsNotExist(err) {
 		return "", err
+	}
+	if other := foreignFile(src.Root); err != nil && other != "" { // a model.yaml would stand in its place
+		return "", serval.Errorf(serval.Conflict, "the model's settings stand in %s, which Serval does not write; set instances: %d, threads: %d, batching: {max: %d} there in its own words, or under models: in serval.yaml", other, c.Instances, c.Threads, c.MaxBatch)
 	}
 	raw, err = config.SetModel(raw, file, []config.Setting{
 		{Path: "instances", Value: c.Instances}, {Path: "threads", Value: c.Threads}, {Path: "batching.max", Value: c.MaxBatch},

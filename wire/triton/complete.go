@@ -157,8 +157,9 @@ func completeInstances(c *inference.ModelConfig, info serval.ModelInfo) {
 	}
 	for i, g := range c.InstanceGroup {
 		fill(&g.Name, fmt.Sprintf("%s_%d", info.Name, i))
-		if g.Kind == inference.ModelInstanceGroup_KIND_AUTO {
-			g.Kind = inference.ModelInstanceGroup_KIND_CPU
+		onCPU := info.Settings.Device == "" || info.Settings.Device == "cpu" || info.Settings.Device == "auto"
+		if g.Kind == inference.ModelInstanceGroup_KIND_AUTO || g.Kind == inference.ModelInstanceGroup_KIND_GPU && onCPU {
+			g.Kind, g.Gpus = inference.ModelInstanceGroup_KIND_CPU, nil
 		}
 		if g.Kind == inference.ModelInstanceGroup_KIND_GPU && len(g.Gpus) == 0 {
 			g.Gpus = []int32{0}
