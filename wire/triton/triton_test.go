@@ -186,3 +186,17 @@ func FuzzReadText(f *testing.F) {
 		Parameters(s.Declared)
 	})
 }
+
+// docs/triton.md says of every field what becomes of it.
+func TestEveryFieldIsDocumented(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/triton.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := (&inference.ModelConfig{}).ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		if name := string(fields.Get(i).Name()); !strings.Contains(string(raw), "`"+name+"`") {
+			t.Errorf("%s is not in docs/triton.md", name)
+		}
+	}
+}
