@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -302,8 +301,10 @@ func clientsDeaf(t *testing.T, b build) {
 	large.columns = 1 << 20
 	p := large.payload(t, load.Binary, 2) // 8 MiB there and back
 	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nInference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n", m.path(), p.Header, len(p.Bytes))
-	const small = "GET /v2/models/m HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	var conns []net.Conn
+	var pipelines sync.WaitGroup
+	ctx, hangUp := context.WithCancel(context.Background())
+	defer hangUp()
 	unaffected(t, b, s, m, func() {
 		for range 8 {
 			c := tcp(t, s.HTTP)
@@ -312,33 +313,17 @@ func clientsDeaf(t *testing.T, b build) {
 			}
 			conns = append(conns, c)
 		}
-		var pipelines sync.WaitGroup
-		for range 4 { // many small ones, until no more are taken
-			pipelines.Go(func() {
-				c, err := smallWindow.Dial("tcp", s.HTTP)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				defer c.Close()
-				many := strings.Repeat(small, 50)
-				for {
-					_ = c.SetWriteDeadline(time.Now().Add(6*time.Second + b.slack))
-					if _, err := io.WriteString(c, many); err != nil {
-						if isTimeout(err) {
-							t.Error("a pipeline whose answers nobody reads: nothing was read for three times body_timeout, nor was it closed")
-						}
-						return
-					}
-				}
-			})
+		for range 4 {
+			pipelines.Go(func() { pipeline(ctx, t, s.HTTP) })
 		}
-		pipelines.Wait()
 		for i := range 4 {
 			deafGRPC(t, s, large, i%2 == 0)
 		}
+		time.Sleep(6 * time.Second) // three times body_timeout
 	})
-	settles(t, s, 30*time.Second, files, routines)
+	settles(t, s, 45*time.Second, files, routines) // the pipelines must fill the socket's buffers first, of 3 MB
+	hangUp()
+	pipelines.Wait()
 	for _, c := range conns {
 		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if n, err := io.Copy(io.Discard, c); isTimeout(err) {
@@ -347,15 +332,22 @@ func clientsDeaf(t *testing.T, b build) {
 	}
 }
 
-// smallWindow connects with a receive buffer that few answers fill. It is set before: one that shrinks later makes a TCP
-// stack drop what it is sent, resets included.
-var smallWindow = net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-	var failed error
-	err := c.Control(func(fd uintptr) {
-		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 16<<10)
-	})
-	return errors.Join(err, failed)
-}}
+// pipeline sends small requests one after the other and reads no answer, until the server closes or ctx ends.
+func pipeline(ctx context.Context, t *testing.T, addr string) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	many := strings.Repeat("GET /v2/models/m HTTP/1.1\r\nHost: localhost\r\n\r\n", 100)
+	for {
+		if _, err := io.WriteString(c, many); err != nil {
+			return
+		}
+	}
+}
 
 // deafGRPC makes a call for 8 MiB whose client stops to read its connection.
 func deafGRPC(t *testing.T, s *testkit.Server, m model, stream bool) {
