@@ -12,21 +12,24 @@ type reader struct {
 	codes   []codeKey
 	asked   []category // questions, in the order of their views
 	first   int        // the first question's view
-	exact   bool       // keys are those of float64
 	single  bool       // codes are read as XGBoost does, else as LightGBM does
+	exact   bool       // numbers are ranked as float64
 }
 
 // numberKey says how a number becomes a key: a value whose bits, without the sign, lie below zero or above infinity's is
 // absent and gets instead.
 type numberKey struct {
 	at      uint32 // where the value stands in the row, in values
+	instead int32
 	zero    uint32 // bits of float32; 0: no value is too small
 	zero64  uint64 // bits of float64
-	instead int64
+	ranks   []float64
 }
 
+// codeKey says how a category becomes a key: plus is added, and nothing above most remains.
 type codeKey struct {
-	at, view uint32
+	at, view   uint32
+	plus, most int64
 }
 
 const (
@@ -36,7 +39,7 @@ const (
 
 // newReader prepares for inputs of float32, or of float64 if double.
 func newReader(f *forest, double bool) *reader {
-	r := &reader{size: 4, exact: f.exact, single: f.single, first: f.numbers + f.codes}
+	r := &reader{size: 4, exact: f.ranks != nil, single: f.single, first: f.numbers + f.codes}
 	if double {
 		r.size = 8
 	}
@@ -44,25 +47,29 @@ func newReader(f *forest, double bool) *reader {
 		switch v.kind {
 		case numberView:
 			k := numberKey{at: uint32(v.feature)}
-			left := v.absent == nanLeft || v.absent == zeroLeft
-			switch {
-			case v.absent == nanZero:
-			case f.walker.width() == 4 && left:
-				k.instead = below32
-			case f.walker.width() == 4:
-				k.instead = above32
-			case left:
-				k.instead = below64
-			default:
-				k.instead = above64
+			switch v.absent {
+			case nanLeft, zeroLeft:
+				k.instead = lowestKey
+			case nanRight, zeroRight:
+				k.instead = highestKey
 			}
 			if v.absent == zeroLeft || v.absent == zeroRight {
 				k.zero = math.Float32bits(float32(zeroBelow)) + 1
 				k.zero64 = math.Float64bits(zeroBelow) + 1
 			}
+			if r.exact {
+				k.ranks = f.ranks[i]
+				if v.absent == nanZero {
+					k.instead = rank(k.ranks, 0)
+				}
+			}
 			r.numbers = append(r.numbers, k)
 		case codeView:
-			r.codes = append(r.codes, codeKey{at: uint32(v.feature), view: uint32(i)})
+			c := codeKey{at: uint32(v.feature), view: uint32(i), most: math.MaxInt32}
+			if room, ok := f.room[i]; ok {
+				c.plus, c.most = firstCode, room-1
+			}
+			r.codes = append(r.codes, c)
 		case questionView:
 			r.asked = append(r.asked, v.asked)
 		}
@@ -71,36 +78,24 @@ func newReader(f *forest, double bool) *reader {
 }
 
 // fill puts the keys of a row to dst[0], dst[stride], … hashes are those of its categories.
-func fill[K int32 | int64](r *reader, dst []K, stride int, row []byte, hashes []int32) {
+func (r *reader) fill(dst []int32, stride int, row []byte, hashes []int32) {
 	at := 0
-	switch {
-	case r.exact:
-		for i := range r.numbers {
-			k := &r.numbers[i]
-			b := binary.LittleEndian.Uint64(row[k.at*8:])
-			key := int64(b) ^ int64(b)>>63&math.MaxInt64
-			if b&math.MaxInt64-k.zero64 > infinity64-k.zero64 {
-				key = k.instead
-			}
-			dst[at] = K(key)
-			at += stride
-		}
-	case r.size == 4:
-		for i := range r.numbers {
-			k := &r.numbers[i]
-			dst[at] = place[K](k, binary.LittleEndian.Uint32(row[k.at*4:]))
-			at += stride
-		}
-	default:
-		for i := range r.numbers {
-			k := &r.numbers[i]
+	for i := range r.numbers {
+		k := &r.numbers[i]
+		switch {
+		case r.exact:
+			dst[at] = k.ofDouble(binary.LittleEndian.Uint64(row[k.at*8:]))
+		case r.size == 4:
+			dst[at] = k.of(binary.LittleEndian.Uint32(row[k.at*4:]))
+		default:
 			v := float32(math.Float64frombits(binary.LittleEndian.Uint64(row[k.at*8:])))
-			dst[at] = place[K](k, math.Float32bits(v))
-			at += stride
+			dst[at] = k.of(math.Float32bits(v))
 		}
+		at += stride
 	}
-	for _, k := range r.codes {
-		dst[int(k.view)*stride] = K(r.code(row, int(k.at)))
+	for i := range r.codes {
+		k := &r.codes[i]
+		dst[int(k.view)*stride] = int32(min(r.code(row, int(k.at))+k.plus, k.most))
 	}
 	at = r.first * stride
 	for _, q := range r.asked {
@@ -112,13 +107,34 @@ func fill[K int32 | int64](r *reader, dst []K, stride int, row []byte, hashes []
 	}
 }
 
-// place is the key of a float32 by its bits.
-func place[K int32 | int64](k *numberKey, b uint32) K {
-	key := K(int32(b) ^ int32(b)>>31&math.MaxInt32)
+// of is the key of a float32 by its bits.
+func (k *numberKey) of(b uint32) int32 {
+	key := int32(b) ^ int32(b)>>31&math.MaxInt32
 	if b&math.MaxInt32-k.zero > infinity32-k.zero {
-		key = K(k.instead)
+		key = k.instead
 	}
 	return key
+}
+
+// ofDouble is the key of a float64 by its bits.
+func (k *numberKey) ofDouble(b uint64) int32 {
+	if b&math.MaxInt64-k.zero64 > infinity64-k.zero64 {
+		return k.instead
+	}
+	return rank(k.ranks, math.Float64frombits(b))
+}
+
+// rank is how many of the rising thresholds v is above.
+func rank(thresholds []float64, v float64) int32 {
+	lo, n := 0, len(thresholds)
+	for n > 0 {
+		half := (n + 1) / 2
+		if thresholds[lo+half-1] < v {
+			lo += half
+		}
+		n -= half
+	}
+	return int32(lo)
 }
 
 // code is a category's number as the library reads it.

@@ -30,85 +30,63 @@ const (
 	questionView                 // 1 where the answer to a question about a category is yes, else 0
 )
 
-// The keys of code views that are no category.
+// The codes of code views that are no category.
 const (
 	codeInvalid = -1
 	codeMissing = -2
+	firstCode   = 2 // the key of category 0 where keys start from 0
 )
 
-// Keys of 32 bits: numbers lie from -0x7f800001 to 0x7f800000, the infinities.
+// Keys of numbers lie from -0x7f800001 to 0x7f800000, the infinities.
 const (
-	below32 = math.MinInt32     // a missing value that goes left
-	above32 = math.MaxInt32 - 2 // a missing value that goes right
-	set32   = math.MaxInt32 - 1 // the bound of a split that asks for a set
-	leaf32  = math.MaxInt32     // the bound of a leaf
+	lowestKey  = math.MinInt32     // a missing value that goes left
+	highestKey = math.MaxInt32 - 2 // a missing value that goes right
+	setBound   = math.MaxInt32 - 1 // of a split that asks for a set, where sets are not laid out as bits
+	leafBound  = math.MaxInt32
 )
 
-// Keys of 64 bits, likewise.
-const (
-	below64 = math.MinInt64
-	above64 = math.MaxInt64 - 2
-	set64   = math.MaxInt64 - 1
-	leaf64  = math.MaxInt64
-)
-
-// key32 is the place of a float32 in the order of its kind; -0 is -1 and +0 is 0.
-func key32(v float32) int32 {
+// key is the place of a float32 in the order of its kind; -0 is -1 and +0 is 0.
+func key(v float32) int32 {
 	b := int32(math.Float32bits(v))
 	return b ^ b>>31&math.MaxInt32
 }
 
-// key64 is the place of a float64.
-func key64(v float64) int64 {
-	b := int64(math.Float64bits(v))
-	return b ^ b>>63&math.MaxInt64
-}
-
-// bound is the key above which a row goes right.
-func (s *split) bound(double bool) int64 {
+// bound is the key above which a row goes right, where keys are places of float32.
+func (s *split) bound() int32 {
+	if s.test == isHash {
+		return 0
+	}
+	t := float32(s.threshold)
+	if float64(t) > s.threshold { // the largest float32 that is not above it: the same for every float32
+		t = math.Nextafter32(t, float32(math.Inf(-1)))
+	}
 	switch {
-	case s.test == isHash:
+	case t == 0 && s.test == less:
+		return -2 // -0 is not less than 0
+	case t == 0:
 		return 0
-	case s.threshold == 0:
-		if s.test == less {
-			return -2 // -0 is not less than 0
-		}
-		return 0
+	case s.test == less:
+		return key(t) - 1
 	}
-	var k int64
-	if double {
-		k = key64(s.threshold)
-	} else {
-		t := float32(s.threshold)
-		if float64(t) > s.threshold { // the largest float32 that is not above it: the same for every float32
-			t = math.Nextafter32(t, float32(math.Inf(-1)))
-		}
-		if t == 0 {
-			return 0
-		}
-		k = int64(key32(t))
-	}
-	if s.test == less {
-		k--
-	}
-	return k
+	return key(t)
 }
 
 // forest is an ensemble laid out for walking. It is never changed, and shared by the instances of a model.
 type forest struct {
-	*ensemble         // without its trees
-	views     []view  // numbers, then codes, then questions
-	numbers   int     // how many of the views are numbers, and
-	codes     int     // codes
-	exact     bool    // keys are those of float64
-	asks      []bool  // categorical inputs that are asked about
-	groups    []int32 // of each tree, the margin that it adds to
-	blocks    []int   // where blocks of trees end that lie in the cache together
-	splits    int     // of all trees
+	*ensemble             // without its trees
+	views     []view      // numbers, then codes, then questions
+	numbers   int         // how many of the views are numbers, and
+	codes     int         // codes
+	ranks     [][]float64 // of number views, where inputs are float64 and compared so: their thresholds, rising; else nil
+	asks      []bool      // categorical inputs that are asked about
+	groups    []int32     // of each tree, the margin that it adds to
+	blocks    []int       // where blocks of trees end that lie in the cache together
+	splits    int         // of all trees
 	walker    walker
 	leaves32  *leaves[float32] // one of the two is set
 	leaves64  *leaves[float64]
-	ids       []int32 // what the library calls a leaf, by its position; nil: nobody asks
+	room      map[int]int64 // keys of code views, by view, where they start from 0; nil: codes are keys as they are
+	ids       []int32       // what the library calls a leaf, by its position; nil: nobody asks
 	bytes     int64
 }
 
@@ -117,8 +95,6 @@ func (f *forest) count() int { return len(f.groups) }
 
 // walker finds the leaf of a row, as a position in the layout.
 type walker interface {
-	// width is the size of a key in bytes: 4 or 8.
-	width() int
 	// rows walks groups of eight rows through one tree. A group's keys start stride bytes behind those of the one before;
 	// key i of row r of a group is number 8i+r of them.
 	rows(tree int, keys unsafe.Pointer, stride uintptr, leaf [][8]uint32)
@@ -130,23 +106,6 @@ type walker interface {
 type leaves[V float32 | float64] struct {
 	values []V
 	slots  []uint32 // where leaves hold several values: which of them, by position; nil: values stand by position
-}
-
-// set is what a split over categories needs: where the answer is no, or the category missing and right set, the row goes
-// right.
-type set struct {
-	bits  []uint32
-	in    bool // the categories of the set go left; else right
-	right bool // a missing one goes right
-}
-
-// goesRight decides for the key of a code view.
-func (s *set) goesRight(code int64) bool {
-	if code == codeMissing {
-		return s.right
-	}
-	found := code >= 0 && code>>5 < int64(len(s.bits)) && s.bits[code>>5]>>(code&31)&1 != 0
-	return found != s.in
 }
 
 // view says what a split looks at.
@@ -168,6 +127,12 @@ func (e *ensemble) number() ([]view, map[view]int) {
 			index[e.view(&e.trees[i].splits[j])] = 0
 		}
 	}
+	for v := range index {
+		if v.kind == codeView { // leaves look at view 0, which must not be taken for a set
+			index[view{}] = 0
+			break
+		}
+	}
 	views := slices.SortedFunc(maps.Keys(index), func(a, b view) int {
 		for _, c := range [...]int{int(a.kind) - int(b.kind), a.feature - b.feature, int(a.absent) - int(b.absent), a.asked.input - b.asked.input} {
 			if c != 0 {
@@ -182,10 +147,37 @@ func (e *ensemble) number() ([]view, map[view]int) {
 	return views, index
 }
 
+// rank collects the thresholds of each number view. A key is then how many of them a value is above, and the bound of a
+// split the place of its threshold.
+func (f *forest) rank(index map[view]int) {
+	f.ranks = make([][]float64, f.numbers)
+	for i := range f.trees {
+		for j := range f.trees[i].splits {
+			if s := &f.trees[i].splits[j]; !s.isSet() {
+				v := index[f.view(s)]
+				f.ranks[v] = append(f.ranks[v], s.threshold)
+			}
+		}
+	}
+	for v := range f.ranks {
+		slices.Sort(f.ranks[v])
+		f.ranks[v] = slices.Compact(f.ranks[v])
+	}
+}
+
+// bound is a split's, whatever keys are.
+func (f *forest) bound(s *split, view int) int32 {
+	if f.ranks == nil {
+		return s.bound()
+	}
+	at, _ := slices.BinarySearch(f.ranks[view], s.threshold)
+	return int32(at)
+}
+
 // layout makes the forest and empties the ensemble of its trees. exact says that inputs are float64 and compared as they
 // are; ids, that somebody asks for the names of leaves.
 func (e *ensemble) layout(exact, ids bool) (*forest, error) {
-	f := &forest{ensemble: e, exact: exact && e.double, asks: make([]bool, len(e.categories))}
+	f := &forest{ensemble: e, asks: make([]bool, len(e.categories))}
 	var index map[view]int
 	f.views, index = e.number()
 	for _, v := range f.views {
@@ -197,6 +189,9 @@ func (e *ensemble) layout(exact, ids bool) (*forest, error) {
 		case questionView:
 			f.asks[v.asked.input] = true
 		}
+	}
+	if exact && e.double {
+		f.rank(index)
 	}
 	oblivious := 0
 	for i := range e.trees {
@@ -216,6 +211,10 @@ func (e *ensemble) layout(exact, ids bool) (*forest, error) {
 	default:
 		err = f.layNodes(index, ids)
 	}
+	if err != nil {
+		return nil, err
+	}
+	f.bytes += f.leafBytes()
 	e.trees, e.asked = nil, nil
-	return f, err
+	return f, nil
 }

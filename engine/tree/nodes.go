@@ -21,11 +21,12 @@ const (
 	narrowReach = 1<<16 - 1
 )
 
-// wide is the same in 16 bytes, for keys of 64 bits, many features, and very large trees.
+// wide is the same for models that narrow nodes cannot hold: very many features, very large trees or sets of categories.
 type wide struct {
-	bound int64
+	bound int32
 	reach uint32
-	view  uint32 // 8 × its number
+	view  uint32 // 4 × its number
+	set   uint32 // the number of the set that it asks for, if bound is setBound
 }
 
 // placed is where a node of a tree goes.
@@ -65,46 +66,65 @@ const (
 // stays in a core's own cache meanwhile, beside the rows' keys.
 const blockBytes = 256 << 10
 
-// layNodes lays out trees of any shape.
-func (f *forest) layNodes(index map[view]int, ids bool) error {
-	nodes, reach, sets := uint64(2), uint32(0), false // position 1 is a leaf that stands in for trees that are not there
+// extent is what is known of a forest's nodes before they are laid out.
+type extent struct {
+	nodes uint64 // positions
+	reach uint32 // the farthest from a split to its children
+	sets  map[int]setExtent
+}
+
+// measure goes over all trees.
+func (f *forest) measure(index map[view]int) (extent, error) {
+	x := extent{nodes: 2, sets: map[int]setExtent{}} // position 1 is a leaf that stands in for trees that are not there
 	var queue []placed
 	for i := range f.trees {
 		t := &f.trees[i]
 		if len(t.splits) > maxSplits {
-			return fmt.Errorf("tree %d has %d splits; at most %d are served", i, len(t.splits), maxSplits)
+			return x, fmt.Errorf("tree %d has %d splits; at most %d are served", i, len(t.splits), maxSplits)
 		}
 		var end uint32
 		end, queue = t.order(0, queue, func(n placed, left uint32) {
-			if n.ref >= 0 {
-				reach = max(reach, left-n.at)
-				sets = sets || t.splits[n.ref].test == inSet || t.splits[n.ref].test == notInSet
+			if n.ref < 0 {
+				return
+			}
+			x.reach = max(x.reach, left-n.at)
+			if s := &t.splits[n.ref]; s.isSet() {
+				view := index[f.view(s)]
+				e := x.sets[view]
+				x.sets[view] = setExtent{count: e.count + 1, categories: max(e.categories, int64(len(s.set))*32)}
 			}
 		})
-		nodes += uint64(end)
+		x.nodes += uint64(end)
 	}
-	if nodes > maxNodes {
-		return fmt.Errorf("the model has %d nodes; at most %d are served", nodes, uint64(maxNodes))
+	if x.nodes > maxNodes {
+		return x, fmt.Errorf("the model has %d nodes; at most %d are served", x.nodes, uint64(maxNodes))
 	}
-	w := walk{roots: make([]uint32, 0, len(f.trees)+8)}
-	if f.exact || len(f.views) > narrowViews || reach > narrowReach {
-		w.wide = alignedWide(int(nodes))
+	return x, nil
+}
+
+// layNodes lays out trees of any shape.
+func (f *forest) layNodes(index map[view]int, ids bool) error {
+	x, err := f.measure(index)
+	if err != nil {
+		return err
+	}
+	w := walk{roots: make([]uint32, 0, len(f.trees)+group), numbers: f.numbers}
+	if len(f.views) > narrowViews || x.reach > narrowReach || !w.fitBits(x) {
+		w.wide = aligned[wide](int(x.nodes))
 	} else {
-		w.narrow = alignedNarrow(int(nodes))
-	}
-	if sets {
-		w.setOf = make([]uint32, nodes)
+		w.narrow = aligned[narrow](int(x.nodes))
 	}
 	if ids {
-		f.ids = make([]int32, nodes)
+		f.ids = make([]int32, x.nodes)
 	}
 	if f.single {
-		f.leaves32 = newLeaves[float32](f.ensemble, int(nodes))
+		f.leaves32 = newLeaves[float32](f.ensemble, int(x.nodes))
 	} else {
-		f.leaves64 = newLeaves[float64](f.ensemble, int(nodes))
+		f.leaves64 = newLeaves[float64](f.ensemble, int(x.nodes))
 	}
 	w.leaf(1)
 	base, from := uint32(2), uint32(0)
+	var queue []placed
 	for i := range f.trees {
 		t := &f.trees[i]
 		if base-from > blockBytes/8 {
@@ -119,22 +139,25 @@ func (f *forest) layNodes(index map[view]int, ids bool) error {
 				return
 			}
 			s := &t.splits[n.ref]
-			w.split(s, n.at, left-n.at, index[f.view(s)], f.exact)
+			view, bound := index[f.view(s)], int32(setBound)
+			switch {
+			case !s.isSet():
+				bound = f.bound(s, view)
+			case w.narrow != nil:
+				bound = w.ask(s.asSet(), view)
+			}
+			w.split(n.at, left-n.at, bound, view)
+			if bound == setBound {
+				w.wide[n.at].set = w.keep(s.asSet())
+			}
 		})
 	}
 	f.blocks = append(f.blocks, len(f.trees))
-	for range 8 { // so that eight trees can be walked from any tree on
+	for range group { // so that as many trees can be walked from any tree on
 		w.roots = append(w.roots, 1)
 	}
-	f.bytes = int64(len(w.narrow))*8 + int64(len(w.wide))*16 + int64(len(w.setOf)+len(f.ids)+len(w.roots))*4
-	for i := range w.sets {
-		f.bytes += int64(len(w.sets[i].bits)) * 4
-	}
-	if f.single {
-		f.bytes += f.leaves32.bytes(4)
-	} else {
-		f.bytes += f.leaves64.bytes(8)
-	}
+	f.bytes += w.bytes() + int64(len(f.ids))*4
+	f.room = w.room
 	f.walker = w.walker()
 	return nil
 }
@@ -146,8 +169,6 @@ func newLeaves[V float32 | float64](e *ensemble, n int) *leaves[V] {
 	}
 	return &leaves[V]{slots: make([]uint32, n), values: make([]V, e.width)} // the first slot is that of no leaf: zeros
 }
-
-func (l *leaves[V]) bytes(size int64) int64 { return int64(len(l.values))*size + int64(len(l.slots))*4 }
 
 // setLeaf puts a leaf's values and name at its position.
 func (f *forest) setLeaf(t *tree, leaf int, at uint32) {
@@ -176,57 +197,51 @@ func (l *leaves[V]) set(values []float64, at uint32) {
 	}
 }
 
+// leafBytes is what the leaves take.
+func (f *forest) leafBytes() int64 {
+	if f.single {
+		return f.leaves32.bytes(4)
+	}
+	return f.leaves64.bytes(8)
+}
+
+func (l *leaves[V]) bytes(size int64) int64 { return int64(len(l.values))*size + int64(len(l.slots))*4 }
+
 // walk is what the walkers of nodes share.
 type walk struct {
-	narrow []narrow // one of the two is set
-	wide   []wide
-	roots  []uint32
-	sets   []set
-	setOf  []uint32 // by position; nil: no split asks for a set
+	narrow  []narrow // one of the two is set
+	wide    []wide
+	roots   []uint32
+	numbers int // views below are numbers
+	setTable
+}
+
+func (w *walk) bytes() int64 {
+	return int64(len(w.narrow))*8 + int64(len(w.wide))*16 + int64(len(w.roots))*4 + w.setTable.bytes()
 }
 
 // leaf makes the node at a position a leaf.
 func (w *walk) leaf(at uint32) {
 	if w.narrow != nil {
-		w.narrow[at] = narrow(uint64(leaf32) << 32)
-		return
+		w.narrow[at] = leafBound << 32
+	} else {
+		w.wide[at] = wide{bound: leafBound}
 	}
-	w.wide[at] = wide{bound: leaf64}
 }
 
 // split makes the node at a position a split whose children stand reach behind it.
-func (w *walk) split(s *split, at, reach uint32, view int, exact bool) {
-	isSet := s.test == inSet || s.test == notInSet
-	if isSet {
-		w.setOf[at] = uint32(len(w.sets))
-		w.sets = append(w.sets, set{bits: s.set, in: s.test == inSet, right: s.absent == nanRight})
-	}
+func (w *walk) split(at, reach uint32, bound int32, view int) {
 	if w.narrow != nil {
-		bound := int64(set32)
-		if !isSet {
-			bound = s.bound(false)
-		}
-		w.narrow[at] = narrow(uint64(uint32(bound))<<32 | uint64(reach)<<16 | uint64(view)*4)
-		return
+		w.narrow[at] = narrow(uint32(bound))<<32 | narrow(reach)<<16 | narrow(view)*4
+	} else {
+		w.wide[at] = wide{bound: bound, reach: reach, view: uint32(view) * 4}
 	}
-	n := wide{bound: set64, reach: reach, view: uint32(view) * 8}
-	if !isSet {
-		n.bound = s.bound(exact)
-	}
-	w.wide[at] = n
 }
 
-// alignedNarrow and alignedWide start at a cache line, so that pairs do not lie across two.
-func alignedNarrow(n int) []narrow {
-	const line = 64 / unsafe.Sizeof(narrow(0))
-	nodes := make([]narrow, n+int(line))
-	skip := (64 - uintptr(unsafe.Pointer(&nodes[0]))%64) % 64 / unsafe.Sizeof(narrow(0))
-	return nodes[skip : int(skip)+n : int(skip)+n]
-}
-
-func alignedWide(n int) []wide {
-	const line = 64 / unsafe.Sizeof(wide{})
-	nodes := make([]wide, n+int(line))
-	skip := (64 - uintptr(unsafe.Pointer(&nodes[0]))%64) % 64 / unsafe.Sizeof(wide{})
-	return nodes[skip : int(skip)+n : int(skip)+n]
+// aligned starts at a cache line, so that pairs do not lie across two.
+func aligned[T narrow | wide](n int) []T {
+	size := unsafe.Sizeof(*new(T))
+	nodes := make([]T, n+int(64/size))
+	skip := int((64 - uintptr(unsafe.Pointer(&nodes[0]))%64) % 64 / size)
+	return nodes[skip : skip+n : skip+n]
 }

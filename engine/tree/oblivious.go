@@ -30,7 +30,7 @@ func (f *forest) layOblivious(index map[view]int, ids bool) {
 		o := obliviousTree{first: uint32(len(w.levels)), leaf: at}
 		for j := len(t.splits) - 1; j >= 0; j-- {
 			s := &t.splits[j]
-			w.levels = append(w.levels, level{bound: int32(s.bound(false)), view: uint32(index[f.view(s)]) * 4})
+			w.levels = append(w.levels, level{bound: s.bound(), view: uint32(index[f.view(s)]) * 4})
 		}
 		o.end = uint32(len(w.levels))
 		w.trees = append(w.trees, o)
@@ -45,7 +45,7 @@ func (f *forest) layOblivious(index map[view]int, ids bool) {
 			}
 		}
 	}
-	for range 8 {
+	for range group {
 		w.trees = append(w.trees, obliviousTree{})
 	}
 	f.leaves64 = &leaves[float64]{values: values}
@@ -56,11 +56,9 @@ func (f *forest) layOblivious(index map[view]int, ids bool) {
 		}
 	}
 	f.blocks = []int{len(f.trees)}
-	f.bytes = int64(len(w.levels))*8 + int64(len(w.trees))*12 + int64(len(f.ids))*4 + f.leaves64.bytes(8)
+	f.bytes += int64(len(w.levels))*8 + int64(len(w.trees))*12 + int64(len(f.ids))*4
 	f.walker = w
 }
-
-func (w *obliviousWalker) width() int { return 4 }
 
 // above is 1 where the key is above the bound, else 0.
 func above(key, bound int32) uint32 { return uint32(uint64(int64(bound)-int64(key)) >> 63) }

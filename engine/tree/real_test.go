@@ -147,29 +147,3 @@ func differ(o packed, want []byte, got serval.Tensor, kind string, worst map[str
 	}
 	return nil
 }
-
-// BenchmarkRealModels measures calls of one row and of 512 rows, of other rows each time.
-func BenchmarkRealModels(b *testing.B) {
-	eachReal(b, func(r real) {
-		m := r.load(b, nil)
-		for _, rows := range []int{1, 512} {
-			var inputs [][]serval.Tensor
-			for lo := 0; lo+rows <= min(r.meta.Rows, 8192); lo += rows {
-				inputs = append(inputs, r.want.call(r.x, lo, lo+rows, m.Signature()).Inputs)
-			}
-			b.Run(fmt.Sprintf("%s/%d", filepath.Base(r.dir), rows), func(b *testing.B) {
-				b.ReportAllocs()
-				calls := []*engine.Call{{}}
-				c := calls[0]
-				for i := 0; b.Loop(); i++ {
-					c.Inputs, c.Rows = append(c.Inputs[:0], inputs[i%len(inputs)]...), int64(rows)
-					if err := m.Execute(b.Context(), calls); err != nil || c.Err != nil {
-						b.Fatal(err, c.Err)
-					}
-					c.Reset()
-				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(rows), "ns/row")
-			})
-		}
-	})
-}

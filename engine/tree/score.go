@@ -28,12 +28,10 @@ type worker[V float32 | float64] struct {
 	apply  func(e *ensemble, l link, in, out []V)
 
 	room          int // for the keys of so many groups
-	keys32        []int32
-	keys64        []int64
-	keys          unsafe.Pointer // to the first of either
-	stride        uintptr        // bytes of a group's keys
-	sums          []V            // of each row, the margins
-	out, averages []V            // scratch for links
+	keys          []int32
+	stride        int // keys of a group
+	sums          []V // of each row, the margins
+	out, averages []V // scratch for links
 	leaf          [inTurn][group]uint32
 	filled        []byte  // a row whose missing values were made NaN
 	hashes        []int32 // of a row's categories
@@ -48,23 +46,16 @@ func (m *model) newScorer() scorer {
 }
 
 func newWorker[V float32 | float64](m *model, l *leaves[V], apply func(*ensemble, link, []V, []V)) *worker[V] {
-	views := max(len(m.views), 1)
+	stride := max(len(m.views), 1) * group
 	w := &worker[V]{
-		model: m, leaves: l, apply: apply, room: min(max(keyRoom/(views*group*m.walker.width()), 1), atOnce),
-		stride: uintptr(views * group * m.walker.width()), hashes: make([]int32, len(m.categories)),
-		out: make([]V, max(m.ensemble.outputs, 2)),
+		model: m, leaves: l, apply: apply, room: min(max(keyRoom/(stride*4), 1), atOnce), stride: stride,
+		hashes: make([]int32, len(m.categories)), out: make([]V, max(m.ensemble.outputs, 2)),
 	}
 	for _, v := range m.base {
 		w.base = append(w.base, V(v))
 	}
 	w.sums = make([]V, w.room*group*m.ensemble.outputs)
-	if m.walker.width() == 4 {
-		w.keys32 = make([]int32, views*group*w.room)
-		w.keys = unsafe.Pointer(&w.keys32[0])
-	} else {
-		w.keys64 = make([]int64, views*group*w.room)
-		w.keys = unsafe.Pointer(&w.keys64[0])
-	}
+	w.keys = make([]int32, stride*w.room)
 	return w
 }
 
@@ -93,11 +84,7 @@ func (w *worker[V]) fill(c *cursor, place, step int) {
 	if w.choices.hasMissing {
 		row = w.withMissing(row)
 	}
-	if w.keys32 != nil {
-		fill(w.reader, w.keys32[place:], step, row, w.hashes)
-	} else {
-		fill(w.reader, w.keys64[place:], step, row, w.hashes)
-	}
+	w.reader.fill(w.keys[place:], step, row, w.hashes)
 }
 
 // withMissing copies a row and puts NaN where the value stands that means missing.
@@ -142,7 +129,7 @@ func (w *worker[V]) lone(b *batch, c *cursor, at int) {
 	leaf := &w.leaf[0]
 	trees := w.count()
 	for t := 0; t < trees; t += group {
-		w.walker.one(t, w.keys, leaf)
+		w.walker.one(t, unsafe.Pointer(&w.keys[0]), leaf)
 		some := leaf[:min(group, trees-t)]
 		switch {
 		case w.leaves.slots != nil:
@@ -181,9 +168,8 @@ func (w *worker[V]) addAll(sums []V, leaf uint32) {
 // many computes n rows, a multiple of eight: eight rows side by side, tree by tree, so that each row adds up its trees in
 // their order.
 func (w *worker[V]) many(b *batch, c *cursor, at, n int) {
-	per := int(w.stride) / w.walker.width()
 	for i := range n {
-		w.fill(c, i/group*per+i%group, group)
+		w.fill(c, i/group*w.stride+i%group, group)
 	}
 	w.start(n)
 	groups := n / group
@@ -191,9 +177,9 @@ func (w *worker[V]) many(b *batch, c *cursor, at, n int) {
 	for _, end := range w.blocks {
 		for g := 0; g < groups; g += inTurn {
 			some := w.leaf[:min(inTurn, groups-g)]
-			keys := unsafe.Add(w.keys, uintptr(g)*w.stride)
+			keys := unsafe.Pointer(&w.keys[g*w.stride])
 			for t := first; t < end; t++ {
-				w.walker.rows(t, keys, w.stride, some)
+				w.walker.rows(t, keys, uintptr(w.stride)*4, some)
 				w.add(t, g*group, some)
 				if w.ids != nil {
 					for i := range some {
