@@ -14,7 +14,6 @@ type catModel struct {
 	texts   []catText // the categorical features
 	refused string    // what the model has that is not served
 	loss    string
-	version string
 	kind    string // class_label_type
 	classes []string
 	limit   float64 // binclass_probability_threshold; 0: not given

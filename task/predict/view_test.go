@@ -65,7 +65,7 @@ func text(list []serval.Tensor) string {
 }
 
 func TestView(t *testing.T) {
-	v, err := NewView(inner, []serval.TensorSettings{
+	_, err := NewView(inner, []serval.TensorSettings{
 		{Name: "on", Source: "flag", Datatype: "FP32", Shape: []int64{-1, 1}, Reshape: []int64{-1}},
 		{Name: "matrix", Source: "rows", Shape: []int64{-1, 2, 3}, Reshape: []int64{-1, 6}},
 	}, []serval.TensorSettings{
@@ -79,7 +79,7 @@ func TestView(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "output 'one' of the model has shape []; for batches") {
 		t.Fatalf("a scalar has no batch: %v", err)
 	}
-	v, err = NewView(inner, []serval.TensorSettings{
+	v, err := NewView(inner, []serval.TensorSettings{
 		{Name: "on", Source: "flag", Datatype: "FP32", Shape: []int64{-1, 1}, Reshape: []int64{-1}},
 		{Name: "matrix", Source: "rows", Shape: []int64{-1, 2, 3}, Reshape: []int64{-1, 6}},
 	}, []serval.TensorSettings{
