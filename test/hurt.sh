@@ -8,11 +8,13 @@ cd "$(dirname "$0")/.."
 go=${GO:-go}
 
 groups() { "$go" test -tags hurt -list '^Test' ./test/hurt | sed -n 's/^Test//p' | tr '[:upper:]' '[:lower:]'; }
+build() { CGO_ENABLED=0 "$go" build -o /dev/null ./cmd/serval && "$go" build -race -o /dev/null ./cmd/serval; } # no part of a group's time
 hurt() { "$go" test -tags hurt -count 1 -timeout 300s -run "(?i)^Test$1\$" "${@:2}" ./test/hurt; }
 
 case "${1:-}" in
 list) groups ;;
 "")
+	build
 	failed=()
 	for group in $(groups); do
 		echo "== hurt: $group"
@@ -25,6 +27,7 @@ list) groups ;;
 	;;
 *)
 	groups | grep -qx -- "$1" || { echo "hurt: no group '$1'; there are: $(groups | tr '\n' ' ')" >&2; exit 2; }
+	build
 	hurt "$@"
 	;;
 esac
