@@ -53,6 +53,22 @@ func foreignFile(dir string) string {
 	return ""
 }
 
+// CheckModelFile reads a file with a model's settings, Serval's own or another server's, as its name says, without the model.
+// notes are the settings in it that have no effect. It reports false for a file of another name.
+func CheckModelFile(file string, raw []byte) (notes []string, known bool, err error) {
+	dir := filepath.Dir(file)
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	for _, kind := range settingsFiles() {
+		if strings.HasSuffix(file, kind.name) || kind.name == triton.FileName && filepath.Ext(file) == filepath.Ext(kind.name) {
+			s, err := kind.read(filepath.Base(dir), dir, raw, file)
+			return s.Notes, true, err
+		}
+	}
+	return nil, false, nil
+}
+
 // read implements registry.Options.Read.
 func (r *reader) read(name, dir string, override *serval.ModelSettings) (serval.ModelSettings, error) {
 	for _, kind := range settingsFiles() {

@@ -52,6 +52,10 @@ func tritonRepository(t *testing.T) string {
 // TestTritonRepository serves a repository that is laid out by NVIDIA's guides alone.
 func TestTritonRepository(t *testing.T) {
 	root := tritonRepository(t)
+	out, errs, code := testkit.Run(t.Context(), t, "config", "check", filepath.Join(root, "credit", "config.pbtxt"), filepath.Join(testkit.Root(), "wire", "triton", "testdata", "bad", "twice.pbtxt"))
+	if code != 2 || !strings.Contains(out, "credit/config.pbtxt: ok") || !strings.Contains(out, "twice.pbtxt:4:1: max_batch_size: is given twice") {
+		t.Errorf("config check: exit code %d\n%s%s", code, out, errs)
+	}
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: root})
 	pytestOn(t, s, root, "triton", "test_triton_repository.py")
 	for _, want := range []string{"no effect"} {

@@ -10,6 +10,7 @@ import (
 
 	"serval/config"
 	engines "serval/engine/all"
+	"serval/server"
 
 	"serval"
 )
@@ -23,8 +24,8 @@ func configCommand() *cobra.Command {
 func configCheck() *cobra.Command {
 	return &cobra.Command{
 		Use:     "check [FILE...]",
-		Short:   "Check serval.yaml and model.yaml files; every mistake at once, with its place",
-		Example: "  serval config check serval.yaml models/credit/model.yaml",
+		Short:   "Check serval.yaml, model.yaml, config.pbtxt and model-settings.json files; every mistake at once, with its place",
+		Example: "  serval config check serval.yaml models/*/config.pbtxt",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				args = []string{"serval.yaml"}
@@ -35,15 +36,17 @@ func configCheck() *cobra.Command {
 				if err != nil {
 					return usage(err)
 				}
-				if strings.HasSuffix(file, "model.yaml") {
-					_, err = config.ReadModel(raw, file)
-				} else {
+				notes, known, err := server.CheckModelFile(file, raw)
+				if !known {
 					_, err = config.Read(config.Source{Data: raw, File: file, Env: os.LookupEnv, Engines: engines.Options()})
 				}
 				if err != nil {
 					bad = true
 					fmt.Println(err)
 					continue
+				}
+				for _, note := range notes {
+					fmt.Println(file + ": no effect: " + note)
 				}
 				fmt.Println(file + ": ok")
 			}
