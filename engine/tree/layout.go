@@ -153,8 +153,8 @@ func (f *forest) rank(index map[view]int) {
 	f.ranks = make([][]float64, f.numbers)
 	for i := range f.trees {
 		for j := range f.trees[i].splits {
-			if s := &f.trees[i].splits[j]; !s.isSet() {
-				v := index[f.view(s)]
+			s := &f.trees[i].splits[j]
+			if v := index[f.view(s)]; v < f.numbers {
 				f.ranks[v] = append(f.ranks[v], s.threshold)
 			}
 		}
@@ -167,7 +167,7 @@ func (f *forest) rank(index map[view]int) {
 
 // bound is a split's, whatever keys are.
 func (f *forest) bound(s *split, view int) int32 {
-	if f.ranks == nil {
+	if f.ranks == nil || view >= f.numbers {
 		return s.bound()
 	}
 	at, _ := slices.BinarySearch(f.ranks[view], s.threshold)

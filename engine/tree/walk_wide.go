@@ -10,9 +10,10 @@ type wideWalker struct {
 
 func wideNode(nodes unsafe.Pointer, at uint64) *wide { return (*wide)(unsafe.Add(nodes, at*16)) }
 
-// wideKey is the key that a node looks at; scale is 1 for one row and 8 for eight side by side.
-func wideKey(keys unsafe.Pointer, n *wide, scale uintptr, lane int) int32 {
-	return (*[8]int32)(unsafe.Add(keys, uintptr(n.view)*scale))[lane]
+// wideKey is the key that a node looks at; scale is 1 for one row and 8 for eight side by side, of which lane is 4 × one's
+// number.
+func wideKey(keys unsafe.Pointer, n *wide, scale, lane uintptr) int32 {
+	return *(*int32)(unsafe.Add(keys, uintptr(n.view)*scale+lane))
 }
 
 // next is the child of the node at a position.
@@ -31,8 +32,8 @@ func (w *wideWalker) rows(tree int, keys unsafe.Pointer, stride uintptr, leaf []
 	root := w.roots[tree]
 	for i := range leaf {
 		group := unsafe.Add(keys, uintptr(i)*stride)
-		w.four([4]uint32{root, root, root, root}, group, 8, 1, (*[4]uint32)(leaf[i][:4]))
-		w.four([4]uint32{root, root, root, root}, unsafe.Add(group, 16), 8, 1, (*[4]uint32)(leaf[i][4:]))
+		w.four([4]uint32{root, root, root, root}, group, 8, 4, (*[4]uint32)(leaf[i][:4]))
+		w.four([4]uint32{root, root, root, root}, unsafe.Add(group, 16), 8, 4, (*[4]uint32)(leaf[i][4:]))
 	}
 }
 
@@ -41,8 +42,8 @@ func (w *wideWalker) one(first int, keys unsafe.Pointer, leaf *[8]uint32) {
 	w.four([4]uint32(w.roots[first+4:]), keys, 1, 0, (*[4]uint32)(leaf[4:]))
 }
 
-// four walks from four roots side by side; apart is 1 if each has a row of its own.
-func (w *wideWalker) four(roots [4]uint32, keys unsafe.Pointer, scale uintptr, apart int, leaf *[4]uint32) {
+// four walks from four roots side by side; the keys of each stand apart bytes behind those of the one before.
+func (w *wideWalker) four(roots [4]uint32, keys unsafe.Pointer, scale, apart uintptr, leaf *[4]uint32) {
 	a, b, c, d := uint64(roots[0]), uint64(roots[1]), uint64(roots[2]), uint64(roots[3])
 	for {
 		na, nb, nc, nd := wideNode(w.nodes, a), wideNode(w.nodes, b), wideNode(w.nodes, c), wideNode(w.nodes, d)

@@ -29,7 +29,7 @@ def save(name, m):
 def make(name, y, loss, kind=cb.CatBoostRegressor, show=30, words=None, options=None, x=None, threshold=None, fit=None, **params):
     x = rows(N, F, 1) if x is None else x
     data = [[*map(float, r), *w] for r, w in zip(x, words)] if words is not None else x
-    cat = list(range(F, F + len(words[0]))) if words is not None else None
+    cat = list(range(x.shape[1], x.shape[1] + len(words[0]))) if words is not None else None
     m = kind(loss_function=loss, **{**BASE, **params})
     m.fit(cb.Pool(data, y, cat_features=cat, **(fit or {})))
     if threshold:
@@ -86,6 +86,7 @@ def main():
     by_word = y + np.array([WORDS.index(w[0]) % 3 + (w[1] == "2") for w in words])
     make("cat_onehot", by_word, "RMSE", words=words, one_hot_max_size=255, iterations=12, depth=4)
     make("cat_onehot_lossguide", by_word, "RMSE", words=words, one_hot_max_size=255, iterations=6, grow_policy="Lossguide", max_leaves=8)
+    make("cat_words", by_word, "RMSE", x=np.zeros((N, 0), np.float32), words=words, one_hot_max_size=255, grow_policy="Lossguide", max_leaves=6)
     make("cat_rank", y, "QueryRMSE", cb.CatBoostRanker, fit={"group_id": np.arange(N) // 10})
     half = np.repeat(np.float32([[0.0], [1.0]]), [N - 2, 2], 0) * np.ones((1, F), np.float32)
     make("cat_stumps", y, "RMSE", x=half, min_data_in_leaf=10, grow_policy="Depthwise")
