@@ -200,3 +200,39 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// Where the configuration leaves the tensors to the artefact, a row of one value is [1] to clients, as at Triton.
+func TestFill(t *testing.T) {
+	sig := serval.Signature{
+		Inputs:  []serval.TensorInfo{{Name: "a", DType: serval.FP32, Shape: []int64{-1}}, {Name: "b", DType: serval.Bytes, Shape: []int64{-1, 3}, Optional: true}},
+		Outputs: []serval.TensorInfo{{Name: "y", DType: serval.Int64, Shape: []int64{-1}}},
+	}
+	c, err := ReadJSON(`{"max_batch_size":4}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Settings(c, "config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = Fill(s, sig)
+	golden(t, "testdata/fill.json", shown(t, s))
+	info := serval.ModelInfo{Name: "m", Engine: "onnx", Settings: s, Batching: serval.Batching{On: true}, Signature: serval.Signature{
+		Inputs:  []serval.TensorInfo{{Name: "a", DType: serval.FP32, Shape: []int64{-1, 1}}, {Name: "b", DType: serval.Bytes, Shape: []int64{-1, 3}, Optional: true}},
+		Outputs: []serval.TensorInfo{{Name: "y", DType: serval.Int64, Shape: []int64{-1, 1}}}}}
+	var want inference.ModelConfig
+	if err := prototext.Unmarshal([]byte(`
+		name: "m" backend: "onnxruntime" platform: "onnxruntime_onnx" default_model_filename: "model.onnx" max_batch_size: 4
+		version_policy { latest { num_versions: 1 } }
+		input { name: "a" data_type: TYPE_FP32 dims: 1 reshape { } }
+		input { name: "b" data_type: TYPE_STRING dims: 3 optional: true }
+		output { name: "y" data_type: TYPE_INT64 dims: 1 reshape { } }
+		dynamic_batching { preferred_batch_size: 4 }
+		instance_group { name: "m" kind: KIND_CPU count: 1 }
+		optimization { input_pinned_memory { enable: true } output_pinned_memory { enable: true } }`), &want); err != nil {
+		t.Fatal(err)
+	}
+	if got := Complete(info); !proto.Equal(got, &want) {
+		t.Errorf("shown as\n%s\nwant\n%s", prototext.Format(got), prototext.Format(&want))
+	}
+}
