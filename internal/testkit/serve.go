@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"os"
@@ -45,7 +46,8 @@ func Build(t testing.TB, race bool) string {
 	if p := builds.paths[name]; p != "" {
 		return p
 	}
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("serval-test-%d", os.Getuid()))
+	// One place for each checkout: another's program would be another one.
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("serval-test-%d-%08x", os.Getuid(), crc32.ChecksumIEEE([]byte(Root()))))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
