@@ -46,7 +46,7 @@ for ((round = 1; round <= rounds; round++)); do
 		esac
 		# shellcheck disable=SC2086
 		while read -r what ns; do keep "$name/$what/c" "$ns"; done < <(OMP_NUM_THREADS=1 "$work/libs" $library "$dir/rows.f32" "$features" 0.5 2>/dev/null)
-		while read -r what ns; do keep "$name/$what/go" "$ns"; done < <(GOMAXPROCS=1 "$work/tree.test" -test.run '^$' -test.bench "BenchmarkRealModels/^$name\$" -test.benchtime 0.5s -trees "$models" |
+		while read -r what ns; do keep "$name/$what/go" "$ns"; done < <(GOMAXPROCS=1 "$work/tree.test" -test.run '^$' -test.bench BenchmarkRealModels -test.benchtime 0.5s -trees "$dir" |
 			awk '/cpu-ns/ { for (i = 1; i <= NF; i++) if ($i == "cpu-ns/call") { split($1, p, "/"); sub(/-[0-9]+$/, "", p[3]); print (p[3] == 1 ? "one" : "batch"), int($(i - 1)) } }')
 	done
 done

@@ -165,15 +165,19 @@ func (t *tree) checkPaths(leaves int) error {
 		at := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		for side, to := range [...]int32{t.splits[at].left, t.splits[at].right} {
-			seen, i, name := seenSplit, int(to), t.splitName
+			seen, i := seenSplit, int(to)
 			if to < 0 {
-				seen, i, name = seenLeaf, int(^to), t.leafName
+				seen, i = seenLeaf, int(^to)
 			}
 			what := [...]string{"left", "right"}[side]
 			if i >= len(seen) {
 				return fmt.Errorf("%s: its %s child is number %d of %d", t.splitName(int(at)), what, i, len(seen))
 			}
 			if seen[i] {
+				name := t.splitName
+				if to < 0 {
+					name = t.leafName
+				}
 				return fmt.Errorf("%s: its %s child is %s, which is reached another way already: a tree has one way to each node", t.splitName(int(at)), what, name(i))
 			}
 			seen[i] = true
@@ -204,7 +208,7 @@ func (e *ensemble) check() error {
 // What is served at most: enough for every real model, and little enough that a row's buffers cannot overflow anything.
 const (
 	maxFeatures = 1 << 24
-	maxOutputs  = 1 << 20
+	maxOutputs  = 1 << 16
 )
 
 // keep leaves the trees of the first n rounds.

@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	group   = 8       // rows side by side
-	inTurn  = 8       // groups that go through a tree one after another
-	atOnce  = 64      // groups whose keys are made at once, if they are small enough
-	keyRoom = 1 << 20 // bytes of keys at once
+	group  = 8       // rows side by side
+	inTurn = 8       // groups that go through a tree one after another
+	atOnce = 64      // groups whose keys are made at once, if they are small enough
+	most   = 1 << 18 // keys and sums at once
 )
 
 // scorer computes a range of a batch's rows. It has memory of its own, and runs on one goroutine at a time.
@@ -48,7 +48,8 @@ func (m *model) newScorer() scorer {
 func newWorker[V float32 | float64](m *model, l *leaves[V], apply func(*ensemble, link, []V, []V)) *worker[V] {
 	stride := max(len(m.views), 1) * group
 	w := &worker[V]{
-		model: m, leaves: l, apply: apply, room: min(max(keyRoom/(stride*4), 1), atOnce), stride: stride,
+		model: m, leaves: l, apply: apply, stride: stride,
+		room:   min(max(most/(stride+group*m.ensemble.outputs), 1), atOnce),
 		hashes: make([]int32, len(m.categories)), out: make([]V, max(m.ensemble.outputs, 2)),
 	}
 	for _, v := range m.base {
@@ -234,7 +235,7 @@ func (w *worker[V]) answer(b *batch, at, n int) {
 		sums := w.sums[i*k : (i+1)*k]
 		if w.bias != nil {
 			for j := range sums {
-				sums[j] = V(w.scale*float64(sums[j]) + w.bias[j])
+				sums[j] = V(float64(w.scale*float64(sums[j])) + w.bias[j]) // not fused: CatBoost rounds twice
 			}
 		}
 		for o := range w.outputs {
