@@ -103,7 +103,9 @@ def old(version):
     classes = np.digitize(y, [-0.3, 0.5]).astype(np.float32)
     x = rows(N, F, 1)
     e = np.nan_to_num(edges(x[:24]), nan=np.nan, posinf=3.4028235e38, neginf=-3.4028235e38)
-    for name, params, label in [
+    both = np.stack([y, np.exp(y)], 1)
+    vectors = [("vector_leaf", {"multi_strategy": "multi_output_tree", "tree_method": "hist"}, both)] if version[0] == "2" else []
+    for name, params, label in vectors + [
         ("binary", {"objective": "binary:logistic", "base_score": 0.3}, binary),
         ("softprob", {"objective": "multi:softprob", "num_class": 3}, classes),
         ("dart", {"booster": "dart", "rate_drop": 0.4}, y),
