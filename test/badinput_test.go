@@ -111,8 +111,8 @@ func badRequests(t *testing.T) []bad {
 		{name: "wrong parameter", path: infer, body: row[:len(row)-1] + `,"parameters":{"priority":"high"}}`, code: 400, words: []string{"parameters.priority", "whole number"}},
 		{name: "an index out of bounds", path: "/v2/models/gather/infer", body: x("[1]", "INT64", "[99]"), code: 400, words: []string{"99"}},
 		{name: "rows that differ", path: "/v2/models/concat/infer", body: `{"inputs":[{"name":"a","shape":[1,1],"datatype":"BYTES","data":["a"]},{"name":"b","shape":[2,1],"datatype":"BYTES","data":["b","c"]}]}`, code: 400, words: []string{"'b'", "'a'", "rows"}},
-		{name: "gzip bomb", path: infer, body: packed(t, "gzip", 256<<20), headers: []string{"Content-Encoding", "gzip"}, code: 413, words: []string{fmt.Sprint(bodyLimit)}},
-		{name: "deflate bomb", path: infer, body: packed(t, "deflate", 256<<20), headers: []string{"Content-Encoding", "deflate"}, code: 413, words: []string{fmt.Sprint(bodyLimit)}},
+		{name: "gzip bomb", path: infer, body: packed(t, "gzip", 64<<20), headers: []string{"Content-Encoding", "gzip"}, code: 413, words: []string{fmt.Sprint(bodyLimit)}},
+		{name: "deflate bomb", path: infer, body: packed(t, "deflate", 64<<20), headers: []string{"Content-Encoding", "deflate"}, code: 413, words: []string{fmt.Sprint(bodyLimit)}},
 		{name: "not gzip", path: infer, body: row, headers: []string{"Content-Encoding", "gzip"}, code: 400, words: []string{"gzip"}},
 		{name: "unknown coding", path: infer, body: row, headers: []string{"Content-Encoding", "br"}, code: 400, words: []string{"br", "gzip"}},
 		{name: "too large", path: infer, body: strings.Repeat(" ", bodyLimit+1), code: 413, words: []string{fmt.Sprint(bodyLimit), "limit"}},
@@ -243,7 +243,7 @@ func badCalls(t *testing.T, s *testkit.Server) {
 	}
 	_, err := client.ModelInfer(t.Context(), inferRequest("labelled", tensor("x", "FP32", 1, 4), make([]byte, bodyLimit+1)))
 	wantStatus(t, err, codes.ResourceExhausted, fmt.Sprint(bodyLimit))
-	bomb := inferRequest("labelled", tensor("x", "FP32", 1, 4), make([]byte, 256<<20))
+	bomb := inferRequest("labelled", tensor("x", "FP32", 1, 4), make([]byte, 64<<20))
 	_, err = client.ModelInfer(t.Context(), bomb, grpc.UseCompressor(gziprpc.Name))
 	wantStatus(t, err, codes.ResourceExhausted, fmt.Sprint(bodyLimit))
 	_, err = client.RepositoryModelLoad(t.Context(), &inference.RepositoryModelLoadRequest{ModelName: "nobody"})
