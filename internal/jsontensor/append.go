@@ -107,8 +107,8 @@ func (w *writer) append(dst []byte, n int64) ([]byte, error) {
 			dst = append(appendFloat(dst, math.Float64frombits(le.Uint64(data)), 64), ',')
 		}
 	case serval.FP16:
-		for ; len(data) >= 2; data = data[2:] {
-			dst = append(appendFloat(dst, HalfToFloat(le.Uint16(data)), 32), ',')
+		for at, i := serval.FP16.Numbers(), 0; i < len(data)/2; i++ {
+			dst = append(appendFloat(dst, at(data, i), 32), ',')
 		}
 	case serval.BF16:
 		for ; len(data) >= 2; data = data[2:] {
@@ -184,27 +184,6 @@ func appendFloat(dst []byte, v float64, bits int) []byte {
 		return append(dst, `"-Infinity"`...)
 	}
 	return strconv.AppendFloat(dst, v, 'g', -1, bits)
-}
-
-// HalfToFloat widens an IEEE 754 binary16.
-func HalfToFloat(h uint16) float64 {
-	exp, frac := int(h>>10&0x1f), float64(h&0x3ff)
-	var v float64
-	switch exp {
-	case 0:
-		v = math.Ldexp(frac, -24)
-	case 31:
-		if frac != 0 {
-			return math.NaN()
-		}
-		v = math.Inf(1)
-	default:
-		v = math.Ldexp(1024+frac, exp-25)
-	}
-	if h&0x8000 != 0 {
-		v = -v
-	}
-	return v
 }
 
 const hexDigits = "0123456789abcdef"

@@ -2,12 +2,10 @@ package oip
 
 import (
 	"encoding/binary"
-	"math"
 	"slices"
 	"strconv"
 
 	"serval"
-	"serval/internal/jsontensor"
 )
 
 // classify replaces t by the k highest of each row as strings "value:index" or "value:index:label", as the classification
@@ -24,7 +22,7 @@ func (c *call) classify(t *serval.Tensor, k int) error {
 			each /= rows
 		}
 	}
-	at := reader(t.DType)
+	at := t.DType.Numbers()
 	if at == nil || int64(len(t.Data)) != rows*each*int64(t.DType.Size()) {
 		return serval.Errorf(serval.InvalidArgument, "output '%s' is of type %s: classification ranks numbers; ask for it without", t.Name, t.DType).At(t.Name)
 	}
@@ -75,36 +73,4 @@ func (c *call) appendClass(t *serval.Tensor, v float64, i int) {
 		c.text = append(append(c.text, ':'), t.Labels[i]...)
 	}
 	binary.LittleEndian.PutUint32(c.text[at:], uint32(len(c.text)-at-4))
-}
-
-// reader reads element i of a tensor's data as a number; nil for a type that has none.
-func reader(d serval.DType) func(data []byte, i int) float64 {
-	le := binary.LittleEndian
-	switch d {
-	case serval.Bool, serval.Uint8:
-		return func(b []byte, i int) float64 { return float64(b[i]) }
-	case serval.Int8:
-		return func(b []byte, i int) float64 { return float64(int8(b[i])) }
-	case serval.Uint16:
-		return func(b []byte, i int) float64 { return float64(le.Uint16(b[2*i:])) }
-	case serval.Int16:
-		return func(b []byte, i int) float64 { return float64(int16(le.Uint16(b[2*i:]))) }
-	case serval.Uint32:
-		return func(b []byte, i int) float64 { return float64(le.Uint32(b[4*i:])) }
-	case serval.Int32:
-		return func(b []byte, i int) float64 { return float64(int32(le.Uint32(b[4*i:]))) }
-	case serval.Uint64:
-		return func(b []byte, i int) float64 { return float64(le.Uint64(b[8*i:])) }
-	case serval.Int64:
-		return func(b []byte, i int) float64 { return float64(int64(le.Uint64(b[8*i:]))) }
-	case serval.FP32:
-		return func(b []byte, i int) float64 { return float64(math.Float32frombits(le.Uint32(b[4*i:]))) }
-	case serval.FP64:
-		return func(b []byte, i int) float64 { return math.Float64frombits(le.Uint64(b[8*i:])) }
-	case serval.BF16:
-		return func(b []byte, i int) float64 { return float64(math.Float32frombits(uint32(le.Uint16(b[2*i:])) << 16)) }
-	case serval.FP16:
-		return func(b []byte, i int) float64 { return jsontensor.HalfToFloat(le.Uint16(b[2*i:])) }
-	}
-	return nil
 }

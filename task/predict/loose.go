@@ -39,7 +39,7 @@ func Loose(sig serval.Signature, next serval.Handler) serval.Handler {
 
 // cast makes floating-point numbers of any numbers; it reports false for another type.
 func cast(t *serval.Tensor, to serval.DType) ([]byte, bool) {
-	at := numbers(t.DType)
+	at := t.DType.Numbers()
 	if at == nil || to != serval.FP32 && to != serval.FP64 {
 		return nil, false
 	}
@@ -53,32 +53,4 @@ func cast(t *serval.Tensor, to serval.DType) ([]byte, bool) {
 		}
 	}
 	return out, true
-}
-
-// numbers reads element i of data of a type; nil for what holds no numbers, or such as nobody computes with.
-func numbers(d serval.DType) func(data []byte, i int) float64 {
-	le := binary.LittleEndian
-	switch d {
-	case serval.Bool, serval.Uint8:
-		return func(b []byte, i int) float64 { return float64(b[i]) }
-	case serval.Int8:
-		return func(b []byte, i int) float64 { return float64(int8(b[i])) }
-	case serval.Uint16:
-		return func(b []byte, i int) float64 { return float64(le.Uint16(b[2*i:])) }
-	case serval.Int16:
-		return func(b []byte, i int) float64 { return float64(int16(le.Uint16(b[2*i:]))) }
-	case serval.Uint32:
-		return func(b []byte, i int) float64 { return float64(le.Uint32(b[4*i:])) }
-	case serval.Int32:
-		return func(b []byte, i int) float64 { return float64(int32(le.Uint32(b[4*i:]))) }
-	case serval.Uint64:
-		return func(b []byte, i int) float64 { return float64(le.Uint64(b[8*i:])) }
-	case serval.Int64:
-		return func(b []byte, i int) float64 { return float64(int64(le.Uint64(b[8*i:]))) }
-	case serval.FP32:
-		return func(b []byte, i int) float64 { return float64(math.Float32frombits(le.Uint32(b[4*i:]))) }
-	case serval.FP64:
-		return func(b []byte, i int) float64 { return math.Float64frombits(le.Uint64(b[8*i:])) }
-	}
-	return nil
 }
