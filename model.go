@@ -55,6 +55,7 @@ type ModelInfo struct {
 	Platform  string // as the Open Inference Protocol names it: "onnxruntime_onnx", …
 	Path      string // the artefact's folder
 	Signature Signature
+	Language  *Language     // nil: the model takes tensors
 	Settings  ModelSettings // as in force: every default filled in
 	Batching  Batching
 	Memory    int64 // bytes, as far as the engine can tell
@@ -88,6 +89,9 @@ type ModelSettings struct {
 	Warmup    []WarmupSettings  `yaml:"warmup" doc:"requests that are run before the version is served"`
 	Recipe    *Recipe           `yaml:"recipe" doc:"how serval predict turns files into inputs and outputs into answers"`
 	Options   map[string]string `yaml:"options" doc:"settings of the engine itself, as its page lists them"`
+	Isolation string            `yaml:"isolation" doc:"process: the engine runs in a child process, which can die alone; none: in the server; default: as the engine needs it" enum:"process,none"`
+	Memory    string            `yaml:"memory" doc:"most memory of the child process of an isolated model, as in 4GiB; it is restarted when it takes more; default: no limit"`
+	Text      *TextSettings     `yaml:"text" doc:"of a model of text: its context, and how it answers where a request does not say"`
 
 	// Declared is the Triton model configuration, as protobuf, that these settings were made from: clients that ask for the
 	// configuration get it back. Nil: they come from Serval's own files. Package wire/triton writes and reads it.
@@ -98,6 +102,27 @@ type ModelSettings struct {
 	Version string
 	// Loose says that clients may give a model's only input under any name and as any type of number.
 	Loose bool
+}
+
+// TextSettings are a model of text's. The zero value of a field means its default.
+type TextSettings struct {
+	Context   int               `yaml:"context" doc:"most tokens of a prompt and its answer; 0: as the model was trained, if the memory allows" min:"0"`
+	Slots     int               `yaml:"slots" doc:"sequences that are stepped together; 0: 8" min:"0"`
+	Cache     int               `yaml:"cache" doc:"tokens in the key-value cache, of all sequences and of kept prefixes; 0: chosen from context and slots" min:"0"`
+	Chunk     int               `yaml:"chunk" doc:"most prompt tokens that are read between two steps of running sequences; 0: chosen" min:"0"`
+	Template  string            `yaml:"template" doc:"file with the chat template, in the model's folder; default: the model's own"`
+	Reasoning string            `yaml:"reasoning" doc:"the tags around the model's reasoning, as in <think>…</think>; default: known from the template; none: it is not set apart"`
+	Tools     string            `yaml:"tools" doc:"how the model writes tool calls: hermes, llama, mistral, json; default: known from the template"`
+	Speculate bool              `yaml:"speculate" doc:"guesses tokens from the prompt and checks several at once, where that is faster"`
+	Adapters  map[string]string `yaml:"adapters" doc:"LoRA adapters: name → file in the model's folder"`
+	Pooling   string            `yaml:"pooling" doc:"how token vectors become a text's: mean, cls, last; default: the model's own" enum:"mean,cls,last"`
+
+	MaxTokens   int      `yaml:"max_tokens" doc:"most tokens of an answer where the request does not say; 0: what fits" min:"0"`
+	Temperature *float64 `yaml:"temperature" doc:"0: the most likely token; default: 1" min:"0"`
+	TopP        *float64 `yaml:"top_p" doc:"default: 1" min:"0"`
+	TopK        *int     `yaml:"top_k" doc:"0, the default: all" min:"0"`
+	MinP        *float64 `yaml:"min_p" doc:"default: 0" min:"0"`
+	Stop        []string `yaml:"stop" doc:"texts that end every answer"`
 }
 
 // VersionPolicy picks the versions to serve. At most one field is set; none means Latest: 1.
@@ -159,5 +184,6 @@ type Stats struct {
 	Rejected      map[string]uint64 // why calls were refused: queue_full, wait, …
 	Waiting       int               // calls in the queue now
 	Instances     int
-	Sequences     int // of a stateful model: those that have state now
+	Sequences     int // of a stateful model: those that have state now; of a Decoder: those that are stepped
+	Tokens        Usage
 }

@@ -29,10 +29,10 @@ type Request struct {
 	Trace string
 }
 
-// Input is what a model is given: one of *Tensors (and, as tasks appear, prompts and chats).
+// Input is what a model is given: *Tensors, or one of those in prompt.go.
 type Input interface{ isInput() }
 
-// Output is what a model gives back: one of *Tensors.
+// Output is what a model gives back: *Tensors, or one of those in prompt.go.
 type Output interface{ isOutput() }
 
 // Tensors is a set of named tensors, as an Input and as an Output.
@@ -55,10 +55,27 @@ func (t *Tensors) Find(name string) *Tensor {
 	return nil
 }
 
-// Usage counts what an answer cost, in the units that limits and prices use.
+// Usage counts what an answer cost, in the units that limits and prices use. A chunk's counts what the chunks before it did
+// not: an answer's is their sum.
 type Usage struct {
-	Rows   int64
-	Tokens int64
+	Rows       int64
+	Prompt     int64 // tokens that were read, those from the cache among them
+	Cached     int64 // tokens of the prompt that the prefix cache held
+	Completion int64 // tokens that were made, reasoning among them
+	Reasoning  int64
+	Drafted    int64 // tokens that speculation proposed
+	Accepted   int64 // and how many of them were right
+}
+
+// Add adds another count.
+func (u *Usage) Add(v Usage) {
+	u.Rows += v.Rows
+	u.Prompt += v.Prompt
+	u.Cached += v.Cached
+	u.Completion += v.Completion
+	u.Reasoning += v.Reasoning
+	u.Drafted += v.Drafted
+	u.Accepted += v.Accepted
 }
 
 // Finish says why an answer ended; the empty Finish means that more chunks follow.
@@ -66,8 +83,10 @@ type Finish string
 
 // The reasons for the end of an answer.
 const (
-	More Finish = ""     // not the end
-	Stop Finish = "stop" // complete
+	More   Finish = ""           // not the end
+	Stop   Finish = "stop"       // complete
+	Length Finish = "length"     // the limit on its tokens cut it
+	Called Finish = "tool_calls" // the model waits for what its tools say
 )
 
 // Chunk is one piece of an answer: one chunk is a plain answer, many are a stream. It and all that it points to belong to
@@ -76,6 +95,7 @@ type Chunk struct {
 	Output Output
 	Usage  Usage
 	Finish Finish
+	Choice int // which answer it is a piece of, where several were asked for; each has its own Finish
 }
 
 // Sink takes an answer's chunks, one at a time. An error from Send means: stop, nobody listens.

@@ -14,6 +14,8 @@ type Call struct {
 	Inputs []serval.Tensor
 	// Rows is the leading dimension that the batched inputs share; 1 where the model does not batch.
 	Rows int64
+	// Input is what a Decoder of text is given instead of Inputs: a *serval.Generate or *serval.Encode; else nil.
+	Input serval.Input
 
 	// Outputs and Err are the answer, set by Answer or Fail.
 	Outputs []serval.Tensor

@@ -30,7 +30,7 @@ type Engine interface {
 	Platform() string
 	// Detect looks at a version folder by names and first bytes only. With NotMine, the error says why not.
 	Detect(fs.FS) (Rank, error)
-	// Open loads the artefact. The Model it returns is a Batcher, a Decoder or a serval.Handler.
+	// Open loads the artefact. The Model it returns is a Batcher, a Decoder, or a serval.Handler that batches by itself.
 	Open(context.Context, Spec) (Model, error)
 }
 
@@ -80,6 +80,15 @@ type Decoder interface {
 	// are slow: the next Step comes when one has made room. Any other error: it has ended them all with it.
 	Step(context.Context) (live int, err error)
 }
+
+// Language is a Model of text, commonly a Decoder. Its calls' Input is a *serval.Generate, answered by chunks of
+// *serval.Tokens, or a *serval.Encode, answered by one chunk of *serval.Embeddings.
+type Language interface {
+	Language() serval.Language
+}
+
+// Isolated marks an engine whose models run in a child process unless their settings say isolation: none.
+type Isolated interface{ Isolated() }
 
 // ErrNoRoom is a Decoder's answer when it has no slot or memory for another sequence now.
 var ErrNoRoom = errors.New("engine: no room for another sequence")

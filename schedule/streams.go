@@ -54,12 +54,23 @@ func newStreams(what string, s serval.ModelSettings, model engine.Decoder) *Stre
 
 // Handle runs one call and sends its chunks as they come.
 func (m *Streams) Handle(ctx context.Context, req *serval.Request, sink serval.Sink) error {
-	in, ok := req.Input.(*serval.Tensors)
-	if !ok {
-		return serval.Errorf(serval.InvalidArgument, "%s takes tensors", m.what)
-	}
 	s := &stream{ready: make(chan struct{}, 1), over: make(chan struct{}), began: time.Now(), owner: m}
-	s.call = engine.Call{Inputs: in.List, Rows: 1, Stream: s}
+	s.call = engine.Call{Rows: 1, Stream: s}
+	_, text := m.model.(engine.Language)
+	switch in := req.Input.(type) {
+	case *serval.Tensors:
+		if text {
+			return serval.Errorf(serval.InvalidArgument, "%s takes text, not tensors", m.what)
+		}
+		s.call.Inputs = in.List
+	case *serval.Generate, *serval.Encode:
+		if !text {
+			return serval.Errorf(serval.InvalidArgument, "%s takes tensors, not text", m.what)
+		}
+		s.call.Input = in
+	default:
+		return serval.Errorf(serval.InvalidArgument, "%s does not take this kind of input", m.what)
+	}
 	if err := m.enter(s); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ var rules = []rule{
 	{"internal/archtest", nil},
 	{"internal/testkit", []string{"."}},
 	{"internal/jsontensor", []string{"."}},
-	{"llm", []string{"."}},
+	{"llm", []string{".", "llm/..."}},
 	{"wire", []string{"."}},
 	{"wire/triton", []string{".", "wire/inference"}},
 	{"wire/mlserver", []string{"."}},
@@ -62,7 +62,7 @@ var rules = []rule{
 }
 
 // shared are the parts that plug-ins may use; engines and protocols open libraries through interfaces, not through native.
-var shared = []string{"llm", "wire/...", "native", "internal/testkit", "internal/jsontensor"}
+var shared = []string{"llm/...", "wire/...", "native", "internal/testkit", "internal/jsontensor"}
 
 type listed struct {
 	ImportPath string
