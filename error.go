@@ -52,12 +52,16 @@ func (c Code) HTTPStatus() int {
 // looks the model up again. It never reaches a caller.
 var ErrRetired = errors.New("serval: this version was retired")
 
+// ErrEnough is what a Sink's Send returns when it needs no more of the answer, which then is a success.
+var ErrEnough = errors.New("serval: the receiver has all that it needs")
+
 // Error is the only kind of error whose message reaches a caller. Message names the field and what to do.
 type Error struct {
 	Code       Code
 	ID         string        // set for Internal: the id under which the operator's log has the cause
 	Message    string        // what is wrong and how to mend it, in one line
 	Param      string        // the field or tensor at fault, if there is one
+	Reason     string        // a word that programs tell it by: "context_length_exceeded", "model_not_found", …; "" for most
 	RetryAfter time.Duration // for ResourceExhausted and Unavailable: when to try again; 0 = not said
 	cause      error
 }
@@ -70,6 +74,9 @@ func Errorf(code Code, format string, args ...any) *Error {
 
 // At names the field or tensor at fault and returns e.
 func (e *Error) At(param string) *Error { e.Param = param; return e }
+
+// As names the reason and returns e.
+func (e *Error) As(reason string) *Error { e.Reason = reason; return e }
 
 // After says when to try again and returns e.
 func (e *Error) After(d time.Duration) *Error { e.RetryAfter = d; return e }

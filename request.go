@@ -24,7 +24,8 @@ type Request struct {
 	// Priority follows Triton: 1 is the most urgent, larger is less urgent, 0 is the model's default.
 	Priority int8
 	Sequence Sequence
-	Timing   Timing // filled by schedule, for logs, metrics and traces
+	Timing   Timing // filled by schedule and gateway, for logs, metrics and traces
+	Usage    Usage  // of the answer so far, filled by gateway
 	// Trace is the caller's W3C traceparent as the wire brought it; "" if there is none. Only telemetry reads it.
 	Trace string
 }
@@ -98,7 +99,7 @@ type Chunk struct {
 	Choice int // which answer it is a piece of, where several were asked for; each has its own Finish
 }
 
-// Sink takes an answer's chunks, one at a time. An error from Send means: stop, nobody listens.
+// Sink takes an answer's chunks, one at a time. An error from Send means: stop, nobody listens; ErrEnough: stop, all is there.
 type Sink interface{ Send(*Chunk) error }
 
 // SinkFunc is a Sink made of a function.
@@ -127,4 +128,7 @@ type Timing struct {
 	Compute time.Duration // in the engine
 	Output  time.Duration // taking rows apart
 	Batch   int           // rows of the batch that it ran in
+	First   time.Time     // when the first chunk was sent
+	Last    time.Time     // when the last one was
+	Chunks  int
 }

@@ -66,7 +66,7 @@ func (g *Gateway) InFlight() int64 { return g.inFlight.Load() }
 // Handle passes the request on if the policy allows it. The error is nil or a *serval.Error; one that is Internal carries
 // the request's id, and its cause is in the log.
 func (g *Gateway) Handle(ctx context.Context, req *serval.Request, sink serval.Sink) error {
-	req.Timing.Start = time.Now()
+	req.Timing, req.Usage = serval.Timing{Start: time.Now()}, serval.Usage{}
 	err := g.admit(req, g.inFlight.Add(1))
 	if err == nil {
 		err = g.pass(ctx, req, sink)
@@ -121,7 +121,7 @@ func (g *Gateway) pass(ctx context.Context, req *serval.Request, sink serval.Sin
 		}
 	}()
 	s := g.senders.Get().(*sender)
-	s.to = sink
+	s.to, s.req = sink, req
 	err := g.next.Handle(ctx, req, s)
 	lost := s.err
 	*s = sender{}
@@ -133,13 +133,22 @@ func (g *Gateway) pass(ctx context.Context, req *serval.Request, sink serval.Sin
 }
 
 // sender remembers whether the client could be reached, so that a client that left is not taken for a fault of ours.
+// It also counts what the answer costs, and when its chunks went.
 type sender struct {
 	to  serval.Sink
+	req *serval.Request
 	err error
 }
 
 // Send hands the chunk on.
 func (s *sender) Send(c *serval.Chunk) error {
+	s.req.Usage.Add(c.Usage)
+	if t := &s.req.Timing; t.Chunks == 0 {
+		t.First = time.Now()
+	} else {
+		t.Last = time.Now()
+	}
+	s.req.Timing.Chunks++
 	err := s.to.Send(c)
 	if err != nil {
 		s.err = err

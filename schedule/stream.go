@@ -86,7 +86,7 @@ func (s *stream) signal() {
 }
 
 // deliver sends chunks until the call ends, and calls room when a full ring was emptied; errLeft means that the reader went
-// first.
+// first, ErrEnough that it has all it needs.
 func (s *stream) deliver(ctx context.Context, sink serval.Sink, room func()) error {
 	var taken []serval.Chunk
 	for {
@@ -103,10 +103,13 @@ func (s *stream) deliver(ctx context.Context, sink serval.Sink, room func()) err
 			room()
 		}
 		for i := range taken {
-			if sink.Send(&taken[i]) != nil {
-				if ended {
-					return err
-				}
+			switch no := sink.Send(&taken[i]); {
+			case no == nil:
+			case ended:
+				return err
+			case errors.Is(no, serval.ErrEnough):
+				return serval.ErrEnough
+			default:
 				return errLeft
 			}
 		}

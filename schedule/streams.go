@@ -84,6 +84,10 @@ func (m *Streams) Handle(ctx context.Context, req *serval.Request, sink serval.S
 		defer cancel()
 	}
 	err := s.deliver(ctx, sink, m.nudge)
+	if err == serval.ErrEnough {
+		m.leave(s)
+		err = nil
+	}
 	if !errors.Is(err, errLeft) {
 		m.stats.call(req.Timing, time.Since(s.began), err == nil)
 		return err
