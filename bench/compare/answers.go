@@ -11,35 +11,37 @@ import (
 	"serval/bench/load"
 )
 
-// sameAnswers asks every server but the floor the same question and fails where their answers differ: a comparison of
+// sameAnswers asks every server but the floor the same questions and fails where their answers differ: a comparison of
 // servers that compute something else would be worth nothing.
-func sameAnswers(ctx context.Context, list []*server) error {
-	payload, err := newPayload(load.JSON)
+func sameAnswers(ctx context.Context, w *workload, list []*server) error {
+	payloads, err := w.payloads(load.JSON)
 	if err != nil {
 		return err
 	}
-	var first *server
-	var want float64
-	for _, s := range list {
-		if s.key == "floor" {
-			continue
-		}
-		got, err := ask(ctx, s, payload.Bytes)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		if first == nil {
-			first, want = s, got
-		}
-		if math.Abs(got-want) > 1e-5 {
-			return fmt.Errorf("%s answers %v, %s answers %v", s.name, got, first.name, want)
+	for _, p := range payloads {
+		var first *server
+		var want float64
+		for _, s := range list {
+			if s.key == "floor" {
+				continue
+			}
+			got, err := ask(ctx, s, w.name, p.Bytes)
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			if first == nil {
+				first, want = s, got
+			}
+			if math.Abs(got-want) > 1e-5 {
+				return fmt.Errorf("%s answers %v, %s answers %v", s.name, got, first.name, want)
+			}
 		}
 	}
 	return nil
 }
 
-func ask(ctx context.Context, s *server, body []byte) (float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.rest+"/v2/models/mlp/infer", bytes.NewReader(body))
+func ask(ctx context.Context, s *server, model string, body []byte) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.rest+"/v2/models/"+model+"/infer", bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}

@@ -22,6 +22,7 @@ type options struct {
 	time   time.Duration
 	warmUp time.Duration
 	peers  map[string]bool
+	work   *workload
 }
 
 func main() {
@@ -31,15 +32,12 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds of each workload")
 	flag.DurationVar(&o.time, "time", 3*time.Second, "length of one measurement")
 	flag.DurationVar(&o.warmUp, "warm-up", 500*time.Millisecond, "load before each measurement")
-	peers := flag.String("peers", "triton,triton-c,mlserver", "peers to measure, separated by commas; triton-c needs a C compiler")
+	work := flag.String("workload", "mlp", "what is served: mlp, or trees (a model that bench/trees/setup.sh trains)")
+	peers := flag.String("peers", "all", "peers to measure, separated by commas; triton-c needs a C compiler")
 	flag.Parse()
-	o.peers = map[string]bool{}
-	for _, name := range strings.FieldsFunc(*peers, func(r rune) bool { return r == ',' }) {
-		if !slices.ContainsFunc(knownPeers, func(p peer) bool { return p.key == name }) {
-			fmt.Fprintf(os.Stderr, "compare: -peers: no peer %q\n", name)
-			os.Exit(2)
-		}
-		o.peers[name] = true
+	if err := o.choose(*work, *peers); err != nil {
+		fmt.Fprintln(os.Stderr, "compare:", err)
+		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -48,6 +46,29 @@ func main() {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
 	}
+}
+
+// choose finds the workload and which of its peers are measured.
+func (o *options) choose(work, peers string) error {
+	list := workloads()
+	at := slices.IndexFunc(list, func(w workload) bool { return w.name == work })
+	if at < 0 {
+		return fmt.Errorf("-workload: no workload %q", work)
+	}
+	o.work, o.peers = &list[at], map[string]bool{}
+	if peers == "all" {
+		for _, p := range o.work.peers {
+			o.peers[p.key] = true
+		}
+		return nil
+	}
+	for _, name := range strings.FieldsFunc(peers, func(r rune) bool { return r == ',' }) {
+		if !slices.ContainsFunc(o.work.peers, func(p peer) bool { return p.key == name }) {
+			return fmt.Errorf("-peers: no peer %q", name)
+		}
+		o.peers[name] = true
+	}
+	return nil
 }
 
 func run(ctx context.Context, o options) error {
@@ -69,7 +90,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := sameAnswers(ctx, list); err != nil {
+	if err := sameAnswers(ctx, o.work, list); err != nil {
 		return err
 	}
 	cells, err := measureAll(ctx, o, list)
@@ -84,7 +105,7 @@ func run(ctx context.Context, o options) error {
 	text := report.markdown()
 	fmt.Print(text)
 	if o.write != "" {
-		return replaceSection(o.write, text)
+		return replaceSection(o.write, o.work.section, text)
 	}
 	return nil
 }
@@ -100,20 +121,11 @@ func command() string {
 	return text
 }
 
-// peer is a server to compare with; run is followed by its two ports after the first word.
-type peer struct {
-	key, name  string
-	setup, run []string
-}
-
-var knownPeers = []peer{
-	{"triton", "Triton, Python backend", []string{"bench/peers/setup.sh", "triton"}, []string{"bench/peers/triton.sh"}},
-	{"triton-c", "Triton, C backend", []string{"bench/triton_c/build.sh"}, []string{"bench/peers/triton.sh", "c"}},
-	{"mlserver", "MLServer", []string{"bench/peers/setup.sh", "mlserver"}, []string{"bench/peers/mlserver.sh"}},
-}
-
 // prepare installs the peers, builds the floor and describes every server; none is started.
 func prepare(ctx context.Context, o options, dir string) ([]*server, error) {
+	if err := o.work.prepare(ctx); err != nil {
+		return nil, err
+	}
 	var list []*server
 	if o.serval != "" {
 		binary, err := filepath.Abs(o.serval)
@@ -121,7 +133,7 @@ func prepare(ctx context.Context, o options, dir string) ([]*server, error) {
 			return nil, err
 		}
 		models := filepath.Join(dir, "models")
-		if err := copyFile("bench/mlp/model.onnx", filepath.Join(models, "mlp", "1", "model.onnx")); err != nil {
+		if err := copyFile(o.work.model, filepath.Join(models, o.work.name, "1", filepath.Base(o.work.model))); err != nil {
 			return nil, err
 		}
 		s, err := newServal(dir, "serval", binary, models)
@@ -130,7 +142,7 @@ func prepare(ctx context.Context, o options, dir string) ([]*server, error) {
 		}
 		list = append(list, s)
 	}
-	for _, p := range knownPeers {
+	for _, p := range o.work.peers {
 		if !o.peers[p.key] {
 			continue
 		}

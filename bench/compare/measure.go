@@ -10,12 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	"serval"
 	"serval/bench/load"
 )
-
-// signature is that of bench/mlp/model.onnx, as far as the load needs it.
-var signature = serval.Signature{Inputs: []serval.TensorInfo{{Name: "x", DType: serval.FP32, Shape: []int64{-1, 30}}}}
 
 // cell is one workload; its results are by server and in the order of the rounds.
 type cell struct {
@@ -25,14 +21,6 @@ type cell struct {
 }
 
 func (c *cell) String() string { return fmt.Sprintf("%s c=%d", c.format, c.concurrency) }
-
-func newPayload(format load.Format) (load.Payload, error) {
-	inputs, err := load.Tensors(signature, load.Sample{Rows: 1, Seed: 1})
-	if err != nil {
-		return load.Payload{}, err
-	}
-	return load.Body(format, serval.Ref{Name: "mlp"}, inputs)
-}
 
 // address is where s speaks what a format needs.
 func (s *server) address(f load.Format) string {
@@ -55,14 +43,14 @@ func measureAll(ctx context.Context, o options, list []*server) ([]*cell, error)
 	progress("%d measurements of %v, about %v", total, each, (time.Duration(total) * each).Round(time.Second))
 	done := 0
 	for _, c := range cells {
-		payload, err := newPayload(c.format)
+		payloads, err := o.work.payloads(c.format)
 		if err != nil {
 			return nil, err
 		}
 		for round := range o.rounds {
 			for i := range list {
 				s := list[(i+round)%len(list)]
-				result, err := load.Run(ctx, load.Options{Addr: s.address(c.format), Payload: payload, Concurrency: c.concurrency, Duration: o.time, WarmUp: o.warmUp})
+				result, err := load.Run(ctx, load.Options{Addr: s.address(c.format), Payload: payloads[0], More: payloads[1:], Concurrency: c.concurrency, Duration: o.time, WarmUp: o.warmUp})
 				if err == nil {
 					err = ctx.Err()
 				}
@@ -94,11 +82,11 @@ func measureAllocations(ctx context.Context, o options, list []*server) (allocat
 			continue
 		}
 		for _, format := range []load.Format{load.JSON, load.Proto} {
-			payload, err := newPayload(format)
+			payloads, err := o.work.payloads(format)
 			if err != nil {
 				return nil, err
 			}
-			run := load.Options{Addr: s.address(format), Payload: payload, Concurrency: 16, Count: 20_000}
+			run := load.Options{Addr: s.address(format), Payload: payloads[0], More: payloads[1:], Concurrency: 16, Count: 20_000}
 			if _, err := load.Run(ctx, run); err != nil { // fills pools
 				return nil, err
 			}

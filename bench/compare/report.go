@@ -27,8 +27,8 @@ type report struct {
 // markdown writes the report: what Serval is to each other server, then each server's own medians.
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Machine: %s. Command: `%s`. One run, %d interleaved rounds of %v for each workload; one row of 30 features a request.\n\n",
-		r.machine, r.command, r.options.rounds, r.options.time)
+	fmt.Fprintf(&b, "Machine: %s. Command: `%s`. One run, %d interleaved rounds of %v for each workload; %s.\n\n",
+		r.machine, r.command, r.options.rounds, r.options.time, r.options.work.title)
 	head := []string{"workload"}
 	others := r.servers
 	serval := r.servers[0]

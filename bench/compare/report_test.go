@@ -21,7 +21,7 @@ func TestMarkdown(t *testing.T) {
 		triton: {result(100, 4*time.Millisecond), result(100, time.Millisecond), result(100, 8*time.Millisecond)},
 		floor:  {result(400, time.Millisecond), result(400, time.Millisecond), result(400, time.Millisecond)},
 	}}
-	r := report{machine: "M", command: "C", options: options{serval: "x", rounds: 3, time: time.Second}, servers: []*server{serval, triton, floor}, cells: []*cell{c},
+	r := report{machine: "M", command: "C", options: options{serval: "x", rounds: 3, time: time.Second, work: &workloads()[0]}, servers: []*server{serval, triton, floor}, cells: []*cell{c},
 		starts: starts{byServer: map[*server]started{serval: {100 * time.Millisecond, 20e6}, triton: {2 * time.Second, 200e6}, floor: {time.Millisecond, 1e6}}, empty: 15e6},
 		allocs: allocations{load.JSON: 21.25, load.Proto: 40}}
 	want := `Machine: M. Command: ` + "`C`" + `. One run, 3 interleaved rounds of 1s for each workload; one row of 30 features a request.
@@ -41,12 +41,13 @@ func TestMarkdown(t *testing.T) {
 }
 
 func TestReplaceSection(t *testing.T) {
+	const section, sectionBegin, sectionEnd = "bench/x", "<!-- bench/x: begin -->", "<!-- bench/x: end -->"
 	file := filepath.Join(t.TempDir(), "b.md")
 	for range 2 {
 		if err := os.WriteFile(file, []byte("before\n"+sectionBegin+"\nold\n"+sectionEnd+"\nafter\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := replaceSection(file, "new\n"); err != nil {
+		if err := replaceSection(file, section, "new\n"); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(file)
@@ -57,7 +58,7 @@ func TestReplaceSection(t *testing.T) {
 	if err := os.WriteFile(file, []byte(sectionEnd+sectionBegin), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := replaceSection(file, "new"); err == nil {
+	if err := replaceSection(file, section, "new"); err == nil {
 		t.Error("markers in the wrong order were accepted")
 	}
 }

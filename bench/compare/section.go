@@ -6,13 +6,9 @@ import (
 	"strings"
 )
 
-const (
-	sectionBegin = "<!-- bench/compare: begin -->"
-	sectionEnd   = "<!-- bench/compare: end -->"
-)
-
-// replaceSection puts text between the markers of a Markdown file.
-func replaceSection(file, text string) error {
+// replaceSection puts text between the markers of a section in a Markdown file.
+func replaceSection(file, section, text string) error {
+	sectionBegin, sectionEnd := "<!-- "+section+": begin -->", "<!-- "+section+": end -->"
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err

@@ -28,10 +28,10 @@ func TestFloorIsStartedMeasuredAndStopped(t *testing.T) {
 	if n, err := s.residentBytes(); err != nil || n < 1e6 {
 		t.Errorf("%d bytes resident, %v", n, err)
 	}
-	if got, err := ask(context.Background(), s, []byte("{}")); err != nil || got != 0.5 {
+	if got, err := ask(context.Background(), s, "mlp", []byte("{}")); err != nil || got != 0.5 {
 		t.Errorf("%v, %v", got, err)
 	}
-	cells, err := measureAll(context.Background(), options{rounds: 1, time: 300 * time.Millisecond}, []*server{s})
+	cells, err := measureAll(context.Background(), options{rounds: 1, time: 300 * time.Millisecond, work: &workloads()[0]}, []*server{s})
 	if err != nil || len(cells) != 6 || cells[5].throughput(s)[0] == 0 {
 		t.Errorf("%v, %v", cells, err)
 	}

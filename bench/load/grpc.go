@@ -46,17 +46,22 @@ func closeConns(list []*grpc.ClientConn) {
 	}
 }
 
-// grpcCaller sends one prebuilt message over a shared connection.
+// grpcCaller sends prebuilt messages in turns over a shared connection.
 type grpcCaller struct {
-	o       *Options
-	conn    *grpc.ClientConn
-	request mem.BufferSlice
-	reply   rawReply
-	base    metadata.MD
+	o        *Options
+	conn     *grpc.ClientConn
+	requests []mem.BufferSlice
+	next     int
+	reply    rawReply
+	base     metadata.MD
 }
 
-func newGRPCCaller(o *Options, conn *grpc.ClientConn) *grpcCaller {
-	c := &grpcCaller{o: o, conn: conn, request: mem.BufferSlice{mem.SliceBuffer(o.Payload.Bytes)}}
+func newGRPCCaller(o *Options, conn *grpc.ClientConn, first int) *grpcCaller {
+	c := &grpcCaller{o: o, conn: conn}
+	for _, p := range o.payloads() {
+		c.requests = append(c.requests, mem.BufferSlice{mem.SliceBuffer(p.Bytes)})
+	}
+	c.next = first % len(c.requests)
 	if len(o.Headers) > 0 {
 		c.base = metadata.New(o.Headers)
 	}
@@ -64,14 +69,16 @@ func newGRPCCaller(o *Options, conn *grpc.ClientConn) *grpcCaller {
 }
 
 func (c *grpcCaller) call(ctx context.Context) outcome {
-	out := outcome{sent: len(c.o.Payload.Bytes)}
+	request := c.requests[c.next]
+	c.next = (c.next + 1) % len(c.requests)
+	out := outcome{sent: request.Len()}
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	if c.base != nil {
 		ctx = metadata.NewOutgoingContext(ctx, c.base)
 	}
 	c.reply = rawReply{start: c.reply.start[:0], keep: len(c.o.Expect)}
-	err := c.conn.Invoke(ctx, inferMethod, c.request, &c.reply)
+	err := c.conn.Invoke(ctx, inferMethod, request, &c.reply)
 	out.received = c.reply.size
 	switch {
 	case err != nil:

@@ -23,6 +23,7 @@ const (
 type Options struct {
 	Addr    string            // host:port of the listener that speaks the payload's protocol
 	Payload Payload           // what is sent, again and again; see Body
+	More    []Payload         // other requests of the same format and model, which each caller sends in turns with Payload
 	Headers map[string]string // sent with every request: HTTP headers, or gRPC metadata (in lower case)
 
 	Concurrency int           // callers, each with at most one request in flight; default 1, in an open loop 256
@@ -41,6 +42,9 @@ type Options struct {
 	// Progress is called about once a second, never at the same time as itself, while the run goes on.
 	Progress func(Progress)
 }
+
+// payloads are all that is sent.
+func (o *Options) payloads() []Payload { return append([]Payload{o.Payload}, o.More...) }
 
 // Progress is where a run stands.
 type Progress struct {
@@ -63,6 +67,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Payload.Format < JSON || o.Payload.Format > Proto || o.Payload.Model == "" {
 		return bad("payload", "empty; make one with load.Body")
+	}
+	for i := range o.More {
+		if m := &o.More[i]; m.Format != o.Payload.Format || m.Model != o.Payload.Model || m.Version != o.Payload.Version {
+			return bad("more", "request %d: %s for %s %s, the first is %s for %s %s", i, m.Format, m.Model, m.Version, o.Payload.Format, o.Payload.Model, o.Payload.Version)
+		}
 	}
 	if o.Duration < 0 || o.Count < 0 || (o.Duration == 0 && o.Count == 0) {
 		return bad("duration", "set a duration or a count of requests above 0")

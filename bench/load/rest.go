@@ -17,16 +17,16 @@ import (
 
 const readBuffer = 16 << 10
 
-// restRequest writes the whole HTTP/1.1 request that every caller sends.
-func restRequest(o *Options) []byte {
-	b := []byte("POST /v2/models/" + url.PathEscape(o.Payload.Model))
-	if v := o.Payload.Version; v != "" {
+// restRequest writes a whole HTTP/1.1 request.
+func restRequest(o *Options, p *Payload) []byte {
+	b := []byte("POST /v2/models/" + url.PathEscape(p.Model))
+	if v := p.Version; v != "" {
 		b = append(b, "/versions/"+url.PathEscape(v)...)
 	}
 	b = append(b, "/infer HTTP/1.1\r\nHost: "+o.Addr+"\r\nUser-Agent: serval-bench\r\n"...)
-	if o.Payload.Format == Binary {
+	if p.Format == Binary {
 		b = append(b, "Content-Type: application/octet-stream\r\nInference-Header-Content-Length: "...)
-		b = append(strconv.AppendInt(b, int64(o.Payload.Header), 10), "\r\n"...)
+		b = append(strconv.AppendInt(b, int64(p.Header), 10), "\r\n"...)
 	} else {
 		b = append(b, "Content-Type: application/json\r\n"...)
 	}
@@ -39,14 +39,15 @@ func restRequest(o *Options) []byte {
 		b = append(b, name+": "+o.Headers[name]+"\r\n"...)
 	}
 	b = append(b, "Content-Length: "...)
-	b = append(strconv.AppendInt(b, int64(len(o.Payload.Bytes)), 10), "\r\n\r\n"...)
-	return append(b, o.Payload.Bytes...)
+	b = append(strconv.AppendInt(b, int64(len(p.Bytes)), 10), "\r\n\r\n"...)
+	return append(b, p.Bytes...)
 }
 
-// restCaller sends one prebuilt request over one connection.
+// restCaller sends prebuilt requests in turns over one connection.
 type restCaller struct {
-	o       *Options
-	request []byte // shared, never changed
+	o        *Options
+	requests [][]byte // shared, never changed
+	next     int
 
 	read     *bufio.Reader
 	response response
@@ -59,12 +60,14 @@ type restCaller struct {
 
 func (c *restCaller) call(ctx context.Context) outcome {
 	var out outcome
+	request := c.requests[c.next]
+	c.next = (c.next + 1) % len(c.requests)
 	for attempt := 0; ; attempt++ {
 		reused := c.conn != nil
 		if err := c.connect(ctx); err != nil {
 			return failed(out, err)
 		}
-		_, err := c.conn.Write(c.request)
+		_, err := c.conn.Write(request)
 		if err == nil {
 			err = c.response.read(c.read, len(c.o.Expect))
 		}
@@ -79,7 +82,7 @@ func (c *restCaller) call(ctx context.Context) outcome {
 		}
 		return failed(out, err)
 	}
-	out.sent = len(c.request)
+	out.sent = len(request)
 	out.received = c.response.size
 	if c.response.close {
 		c.disconnect()

@@ -189,9 +189,12 @@ func (r *run) result() Result {
 func newCallers(o *Options) ([]caller, func(), error) {
 	var list []caller
 	if o.Payload.Format != Proto {
-		request := restRequest(o)
-		for range o.Concurrency {
-			list = append(list, &restCaller{o: o, request: request})
+		var requests [][]byte
+		for _, p := range o.payloads() {
+			requests = append(requests, restRequest(o, &p))
+		}
+		for i := range o.Concurrency { // callers start apart, so that they do not all send the same
+			list = append(list, &restCaller{o: o, requests: requests, next: i % len(requests)})
 		}
 		return list, func() { closeCallers(list) }, nil
 	}
@@ -200,7 +203,7 @@ func newCallers(o *Options) ([]caller, func(), error) {
 		return nil, nil, err
 	}
 	for i := range o.Concurrency {
-		list = append(list, newGRPCCaller(o, conns[i%len(conns)]))
+		list = append(list, newGRPCCaller(o, conns[i%len(conns)], i))
 	}
 	return list, func() { closeCallers(list); closeConns(conns) }, nil
 }

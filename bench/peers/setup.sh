@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs peers into virtual environments below ~/.cache/serval-bench, once: setup.sh triton|mlserver
+# Installs peers into virtual environments below ~/.cache/serval-bench, once: setup.sh triton|mlserver|mlserver-trees
 set -euo pipefail
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/serval-bench
 
@@ -26,8 +26,11 @@ triton)
 mlserver)
   venv mlserver mlserver==1.7.1 onnxruntime==1.32.0
   ;;
+mlserver-trees)
+  venv mlserver-trees mlserver==1.7.1 mlserver-xgboost==1.7.1 xgboost==3.2.0
+  ;;
 *)
-  echo "usage: setup.sh triton|mlserver" >&2
+  echo "usage: setup.sh triton|mlserver|mlserver-trees" >&2
   exit 2
   ;;
 esac

@@ -70,7 +70,9 @@ def done(folder):
     return (folder / "meta.json").exists()
 
 
-def write(folder, x, name, nodes, trees, seconds, categories=None, **answers):
+def write(folder, x, name, nodes, trees, rounds, seconds, categories=None, **answers):
+    if trees != rounds:
+        sys.exit(f"{folder.name}: {trees} trees, not {rounds}: training stopped early; give it other parameters")
     x.tofile(folder / "rows.f32")
     if categories is not None:
         (folder / "categories.txt").write_text("\n".join("\t".join(row) for row in categories) + "\n")
@@ -101,7 +103,7 @@ def train_xgboost(folder, x, cat, y, rounds, **params):
     d = xgb.DMatrix(s, **kw)
     p = b.predict(d)
     nodes = sum(t.count("\n") for t in b.get_dump())
-    write(folder, s, f"XGBoost {xgb.__version__}", nodes, b.num_boosted_rounds(), seconds,
+    write(folder, s, f"XGBoost {xgb.__version__}", nodes, b.num_boosted_rounds(), rounds, seconds,
           prediction=p, margin=b.predict(d, output_margin=True), probability=with_proba(p), leaf=b.predict(d, pred_leaf=True))
 
 
@@ -114,7 +116,7 @@ def train_lightgbm(folder, x, cat, y, rounds, **params):
     _, s = unseen(x, cat, 2)
     p = b.predict(s, num_threads=1)
     leaves = [t["num_leaves"] for t in b.dump_model()["tree_info"]]
-    write(folder, s, f"LightGBM {lgb.__version__}", sum(2 * n - 1 for n in leaves), len(leaves), seconds,
+    write(folder, s, f"LightGBM {lgb.__version__}", sum(2 * n - 1 for n in leaves), len(leaves), rounds, seconds,
           prediction=p, margin=b.predict(s, raw_score=True, num_threads=1), probability=with_proba(p), leaf=b.predict(s, pred_leaf=True, num_threads=1))
 
 
@@ -136,7 +138,7 @@ def train_catboost(folder, x, texts, y, rounds, **params):
     p = pool(s, t)
     d = json.loads((folder / "model.json").read_text())
     nodes = sum(2 * len(tree["leaf_values"]) - 1 for tree in d["oblivious_trees"])
-    write(folder, s, f"CatBoost {cb.__version__}", nodes, m.tree_count_, seconds, categories=t if t.shape[1] else None, prediction=m.predict(p).astype(np.int64),
+    write(folder, s, f"CatBoost {cb.__version__}", nodes, m.tree_count_, rounds, seconds, categories=t if t.shape[1] else None, prediction=m.predict(p).astype(np.int64),
           margin=m.predict(p, prediction_type="RawFormulaVal"), probability=m.predict_proba(p), leaf=m.calc_leaf_indexes(p))
 
 
@@ -154,15 +156,17 @@ def main():
 
     # name: data, trainer, categories as sets (else as numbers), rounds, parameters
     models = {
-        "flights-xgboost": ("flights", train_xgboost, False, 500, {"max_depth": 10, "subsample": 0.3}),
+        "flights-xgboost": ("flights", train_xgboost, False, 1000, {"max_depth": 10, "subsample": 0.3}),
         "flights-xgboost-sets": ("flights", train_xgboost, True, 300, {"max_depth": 8, "subsample": 0.3}),
-        "flights-lightgbm": ("flights", train_lightgbm, False, 500, {"num_leaves": 255, "bagging_fraction": 0.3, "bagging_freq": 1}),
+        "flights-lightgbm": ("flights", train_lightgbm, False, 1000, {"num_leaves": 255, "bagging_fraction": 0.3, "bagging_freq": 1, "learning_rate": 0.05}),
         "flights-lightgbm-sets": ("flights", train_lightgbm, True, 300, {"num_leaves": 127, "bagging_fraction": 0.3, "bagging_freq": 1}),
-        "flights-catboost": ("flights", train_catboost, True, 500, {"depth": 8, "subsample": 0.3, "bootstrap_type": "Bernoulli"}),
-        "census-xgboost": ("census", train_xgboost, False, 300, {"max_depth": 12, "subsample": 0.3}),
-        "census-lightgbm": ("census", train_lightgbm, False, 1000, {"num_leaves": 127, "bagging_fraction": 0.2, "bagging_freq": 1}),
+        "flights-catboost": ("flights", train_catboost, True, 1000, {"depth": 8, "subsample": 0.3, "bootstrap_type": "Bernoulli"}),
+        "flights-catboost-numbers": ("flights", train_catboost, False, 1000, {"depth": 8, "subsample": 0.3, "bootstrap_type": "Bernoulli"}),
+        "census-xgboost": ("census", train_xgboost, False, 1000, {"max_depth": 12, "subsample": 0.3, "eta": 0.05}),
+        # With a rate of 0.1 nothing is left to learn after 728 rounds, and LightGBM stops.
+        "census-lightgbm": ("census", train_lightgbm, False, 1000, {"num_leaves": 127, "bagging_fraction": 0.2, "bagging_freq": 1, "learning_rate": 0.03}),
         "census-lightgbm-sets": ("census", train_lightgbm, True, 300, {"num_leaves": 255, "bagging_fraction": 0.2, "bagging_freq": 1}),
-        "census-catboost": ("census", train_catboost, True, 300, {"depth": 6, "subsample": 0.2, "bootstrap_type": "Bernoulli"}),
+        "census-catboost": ("census", train_catboost, True, 1000, {"depth": 6, "subsample": 0.2, "bootstrap_type": "Bernoulli"}),
     }
     for name, (which, trainer, sets, rounds, params) in models.items():
         folder = root / name
@@ -170,8 +174,10 @@ def main():
             continue
         folder.mkdir(parents=True, exist_ok=True)
         numbers, coded, cat, texts, y = data(which)
-        if trainer is train_catboost:
+        if trainer is train_catboost and sets:
             trainer(folder, numbers, texts, y, rounds, **params)
+        elif trainer is train_catboost:
+            trainer(folder, coded, texts[:, :0], y, rounds, **params)
         else:
             trainer(folder, coded, cat if sets else (), y, rounds, **params)
 
