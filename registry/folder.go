@@ -67,6 +67,44 @@ func (r *Registry) list() (map[string]string, []error) {
 	return found, errs
 }
 
+// locate finds a model's folder. For one that is where it was, the other folders are not looked at.
+func (r *Registry) locate(name string) (string, error) {
+	r.mu.Lock()
+	known := ""
+	if m := r.models[name]; m != nil {
+		known = m.dir
+	}
+	r.mu.Unlock()
+	if known != "" && r.usual(name) == known {
+		return known, nil
+	}
+	found, _ := r.list()
+	if dir, ok := found[name]; ok {
+		return dir, nil
+	}
+	return "", r.noFolder(name, found)
+}
+
+// usual is the first folder of the model's name below the roots, if its files do not call it otherwise; else "".
+func (r *Registry) usual(name string) string {
+	if name != filepath.Base(name) || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
+		return ""
+	}
+	for _, root := range r.opt.Roots {
+		dir := filepath.Join(root, name)
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			continue
+		}
+		if r.opt.Name != nil {
+			if own := r.opt.Name(dir); own != "" && own != name {
+				return ""
+			}
+		}
+		return dir
+	}
+	return ""
+}
+
 // listVersions finds a model's version folders: those named by a number, ascending. A folder without any is version 1
 // itself.
 func listVersions(dir string) (versions []int64, dirs map[int64]string, err error) {

@@ -105,8 +105,7 @@ func (r *Registry) changed(found map[string]string) map[string]snapshot {
 func (r *Registry) forget(ctx context.Context, name string) error {
 	err := r.Unload(ctx, name)
 	r.mu.Lock()
-	delete(r.models, name)
-	r.publish()
+	r.drop(name)
 	r.mu.Unlock()
 	if err == nil {
 		r.opt.Log.Info("model unloaded, since its folder is gone", "model", name)

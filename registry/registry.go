@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -53,11 +54,15 @@ type Options struct {
 type Registry struct {
 	opt     Options
 	table   atomic.Pointer[table]
+	unready atomic.Int64 // models that should be served and are not; and one more until the first load has begun
+	changes atomic.Int64 // of what List shows
+	listing atomic.Pointer[listing]
 	slots   chan struct{} // one for each load under way
 	retired sync.WaitGroup
 
-	mu     sync.Mutex // guards models and what is in them, but for model.change
+	mu     sync.Mutex // guards models and what is in them, but for model.change and model.view
 	models map[string]*model
+	begun  bool // a load
 	closed bool
 }
 
@@ -70,6 +75,7 @@ type model struct {
 	versions map[string]*version
 	aliases  map[string]string
 	files    snapshot // when the folder was read last
+	view     atomic.Pointer[view]
 }
 
 type version struct {
@@ -83,6 +89,7 @@ type version struct {
 func New(opt Options) *Registry {
 	r := &Registry{opt: opt, models: map[string]*model{}, slots: make(chan struct{}, max(1, opt.Parallel))}
 	r.table.Store(&table{})
+	r.unready.Store(1)
 	return r
 }
 
@@ -102,6 +109,7 @@ func (r *Registry) LoadNamed(ctx context.Context, wanted []string) error {
 	for name, dir := range found {
 		m := r.modelLocked(name)
 		m.dir, m.reason = dir, "not loaded"
+		r.show(m)
 	}
 	for _, name := range wanted {
 		if dir, ok := found[name]; ok {
@@ -111,9 +119,10 @@ func (r *Registry) LoadNamed(ctx context.Context, wanted []string) error {
 		err := r.noFolder(name, found)
 		m := r.modelLocked(name)
 		m.wanted, m.reason = true, err.Error()
+		r.show(m)
 		errs = append(errs, err)
 	}
-	r.publish()
+	r.retable()
 	r.mu.Unlock()
 	return errors.Join(append(errs, r.loadEach(ctx, chosen))...)
 }
@@ -124,8 +133,13 @@ func (r *Registry) loadEach(ctx context.Context, folders map[string]string) erro
 	for name, dir := range folders { // known, and not ready, from now on
 		m := r.modelLocked(name)
 		m.dir, m.wanted, m.reason = dir, true, ""
+		r.show(m)
 	}
-	r.publish()
+	r.retable()
+	if !r.begun {
+		r.begun = true
+		r.unready.Add(-1)
+	}
 	r.mu.Unlock()
 	results := make(chan error)
 	for name, dir := range folders {
@@ -141,13 +155,18 @@ func (r *Registry) loadEach(ctx context.Context, folders map[string]string) erro
 }
 
 func (r *Registry) noFolder(name string, found map[string]string) *serval.Error {
-	return serval.Errorf(serval.NotFound, "model '%s' has no folder in %s; there are: %s", name, strings.Join(r.opt.Roots, ", "), names(found)).At("model")
+	there := "none"
+	if len(found) > 0 {
+		there = some(slices.Sorted(maps.Keys(found)), "")
+	}
+	return serval.Errorf(serval.NotFound, "model '%s' has no folder in %s; there are: %s", name, strings.Join(r.opt.Roots, ", "), there).At("model")
 }
 
 func (r *Registry) modelLocked(name string) *model {
 	m := r.models[name]
 	if m == nil {
 		m = &model{name: name, versions: map[string]*version{}}
+		m.view.Store(m.look()) // the table may be made anew before it is published
 		r.models[name] = m
 	}
 	return m
@@ -156,10 +175,9 @@ func (r *Registry) modelLocked(name string) *model {
 // Load loads a model, or loads it anew, and returns when the new versions serve. What fails leaves the copy that served
 // before in its place.
 func (r *Registry) Load(ctx context.Context, name string, override *serval.ModelSettings) error {
-	found, _ := r.list()
-	dir, ok := found[name]
-	if !ok {
-		return r.noFolder(name, found)
+	dir, err := r.locate(name)
+	if err != nil {
+		return err
 	}
 	return r.load(ctx, name, dir, override, true)
 }
@@ -185,7 +203,7 @@ func (r *Registry) load(ctx context.Context, name, dir string, override *serval.
 				v.info.Reason = "reload refused, the copy loaded before serves on: " + err.Error()
 			}
 		}
-		r.publish()
+		r.publish(m)
 		r.mu.Unlock()
 		return serval.Errorf(serval.InvalidArgument, "model '%s': %v", name, err)
 	}
@@ -260,7 +278,7 @@ func (r *Registry) change(ctx context.Context, m *model, sources []Source, alias
 			m.versions[src.Version] = &version{info: serval.ModelInfo{Name: src.Name, Version: src.Version, State: serval.StateLoading, Path: src.Dir, Settings: src.Settings}, covered: serves}
 		}
 	}
-	r.publish()
+	r.publish(m)
 	r.mu.Unlock()
 	for _, src := range sources {
 		if !anew && r.unchanged(m, src) {
@@ -275,7 +293,7 @@ func (r *Registry) change(ctx context.Context, m *model, sources []Source, alias
 	if len(errs) == 0 || len(m.aliases) == 0 { // else they still name what serves on
 		m.aliases = aliases
 	}
-	r.publish()
+	r.publish(m)
 	r.mu.Unlock()
 	for _, v := range old {
 		r.retire(v)
@@ -348,7 +366,7 @@ func (r *Registry) loadVersion(ctx context.Context, m *model, src Source) error 
 		} else {
 			v.info.State, v.info.Reason = serval.StateUnavailable, err.Error()
 		}
-		r.publish()
+		r.publish(m)
 		r.mu.Unlock()
 		r.opt.Log.Error("model not loaded", "model", src.Name, "version", src.Version, "error", err)
 		var known *serval.Error
@@ -361,7 +379,7 @@ func (r *Registry) loadVersion(ctx context.Context, m *model, src Source) error 
 	info := loaded.Info()
 	info.State, info.Loaded, info.LoadTime = serval.StateReady, time.Now(), time.Since(start)
 	m.versions[src.Version] = &version{info: info, loaded: loaded, from: src}
-	r.publish()
+	r.publish(m)
 	r.mu.Unlock()
 	r.opt.Log.Info("model loaded", "model", src.Name, "version", src.Version, "engine", info.Engine, "took", info.LoadTime.Round(time.Millisecond).String(),
 		"batching", info.Batching.On, "instances", info.Settings.Instances, "threads", info.Settings.Threads)
@@ -402,7 +420,7 @@ func (r *Registry) Unload(ctx context.Context, name string) error {
 		}
 		m.versions[number] = &version{info: unloaded(v.info)}
 	}
-	r.publish()
+	r.publish(m)
 	r.mu.Unlock()
 	closed := make(chan error, 1)
 	r.retired.Add(1)
@@ -440,8 +458,8 @@ func (r *Registry) Close() {
 		}
 		m.versions = map[string]*version{}
 		m.wanted = false
+		r.show(m)
 	}
-	r.publish()
 	r.mu.Unlock()
 	for _, v := range all {
 		r.retire(v)
@@ -449,14 +467,14 @@ func (r *Registry) Close() {
 	r.retired.Wait()
 }
 
-func names(found map[string]string) string {
-	var list []string
-	for name := range found {
-		list = append(list, name)
+// most is how many names a message lists.
+const most = 20
+
+// some lists names as far as a message has room; they are sorted.
+func some(list []string, quote string) string {
+	more := ""
+	if n := len(list); n > most {
+		list, more = list[:most], " and "+strconv.Itoa(n-most)+" more"
 	}
-	slices.Sort(list)
-	if len(list) == 0 {
-		return "none"
-	}
-	return strings.Join(list, ", ")
+	return quote + strings.Join(list, quote+", "+quote) + quote + more
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,18 +9,20 @@ import (
 	"serval"
 )
 
-// table is what look-ups see: never changed, replaced whole.
+// table is which models there are: never changed, replaced whole when one comes or goes.
 type table struct {
-	models map[string]*entry
-	list   []serval.ModelInfo // every version, by name and version
-	ready  bool
+	models map[string]*model
+	names  []string // sorted
 }
 
-type entry struct {
+// view is what look-ups see of one model: never changed, replaced whole.
+type view struct {
 	def      *served // the highest version that is ready
 	versions map[string]*served
 	aliases  map[string]*served
-	reason   string // why def is nil
+	reason   string             // why def is nil
+	list     []serval.ModelInfo // every version, by number
+	missing  bool               // it should be served and is not
 }
 
 type served struct {
@@ -28,57 +31,104 @@ type served struct {
 	info    serval.ModelInfo
 }
 
-// publish makes the table anew. r.mu is held.
-func (r *Registry) publish() {
-	t := &table{models: make(map[string]*entry, len(r.models)), ready: true}
-	for name, m := range r.models {
-		e := &entry{versions: map[string]*served{}, aliases: map[string]*served{}, reason: m.reason}
-		t.models[name] = e
-		var ready []string
-		for number, v := range m.versions {
-			if v.loaded != nil {
-				ready = append(ready, number)
-			}
-		}
-		slices.SortFunc(ready, byNumber)
-		for number, v := range m.versions {
-			info := v.info
-			info.Versions = ready
-			if v.loaded != nil {
-				e.versions[number] = &served{loaded: v.loaded, version: number, info: info}
-			} else if m.wanted {
-				t.ready = t.ready && v.covered
-				e.reason = string(info.State)
-				if info.Reason != "" {
-					e.reason = info.Reason
-				}
-			}
-			t.list = append(t.list, info)
-		}
-		if len(m.versions) == 0 {
-			state := serval.StateUnavailable
-			if m.wanted && m.reason == "" {
-				state, e.reason = serval.StateLoading, "it is still loading"
-			}
-			t.list = append(t.list, serval.ModelInfo{Name: name, State: state, Reason: m.reason, Path: m.dir})
-			t.ready = t.ready && !m.wanted
-		}
-		if len(ready) > 0 {
-			e.def = e.versions[ready[len(ready)-1]]
-		}
-		for alias, number := range m.aliases {
-			if s := e.versions[number]; s != nil {
-				e.aliases[alias] = s
-			}
+// listing is every model's list, as it was after so many changes.
+type listing struct {
+	changes int64
+	list    []serval.ModelInfo
+}
+
+// publish lets look-ups see what a model is now. r.mu is held. It costs the same however many other models there are, but for
+// one that is new.
+func (r *Registry) publish(m *model) {
+	r.show(m)
+	if r.models[m.name] == m && r.table.Load().models[m.name] != m {
+		r.retable()
+	}
+}
+
+// show makes a model's view anew, unless it was dropped. r.mu is held.
+func (r *Registry) show(m *model) {
+	if r.models[m.name] != m {
+		return
+	}
+	v := m.look()
+	was := m.view.Load()
+	before := was != nil && was.missing
+	if v.missing && !before {
+		r.unready.Add(1)
+	}
+	m.view.Store(v)
+	if before && !v.missing { // nobody is told that all are ready before this one is found
+		r.unready.Add(-1)
+	}
+	r.changes.Add(1)
+}
+
+// retable makes the table anew. r.mu is held.
+func (r *Registry) retable() {
+	t := &table{models: maps.Clone(r.models), names: slices.Sorted(maps.Keys(r.models))}
+	r.table.Store(t)
+	r.changes.Add(1)
+}
+
+// drop takes a model off the list. r.mu is held.
+func (r *Registry) drop(name string) {
+	m := r.models[name]
+	if m == nil {
+		return
+	}
+	delete(r.models, name)
+	r.retable()
+	if v := m.view.Load(); v != nil && v.missing {
+		r.unready.Add(-1)
+	}
+}
+
+// look makes the view of a model. Registry.mu is held.
+func (m *model) look() *view {
+	e := &view{versions: make(map[string]*served, len(m.versions)), reason: m.reason}
+	var ready []string
+	for number, v := range m.versions {
+		if v.loaded != nil {
+			ready = append(ready, number)
 		}
 	}
-	slices.SortFunc(t.list, func(a, b serval.ModelInfo) int {
-		if c := strings.Compare(a.Name, b.Name); c != 0 {
-			return c
+	slices.SortFunc(ready, byNumber)
+	for _, number := range slices.SortedFunc(maps.Keys(m.versions), byNumber) {
+		v := m.versions[number]
+		info := v.info
+		info.Versions = ready
+		if v.loaded != nil {
+			e.versions[number] = &served{loaded: v.loaded, version: number, info: info}
+		} else if m.wanted {
+			e.missing = e.missing || !v.covered
+			e.reason = string(info.State)
+			if info.Reason != "" {
+				e.reason = info.Reason
+			}
 		}
-		return byNumber(a.Version, b.Version)
-	})
-	r.table.Store(t)
+		e.list = append(e.list, info)
+	}
+	if len(m.versions) == 0 {
+		state := serval.StateUnavailable
+		if m.wanted && m.reason == "" {
+			state, e.reason = serval.StateLoading, "it is still loading"
+		}
+		e.list = []serval.ModelInfo{{Name: m.name, State: state, Reason: m.reason, Path: m.dir}}
+		e.missing = m.wanted
+	}
+	if len(ready) > 0 {
+		e.def = e.versions[ready[len(ready)-1]]
+	}
+	for alias, number := range m.aliases {
+		if s := e.versions[number]; s != nil {
+			if e.aliases == nil {
+				e.aliases = map[string]*served{}
+			}
+			e.aliases[alias] = s
+		}
+	}
+	return e
 }
 
 func byNumber(a, b string) int {
@@ -104,10 +154,15 @@ func (r *Registry) Find(ref serval.Ref) (serval.Handler, string, error) {
 
 func (r *Registry) find(ref serval.Ref) (*served, error) {
 	t := r.table.Load()
-	e := t.models[ref.Name]
-	if e == nil {
-		return nil, serval.Errorf(serval.NotFound, "model '%s' is not found; the server has %s", ref.Name, t.names()).At("model")
+	m := t.models[ref.Name]
+	if m == nil {
+		there := "no models"
+		if len(t.names) > 0 {
+			there = some(t.names, "'")
+		}
+		return nil, serval.Errorf(serval.NotFound, "model '%s' is not found; the server has %s", ref.Name, there).At("model")
 	}
+	e := m.view.Load()
 	s := e.def
 	switch {
 	case ref.Version != "":
@@ -121,8 +176,8 @@ func (r *Registry) find(ref serval.Ref) (*served, error) {
 	if e.def == nil {
 		return nil, serval.Errorf(serval.Unavailable, "model '%s' is not ready: %s", ref.Name, e.reason).At("model")
 	}
-	for i := range t.list {
-		if v := &t.list[i]; v.Name == ref.Name && v.Version == ref.Version && ref.Version != "" {
+	for i := range e.list {
+		if v := &e.list[i]; v.Version == ref.Version && ref.Version != "" {
 			return nil, serval.Errorf(serval.Unavailable, "model '%s' is not ready: %s; ready are the versions %s", ref.String(), stateOf(v), strings.Join(e.def.info.Versions, ", ")).At("model")
 		}
 	}
@@ -144,21 +199,6 @@ func what(ref serval.Ref) string {
 	return "version '" + ref.Version + "'"
 }
 
-func (t *table) names() string {
-	var list []string
-	for name := range t.models {
-		list = append(list, "'"+name+"'")
-	}
-	slices.Sort(list)
-	switch {
-	case len(list) == 0:
-		return "no models"
-	case len(list) > 20:
-		return strings.Join(list[:20], ", ") + " and " + strconv.Itoa(len(list)-20) + " more"
-	}
-	return strings.Join(list, ", ")
-}
-
 // Model describes a version; without one named, the default version.
 func (r *Registry) Model(ref serval.Ref) (serval.ModelInfo, error) {
 	s, err := r.find(ref)
@@ -168,8 +208,20 @@ func (r *Registry) Model(ref serval.Ref) (serval.ModelInfo, error) {
 	return s.info, nil
 }
 
-// List describes every version of every model, also those that failed, by name and version.
-func (r *Registry) List() []serval.ModelInfo { return r.table.Load().list }
+// List describes every version of every model, also those that failed, by name and version. Callers must not change it.
+func (r *Registry) List() []serval.ModelInfo {
+	changes := r.changes.Load() // before the views are read: what changes meanwhile makes the next list anew
+	if l := r.listing.Load(); l != nil && l.changes == changes {
+		return l.list
+	}
+	t := r.table.Load()
+	list := make([]serval.ModelInfo, 0, len(t.names))
+	for _, name := range t.names {
+		list = append(list, t.models[name].view.Load().list...)
+	}
+	r.listing.Store(&listing{changes, list})
+	return list
+}
 
 // Stats of a version.
 func (r *Registry) Stats(ref serval.Ref) (serval.Stats, error) {
@@ -181,4 +233,4 @@ func (r *Registry) Stats(ref serval.Ref) (serval.Stats, error) {
 }
 
 // Ready says whether every model that should be served is.
-func (r *Registry) Ready() bool { return r.table.Load().ready }
+func (r *Registry) Ready() bool { return r.unready.Load() == 0 }
