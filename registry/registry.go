@@ -58,6 +58,7 @@ type Registry struct {
 	changes atomic.Int64 // of what List shows
 	listing atomic.Pointer[listing]
 	slots   chan struct{} // one for each load under way
+	readers chan struct{} // one for each folder that is being read
 	retired sync.WaitGroup
 
 	mu     sync.Mutex // guards models and what is in them, but for model.change and model.view
@@ -65,6 +66,9 @@ type Registry struct {
 	begun  bool // a load
 	closed bool
 }
+
+// reading is how many folders are read at the same time: each takes a thread while the disk is waited for.
+const reading = 8
 
 type model struct {
 	name     string
@@ -87,7 +91,7 @@ type version struct {
 
 // New makes an empty registry.
 func New(opt Options) *Registry {
-	r := &Registry{opt: opt, models: map[string]*model{}, slots: make(chan struct{}, max(1, opt.Parallel))}
+	r := &Registry{opt: opt, models: map[string]*model{}, slots: make(chan struct{}, max(1, opt.Parallel)), readers: make(chan struct{}, reading)}
 	r.table.Store(&table{})
 	r.unready.Store(1)
 	return r
@@ -189,8 +193,10 @@ func (r *Registry) load(ctx context.Context, name, dir string, override *serval.
 	r.mu.Unlock()
 	m.change.Lock()
 	defer m.change.Unlock()
+	r.readers <- struct{}{}
 	files, _ := look(dir) // before they are read: what changes while they are is seen by the next look
 	sources, settings, err := r.sources(name, dir, override)
+	<-r.readers
 	r.mu.Lock()
 	m.files = files
 	r.mu.Unlock()

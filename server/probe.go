@@ -1,70 +1,77 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
-	"serval"
 	"serval/engine"
-	engines "serval/engine/all"
-	"serval/schedule"
 )
 
-// ProbeCommand is the hidden sub-command that a probe child runs.
-const ProbeCommand = "engine-probe"
-
-// ProbePassed is what a child writes to its stdout last when all went well.
-const ProbePassed = "passed\n"
-
-// probeLimit is how long a child may take to load and run an artefact once.
-const probeLimit = 5 * time.Minute
+const (
+	// probeLimit is how long a child may take to load and run an artefact once.
+	probeLimit = 5 * time.Minute
+	// probeTurns is how many artefacts one child tries at most, so that what leaks in it does not pile up.
+	probeTurns = 100
+	// probeIdle is how long a child is kept for artefacts that may come.
+	probeIdle = 2 * time.Second
+	// probeSave is how often what passed is written down while more is tried.
+	probeSave = time.Second
+)
 
 // prober loads an artefact that was never loaded here in a child process first, since a fault in an engine's C code would
-// take the server with it. What passed is remembered by the artefact's files (name, size, time of change) in the data
-// folder. Safe for concurrent use.
+// take the server with it. A child tries one artefact after another, since starting one and opening a library in it takes
+// longer than a small model; as many run as models are loaded at the same time. Where a child dies, the artefact that it was
+// at is blamed, if it kills a fresh child too. What passed is remembered by the artefact's files (name, size, time of
+// change) in the data folder. Safe for concurrent use; close ends the children.
 type prober struct {
 	exe   string   // this program
 	flags []string // so that the child finds the same libraries
 	file  string   // where it remembers; "" means only in memory
 	log   *slog.Logger
-	// engines are the options of the engines, by name.
-	engines map[string]any
+	hello []byte // the first line that a child reads
 
 	mu     sync.Mutex
 	passed map[string]string // engine, device and folder → the artefact's files; one that is replaced is forgotten
+	saved  time.Time
+	dirty  bool // passed has more than the file
+	busy   int  // children that try something, or are about to
+	free   []*probeChild
+	idle   *time.Timer // ends the free children
+	closed bool
+
+	resting sync.Mutex // held while free children are ended
 }
 
-// probeRequest is what a child reads on its stdin.
-type probeRequest struct {
-	Engine   string               `json:"engine"`
-	Name     string               `json:"name"`
-	Version  string               `json:"version"`
-	Dir      string               `json:"dir"`
-	Root     string               `json:"root"`
-	Settings serval.ModelSettings `json:"settings"`
-	// Engines are the engines' options as the server has them: the child reads no configuration of its own.
-	Engines map[string]json.RawMessage `json:"engines"`
-}
-
-func newProber(exe, file string, flags []string, engines map[string]any, log *slog.Logger) *prober {
-	p := &prober{exe: exe, file: file, flags: flags, engines: engines, log: log, passed: map[string]string{}}
+func newProber(exe, file string, flags []string, engines map[string]any, log *slog.Logger) (*prober, error) {
+	hello := probeHello{Engines: map[string]json.RawMessage{}}
+	for name, options := range engines {
+		raw, err := json.Marshal(options)
+		if err != nil {
+			return nil, fmt.Errorf("engines.%s: %w", name, err)
+		}
+		hello.Engines[name] = raw
+	}
+	line, err := json.Marshal(hello)
+	if err != nil {
+		return nil, err
+	}
+	p := &prober{exe: exe, file: file, flags: flags, hello: line, log: log, passed: map[string]string{}}
+	p.idle = time.AfterFunc(time.Hour, p.rest)
+	p.idle.Stop()
 	if raw, err := os.ReadFile(file); err == nil {
 		_ = json.Unmarshal(raw, &p.passed) // unreadable: everything is tried again
 	}
-	return p
+	return p, nil
 }
 
 // try returns nil once the artefact has been loaded and run, now in a child or at an earlier time.
@@ -73,86 +80,145 @@ func (p *prober) try(ctx context.Context, eng string, spec engine.Spec) error {
 	if err != nil {
 		return err
 	}
-	request, err := p.request(eng, spec)
+	request, err := json.Marshal(probeRequest{Engine: eng, Name: spec.Name, Version: spec.Version, Dir: spec.Dir, Root: spec.Root, Settings: spec.Settings})
 	if err != nil {
 		return err
 	}
-	files += "|" + digest(request) // other options, another artefact
+	files += "|" + digest(p.hello, request) // other options, another artefact
 	place := fmt.Sprintf("%s %s %s", eng, spec.Device, spec.Dir)
 	p.mu.Lock()
 	known, ok := p.passed[place]
-	p.mu.Unlock()
 	if ok && known == files {
+		p.mu.Unlock()
 		return nil
 	}
+	p.busy++
+	p.idle.Stop()
+	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, p.exe, append([]string{ProbeCommand}, p.flags...)...)
-	cmd.Stdin = bytes.NewReader(request)
-	cmd.WaitDelay = 5 * time.Second // a grandchild that keeps its stderr open does not keep us
-	var out, words bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &words
-	if err := cmd.Run(); err != nil || !strings.HasSuffix(out.String(), ProbePassed) { // exit(0) in C code is no success either
-		return probeFailure(ctx, err, out.Bytes(), words.String())
-	}
+	err = p.run(ctx, place, request)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.passed[place] = files
-	if err := p.save(); err != nil { // a full disk, or one that is read-only: no reason not to serve
-		p.log.Warn("the data folder cannot be written: at the next start this model is tried in a child again", "model", spec.Name, "error", err)
+	p.busy--
+	if err == nil {
+		p.passed[place], p.dirty = files, true
 	}
-	return nil
+	p.remember(spec.Name)
+	if p.busy == 0 && !p.closed {
+		p.idle.Reset(probeIdle)
+	}
+	return err
 }
 
-// request is what the child is told.
-func (p *prober) request(eng string, spec engine.Spec) ([]byte, error) {
-	r := probeRequest{Engine: eng, Name: spec.Name, Version: spec.Version, Dir: spec.Dir, Root: spec.Root, Settings: spec.Settings, Engines: map[string]json.RawMessage{}}
-	for name, options := range p.engines {
-		raw, err := json.Marshal(options)
-		if err != nil {
-			return nil, err
-		}
-		r.Engines[name] = raw
-	}
-	return json.Marshal(r)
-}
-
-func digest(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:8])
-}
-
-// probeFailure tells a model that is wrong, which the child says on stdout, from a child that died.
-func probeFailure(ctx context.Context, err error, out []byte, words string) error {
-	var said struct {
-		Error string `json:"error"`
-	}
-	out = bytes.TrimSpace(out)
-	if json.Unmarshal(out[bytes.LastIndexByte(out, '\n')+1:], &said) == nil && said.Error != "" { // a library may have written before
-		return errors.New(said.Error)
-	}
-	switch ctx.Err() {
-	case context.DeadlineExceeded:
-		return fmt.Errorf("loading it in a probe child took more than %v", probeLimit)
-	case context.Canceled:
-		return errors.New("the server stopped while a probe child loaded it")
-	}
-	how := "it exited with 0 and without a verdict"
+// run has a child try the artefact. One that dies of it after it had tried others may have been spoilt by those: the artefact
+// is tried once more alone.
+func (p *prober) run(ctx context.Context, place string, request []byte) error {
+	c, err := p.take()
 	if err != nil {
-		how = err.Error()
+		return err
 	}
-	return fmt.Errorf("loading it killed the probe child (%s), so it is not loaded here; the child's last words: %s", how, lastWords(words))
+	err = c.try(ctx, request)
+	if !c.broken {
+		p.put(c, place)
+		return err
+	}
+	before := c.tried
+	c.close()
+	if len(before) == 0 || ctx.Err() != nil {
+		return err
+	}
+	if c, err = startProbe(p.exe, p.flags, p.hello); err != nil {
+		return err
+	}
+	if err = c.try(ctx, request); c.broken {
+		c.close()
+		return err
+	}
+	p.doubt(before, place)
+	p.put(c, place)
+	return err
 }
 
-func lastWords(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	if len(lines) > 6 {
-		lines = lines[:6] // a Go crash says what it was in its first lines
+// doubt forgets that artefacts passed: a child that had tried them died at another that is sound.
+func (p *prober) doubt(places []string, at string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, place := range places {
+		delete(p.passed, place)
 	}
-	if s = strings.Join(lines, " | "); s == "" {
-		return "none"
+	p.dirty = true
+	p.log.Warn("a probe child died at an artefact that kills none alone, so one that it tried before may have spoilt it: they serve, and are tried again when they are loaded next",
+		"at", at, "before", places)
+}
+
+// take gives a child that is free, or a new one.
+func (p *prober) take() (*probeChild, error) {
+	p.mu.Lock()
+	if n := len(p.free); n > 0 {
+		c := p.free[n-1]
+		p.free = p.free[:n-1]
+		p.mu.Unlock()
+		return c, nil
 	}
-	return s
+	p.mu.Unlock()
+	return startProbe(p.exe, p.flags, p.hello)
+}
+
+// put keeps a child for the next artefact.
+func (p *prober) put(c *probeChild, place string) {
+	c.tried = append(c.tried, place)
+	p.mu.Lock()
+	keep := !p.closed && len(c.tried) < probeTurns
+	if keep {
+		p.free = append(p.free, c)
+	}
+	p.mu.Unlock()
+	if !keep {
+		c.close()
+	}
+}
+
+// rest ends the children that are free, and waits for them.
+func (p *prober) rest() {
+	p.resting.Lock()
+	defer p.resting.Unlock()
+	p.mu.Lock()
+	free := p.free
+	p.free = nil
+	p.mu.Unlock()
+	for _, c := range free {
+		c.close()
+	}
+}
+
+// close ends the children that are free; the others are ended by their tries, whose contexts have ended.
+func (p *prober) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.idle.Stop()
+	p.mu.Unlock()
+	p.rest()
+}
+
+func digest(parts ...[]byte) string {
+	h := sha256.New()
+	for _, b := range parts {
+		_, _ = h.Write(b) // a hash takes all
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// remember writes down what passed: now and then while others are tried, and when the last was. p.mu is held.
+func (p *prober) remember(model string) {
+	if !p.dirty || p.busy > 0 && time.Since(p.saved) < probeSave {
+		return
+	}
+	p.saved = time.Now()
+	if err := p.save(); err != nil { // a full disk, or one that is read-only: no reason not to serve
+		p.log.Warn("the data folder cannot be written: at the next start this model is tried in a child again", "model", model, "error", err)
+	}
+	p.dirty = false
 }
 
 // save writes the list to a temporary file and renames it, so that a crash leaves the old one. p.mu is held.
@@ -201,36 +267,4 @@ func filesOf(dir string) (string, error) {
 		return nil
 	})
 	return b.String(), err
-}
-
-// RunProbe is the child: it loads and runs what the request names, with the engines' options as its server has them.
-func RunProbe(ctx context.Context, in []byte, libs engine.Libraries) error {
-	options := engines.Options()
-	var req probeRequest
-	if err := json.Unmarshal(in, &req); err != nil {
-		return err
-	}
-	for name, raw := range req.Engines {
-		if into, ok := options[name]; ok {
-			if err := json.Unmarshal(raw, into); err != nil {
-				return err
-			}
-		}
-	}
-	for _, e := range engines.New(libs, options) {
-		if e.Name() != req.Engine {
-			continue
-		}
-		device, err := engine.ParseDevice(req.Settings.Device)
-		if err != nil {
-			return err
-		}
-		req.Settings.Instances, req.Settings.Threads = 1, 1
-		opened, err := schedule.Open(ctx, e, engine.Spec{Name: req.Name, Version: req.Version, Dir: req.Dir, Root: req.Root, Settings: req.Settings, Device: device}, 1)
-		if err != nil {
-			return err
-		}
-		return opened.Loaded.Close()
-	}
-	return fmt.Errorf("engine %q is not built in", req.Engine)
 }

@@ -45,6 +45,7 @@ type Server struct {
 	cores     int
 	log       *slog.Logger
 	models    *registry.Registry
+	probe     *prober // nil: unknown artefacts are not tried in a child
 	gate      *gateway.Gateway
 	handler   serval.Handler
 	http      *http.Server
@@ -80,7 +81,11 @@ func New(opt Options) (*Server, error) {
 	s.stopping = s.life.Done()
 	l := &loader{engines: opt.Engines, cores: s.cores}
 	if opt.ProbeExe != "" {
-		l.probe = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags, cfg.Engines, s.log)
+		var err error
+		if l.probe, err = newProber(opt.ProbeExe, filepath.Join(cfg.DataDir, "probed.json"), opt.ProbeFlags, cfg.Engines, s.log); err != nil {
+			return nil, err
+		}
+		s.probe = l.probe
 	}
 	files := &reader{engines: opt.Engines, name: cfg.ModelName, log: s.log}
 	s.models = registry.New(registry.Options{
@@ -304,6 +309,9 @@ func (s *Server) Stop() error {
 		<-s.polled
 	}
 	s.models.Close()
+	if s.probe != nil {
+		s.probe.close()
+	}
 	return s.watch.Close()
 }
 
