@@ -59,6 +59,9 @@ func TestManyChanges(t *testing.T) {
 		t.Fatalf("%v, ready %v", err, r.Ready())
 	}
 	agree(t, r)
+	if done, of := r.Progress(); done != models || of != models {
+		t.Errorf("%d of %d models done", done, of)
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for step := range 300 {
 		m := name(random.IntN(models))

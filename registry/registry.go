@@ -57,6 +57,8 @@ type Registry struct {
 	unready atomic.Int64 // models that should be served and are not; and one more until the first load has begun
 	changes atomic.Int64 // of what List shows
 	listing atomic.Pointer[listing]
+	asked   atomic.Int64  // models that LoadAll and LoadNamed were to load
+	ended   atomic.Int64  // of them, those that are loaded or have failed
 	slots   chan struct{} // one for each load under way
 	readers chan struct{} // one for each folder that is being read
 	retired sync.WaitGroup
@@ -145,9 +147,14 @@ func (r *Registry) loadEach(ctx context.Context, folders map[string]string) erro
 		r.unready.Add(-1)
 	}
 	r.mu.Unlock()
+	r.asked.Add(int64(len(folders)))
 	results := make(chan error)
 	for name, dir := range folders {
-		go func() { results <- r.load(ctx, name, dir, nil, true) }()
+		go func() {
+			err := r.load(ctx, name, dir, nil, true)
+			r.ended.Add(1)
+			results <- err
+		}()
 	}
 	var errs []error
 	for range folders {
@@ -156,6 +163,12 @@ func (r *Registry) loadEach(ctx context.Context, folders map[string]string) erro
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Progress says how many models LoadAll or LoadNamed is to load, and how many of them are loaded or have failed.
+func (r *Registry) Progress() (done, of int) {
+	done = int(r.ended.Load()) // first: it is never the larger
+	return done, int(r.asked.Load())
 }
 
 func (r *Registry) noFolder(name string, found map[string]string) *serval.Error {

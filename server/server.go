@@ -195,6 +195,9 @@ func (s *Server) Load(ctx context.Context) error {
 	return s.models.LoadAll(ctx)
 }
 
+// Progress says how many models Load was asked for, and how many of them are loaded or have failed.
+func (s *Server) Progress() (done, of int) { return s.models.Progress() }
+
 // poll follows the models folders from the first load on until the server stops.
 func (s *Server) poll() {
 	defer close(s.polled)

@@ -260,10 +260,12 @@ func serve(c *cobra.Command, f *serveFlags) error {
 	a := s.Addresses()
 	log.Info("listening", "http", a.HTTP, "grpc", a.GRPC, "admin", a.Admin)
 	loading := make(chan error, 1)
+	shown := watchLoading(s.Progress, log)
 	go func() { loading <- s.Load(c.Context()) }()
 	for {
 		select {
 		case err := <-loading:
+			shown()
 			if err == nil {
 				log.Info("ready", "models", len(s.Models().List()), "took", time.Since(started).Round(time.Millisecond).String())
 				if f.hello {
@@ -274,6 +276,7 @@ func serve(c *cobra.Command, f *serveFlags) error {
 			}
 			loading = nil
 		case <-c.Context().Done():
+			shown()
 			log.Info("draining")
 			err := s.Stop()
 			if loading != nil {
