@@ -151,7 +151,7 @@ func (e *Engine) Open(ctx context.Context, spec engine.Spec) (engine.Model, erro
 	before, measured := l.libc.inUse()
 	s, err := l.openSession(ctx, path, plan)
 	if err != nil {
-		l.libc.giveBack()
+		l.freed(3 * size)
 		return nil, err
 	}
 	s.name = spec.Name
@@ -160,6 +160,6 @@ func (e *Engine) Open(ctx context.Context, spec engine.Spec) (engine.Model, erro
 	if after, _ := l.libc.inUse(); measured && alone && e.started.Load() == began && after-before >= size/2 {
 		s.memory = engine.Memory{Bytes: after - before}
 	}
-	l.libc.giveBack() // loading takes about three times the model, for a moment
+	l.freed(3 * size) // loading takes about three times the model, for a moment
 	return newInstance(s), nil
 }

@@ -37,6 +37,18 @@ func (c libc) giveBack() {
 	}
 }
 
+// enoughFreed is how many bytes are worth a walk over all memory that C code has: that takes longer the more models there
+// are.
+const enoughFreed = 8 << 20
+
+// freed returns memory to the system once enough of it was freed since that was done last.
+func (l *library) freed(bytes int64) {
+	if l.owed.Add(bytes) >= enoughFreed {
+		l.owed.Store(0)
+		l.libc.giveBack()
+	}
+}
+
 // inUse is what C code has allocated and not freed; it reports false where that cannot be told.
 func (c libc) inUse() (int64, bool) {
 	if c.info == 0 {

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -25,6 +26,7 @@ type library struct {
 	allocator uintptr // the default allocator
 	cpu       uintptr // OrtMemoryInfo of plain memory
 	libc      libc
+	owed      atomic.Int64 // bytes freed that were not given back yet
 }
 
 // openLibrary opens the shared library at path and makes the process's environment.

@@ -98,6 +98,9 @@ func (s *session) label(classes map[string][]string) {
 	}
 }
 
+// sessionBytes is what a session takes beside its model: the graph, its allocators, what a run leaves.
+const sessionBytes = 128 << 10
+
 // release lets one instance go.
 func (s *session) release() {
 	if s.users.Add(-1) > 0 {
@@ -105,5 +108,5 @@ func (s *session) release() {
 	}
 	s.library.release(fnReleaseSession, s.ptr)
 	s.ptr = 0
-	s.library.libc.giveBack()
+	s.library.freed(s.memory.Bytes + sessionBytes)
 }
