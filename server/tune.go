@@ -69,8 +69,8 @@ func (w *Workbench) Layers(ctx context.Context, name string, rows int) ([]engine
 	return schedule.Layers(ctx, eng, spec, rows, dir)
 }
 
-// Tune searches for settings; exhaustive tries them all. progress is told of each trial.
-func (w *Workbench) Tune(ctx context.Context, name string, o tune.Options, exhaustive bool, progress func(tune.Trial)) (tune.Trial, []tune.Trial, error) {
+// Tune searches for settings by a plan. progress is told of each trial.
+func (w *Workbench) Tune(ctx context.Context, name string, o tune.Options, plan tune.Plan, progress func(tune.Trial)) (tune.Trial, []tune.Trial, error) {
 	eng, spec, err := w.find(name)
 	if err != nil {
 		return tune.Trial{}, nil, err
@@ -97,10 +97,7 @@ func (w *Workbench) Tune(ctx context.Context, name string, o tune.Options, exhau
 		}
 		return t, err
 	}
-	if exhaustive {
-		return tune.Exhaustive(ctx, space, told)
-	}
-	return tune.Search(ctx, space, told)
+	return plan.Run(ctx, space, told)
 }
 
 // WriteSettings writes what Tune found into the model's model.yaml, whose other lines stay as they are.

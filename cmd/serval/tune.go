@@ -76,22 +76,32 @@ come out, by batch size, threads and instances, and what it holds in memory. Wit
 }
 
 func modelTune() *cobra.Command {
-	p, r, o := &place{}, &remote{}, tune.Options{}
-	exhaustive, dry := false, false
+	p, r, o, plan := &place{}, &remote{}, tune.Options{}, tune.Plan{}
+	dry, only := false, []string(nil)
 	c := &cobra.Command{
 		Use:   "tune MODEL",
 		Short: "Search for the settings with the highest throughput under a p99 target, and write them to model.yaml",
 		Long: `Search for the instances, threads and largest batch with the highest throughput whose p99 stays under a target, under the
 load of callers that each send their next request when the last one was answered. Settings that are clearly worse are not
-measured to the end. What is found is written to the model's model.yaml; the rest of that file stays as it is.`,
-		Example: "  serval model tune credit --p99 5ms --callers 16\n  serval model tune ocr --p99 200ms --dry-run",
+measured to the end. What is found is written to the model's model.yaml; the rest of that file stays as it is.
+
+With --only, the settings named are measured side by side, in turns for some rounds, and nothing is written: the table shows
+the medians, which scatter less than what a search saw.`,
+		Example: "  serval model tune credit --p99 5ms --callers 16\n  serval model tune ocr --p99 200ms --dry-run\n  serval model tune ocr --only 1x2x16,2x1x8 --rounds 5",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			for _, text := range only {
+				one, err := tune.ParseCandidate(text)
+				if err != nil {
+					return usage(err)
+				}
+				plan.Only = append(plan.Only, one)
+			}
 			w, err := p.workbench(c)
 			if err != nil {
 				return err
 			}
-			best, trials, err := w.Tune(c.Context(), args[0], o, exhaustive, func(t tune.Trial) {
+			best, trials, err := w.Tune(c.Context(), args[0], o, plan, func(t tune.Trial) {
 				if r.out == "table" {
 					fmt.Fprintf(os.Stderr, "instances %d, threads %d, batch %d: %.0f rows/s, p99 %v%s\n", t.Instances, t.Threads, t.MaxBatch, t.Throughput, t.P99, verdict(t))
 				}
@@ -118,7 +128,7 @@ measured to the end. What is found is written to the model's model.yaml; the res
 			if !best.Meets {
 				return fmt.Errorf("no settings kept p99 under %v; the nearest had %v. Nothing was written", o.Target, best.P99)
 			}
-			if dry {
+			if dry || len(only) > 0 {
 				return nil
 			}
 			file, err := w.WriteSettings(args[0], best.Candidate)
@@ -134,7 +144,9 @@ measured to the end. What is found is written to the model's model.yaml; the res
 	c.Flags().IntVar(&o.Load.Callers, "callers", 16, "callers at the same time")
 	c.Flags().IntVar(&o.Load.Rows, "rows", 1, "rows of a request")
 	c.Flags().DurationVar(&o.Time, "time", time.Second, "for each candidate")
-	c.Flags().BoolVar(&exhaustive, "exhaustive", false, "try every combination")
+	c.Flags().BoolVar(&plan.Exhaustive, "exhaustive", false, "try every combination")
+	c.Flags().StringSliceVar(&only, "only", nil, "measure these alone: INSTANCESxTHREADSxBATCH, separated by commas")
+	c.Flags().IntVar(&plan.Rounds, "rounds", 3, "times that each of --only is measured")
 	c.Flags().BoolVar(&dry, "dry-run", false, "write nothing")
 	return c
 }

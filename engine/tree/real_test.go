@@ -83,7 +83,7 @@ func TestRealModels(t *testing.T) {
 			kinds := []string{"prediction", "margin", "probability", "leaf"}
 			start := time.Now()
 			m := r.load(t, map[string]string{"output": strings.Join(kinds, ","), "output_type": "fp64"})
-			t.Logf("%s: %d trees, %d nodes, %.1f MB in memory, loaded in %d ms", r.meta.Name, r.meta.Trees, r.meta.Nodes, float64(m.Memory().Bytes)/1e6, time.Since(start).Milliseconds())
+			t.Logf("%s, %s: %d trees, %d nodes, %.1f MB in memory, loaded in %d ms", filepath.Base(r.dir), r.meta.Name, r.meta.Trees, r.meta.Nodes, float64(m.Memory().Bytes)/1e6, time.Since(start).Milliseconds())
 			worst, same := map[string]float64{}, map[string]int{}
 			want := map[string][]byte{}
 			for _, k := range kinds {

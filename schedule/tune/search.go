@@ -115,7 +115,14 @@ func Search(ctx context.Context, s Space, m Measure) (best Trial, trials []Trial
 	return best, trials, err
 }
 
-// final measures the best three once more and takes the one with the better sum.
+// finalists is how many of the best are measured again, and finals how often.
+const (
+	finalists = 3
+	finals    = 2
+)
+
+// final measures the best again, in turns, and takes the one whose medians are best. What a single measurement said counts
+// as one of them: the best of many measurements is often the luckiest.
 func final(ctx context.Context, done []Trial, m Measure, trials *[]Trial) (Trial, error) {
 	ranked := slices.Clone(done)
 	slices.SortStableFunc(ranked, func(a, b Trial) int {
@@ -127,18 +134,25 @@ func final(ctx context.Context, done []Trial, m Measure, trials *[]Trial) (Trial
 		}
 		return 0
 	})
-	var best *Trial
-	for _, first := range ranked[:min(3, len(ranked))] {
-		again, err := m(ctx, first.Candidate, nil)
-		if err != nil {
-			return Trial{}, err
+	ranked = ranked[:min(finalists, len(ranked))]
+	runs := make([][]Trial, len(ranked))
+	for round := range finals {
+		for i := range ranked {
+			i = (i + round) % len(ranked)
+			again, err := m(ctx, ranked[i].Candidate, nil)
+			if err != nil {
+				return Trial{}, err
+			}
+			*trials = append(*trials, again)
+			runs[i] = append(runs[i], again)
 		}
-		*trials = append(*trials, again)
-		mean := again
-		mean.Throughput = (first.Throughput + again.Throughput) / 2
-		mean.P50, mean.P99 = (first.P50+again.P50)/2, (first.P99+again.P99)/2
-		mean.Meets = first.Meets && again.Meets
-		if better(&mean, best) {
+	}
+	var best *Trial
+	for i := range ranked {
+		if !ranked[i].Stopped {
+			runs[i] = append(runs[i], ranked[i])
+		}
+		if mean := middle(runs[i]); better(&mean, best) {
 			best = &mean
 		}
 	}
