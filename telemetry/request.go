@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,17 +23,21 @@ type series struct {
 
 const succeeded = -1
 
-// requests is the histogram of the requests. The series are looked up in a map that is copied when one is added: reading
-// it takes no lock and no allocation.
+// requests is the histogram of the requests. The series are looked up in a map that never changes: reading it takes no lock
+// and no allocation. Those that come are kept apart under a lock until they were missed as often as a map of all costs to make,
+// so that the thousandth costs no more than the first.
 type requests struct {
 	histogram *prometheus.HistogramVec
 	most      int // series
 	known     atomic.Pointer[map[series]prometheus.Observer]
-	mu        sync.Mutex // held to add a series
+
+	mu     sync.Mutex // guards what follows
+	fresh  map[series]prometheus.Observer
+	misses int // of known, since it was made
 }
 
 func newRequests(most int) *requests {
-	r := &requests{most: most, histogram: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	r := &requests{most: most, fresh: map[series]prometheus.Observer{}, histogram: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    nameRequestDuration,
 		Help:    "Time from a request's arrival at the chain to the end of its answer.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
@@ -52,30 +57,37 @@ func (r *requests) observe(req *serval.Request, err *serval.Error, took time.Dur
 	}
 	o, ok := (*r.known.Load())[s]
 	if !ok {
-		o = r.add(s)
+		o = r.missed(s)
 	}
 	o.Observe(took.Seconds())
 }
 
-func (r *requests) add(s series) prometheus.Observer {
+// missed finds or adds a series that is not known yet.
+func (r *requests) missed(s series) prometheus.Observer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := *r.known.Load()
-	if o, ok := old[s]; ok {
+	known := *r.known.Load()
+	if o, ok := known[s]; ok {
 		return o
 	}
-	if len(old) >= r.most {
-		return r.histogram.WithLabelValues("other", "", s.protocol, codeName(s.code))
+	o, ok := r.fresh[s]
+	if !ok {
+		if len(known)+len(r.fresh) >= r.most {
+			return r.histogram.WithLabelValues("other", "", s.protocol, codeName(s.code))
+		}
+		o = r.histogram.WithLabelValues(label(s.model), label(s.version), label(s.protocol), codeName(s.code))
+		// The key is kept, and a request's strings may be parts of its buffer.
+		s.model, s.version, s.protocol = strings.Clone(s.model), strings.Clone(s.version), strings.Clone(s.protocol)
+		r.fresh[s] = o
 	}
-	o := r.histogram.WithLabelValues(label(s.model), label(s.version), label(s.protocol), codeName(s.code))
-	// The key is kept, and a request's strings may be parts of its buffer.
-	s.model, s.version, s.protocol = strings.Clone(s.model), strings.Clone(s.version), strings.Clone(s.protocol)
-	made := make(map[series]prometheus.Observer, len(old)+1)
-	for k, v := range old {
-		made[k] = v
+	if r.misses++; 4*r.misses >= len(known)+len(r.fresh) {
+		all := make(map[series]prometheus.Observer, len(known)+len(r.fresh))
+		maps.Copy(all, known)
+		maps.Copy(all, r.fresh)
+		r.known.Store(&all)
+		clear(r.fresh)
+		r.misses = 0
 	}
-	made[s] = o
-	r.known.Store(&made)
 	return o
 }
 

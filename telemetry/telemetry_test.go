@@ -114,11 +114,22 @@ func TestSeriesAreBounded(t *testing.T) {
 	defer m.Close()
 	const most = 100
 	m.requests.most = most
-	for i := range most + 50 {
+	observe := func(i int) {
 		m.requests.observe(&serval.Request{Model: serval.Ref{Name: "m", Version: string(rune(0x4e00 + i))}, Target: serval.HandlerFunc(nil)}, nil, 0)
 	}
-	if n := len(*m.requests.known.Load()); n != most {
+	for i := range most + 50 {
+		observe(i)
+	}
+	if n := len(*m.requests.known.Load()) + len(m.requests.fresh); n != most {
 		t.Errorf("%d series are kept", n)
+	}
+	for range 3 { // those that are asked for again and again need no lock in the end
+		for i := range most {
+			observe(i)
+		}
+	}
+	if n, fresh := len(*m.requests.known.Load()), len(m.requests.fresh); n != most || fresh != 0 {
+		t.Errorf("%d series are known, %d are not", n, fresh)
 	}
 	if !strings.Contains(scrape(t, m), `serval_request_duration_seconds_count{code="ok",model="other",protocol="",version=""} 50`) {
 		t.Error("what came after the bound is not counted as other")
