@@ -2,8 +2,10 @@ package all
 
 import (
 	"serval/protocol"
+	"serval/protocol/catalogue"
 	"serval/protocol/kserve"
 	"serval/protocol/oip"
+	"serval/protocol/openai"
 )
 
 // New makes every protocol.
@@ -11,5 +13,7 @@ func New(b protocol.Backend) []protocol.Protocol {
 	return []protocol.Protocol{
 		oip.New(b, oip.Options{}),
 		kserve.New(b),
+		openai.New(b),
+		catalogue.New(b),
 	}
 }

@@ -2,13 +2,11 @@ package kserve
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 
 	"google.golang.org/grpc"
 
 	"serval"
-	"serval/internal/jsontensor"
 	"serval/protocol"
 )
 
@@ -29,54 +27,14 @@ func (p *Protocol) Name() string { return "kserve" }
 // Register does nothing: the protocol has no gRPC side.
 func (p *Protocol) Register(grpc.ServiceRegistrar) {}
 
-// Routes are the REST routes. A model's name may hold '/' and ':', so the path behind /v1/models/ is taken apart here.
+// Routes are the REST routes but those that other dialects share: package catalogue has them. A model's name may hold '/' and ':', so the path behind /v1/models/ is taken apart here.
 func (p *Protocol) Routes() []protocol.Route {
 	route := func(access protocol.Access, pattern string, serve http.HandlerFunc) protocol.Route {
 		return protocol.Route{Pattern: pattern, Access: access, Serve: serve, Fail: protocol.FailText}
 	}
 	return []protocol.Route{
-		route(protocol.Public, "GET /{$}", p.serveAlive),
-		route(protocol.Read, "GET /v1/models", p.serveModels),
-		route(protocol.Read, "GET /v1/models/{model...}", p.serveModel),
 		route(protocol.Infer, "POST /v1/models/{call...}", p.serveCall),
 	}
-}
-
-// serveAlive is what KServe's SDK asks to know whether a v1 server lives.
-func (p *Protocol) serveAlive(w http.ResponseWriter, _ *http.Request) {
-	protocol.WriteJSON(w, http.StatusOK, []byte(`{"status":"alive"}`))
-}
-
-func (p *Protocol) serveModels(w http.ResponseWriter, r *http.Request) {
-	body := []byte(`{"models":[`)
-	last := ""
-	for i, info := range p.backend.Models.List() {
-		if i > 0 && info.Name == last {
-			continue
-		}
-		if i > 0 {
-			body = append(body, ',')
-		}
-		last = info.Name
-		body = jsontensor.AppendString(body, info.Name)
-	}
-	protocol.WriteJSON(w, http.StatusOK, append(body, "]}"...))
-}
-
-// serveModel answers 200 or 503, as KServe does.
-func (p *Protocol) serveModel(w http.ResponseWriter, r *http.Request) {
-	info, err := p.info(r.PathValue("model"))
-	if err != nil {
-		protocol.FailText(w, r, serval.AsError(err))
-		return
-	}
-	status := http.StatusOK
-	if info.State != serval.StateReady {
-		status = http.StatusServiceUnavailable
-	}
-	body := jsontensor.AppendString([]byte(`{"name":`), info.Name)
-	body = strconv.AppendBool(append(body, `,"ready":`...), status == http.StatusOK)
-	protocol.WriteJSON(w, status, append(body, '}'))
 }
 
 func (p *Protocol) info(name string) (serval.ModelInfo, error) {

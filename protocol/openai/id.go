@@ -1,0 +1,13 @@
+package openai
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+)
+
+// newID is a prefix and 24 random hex digits.
+func newID(prefix string) string {
+	var b [12]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return prefix + hex.EncodeToString(b[:])
+}
