@@ -30,6 +30,7 @@ type Loaded interface {
 type Opened struct {
 	Loaded    Loaded
 	Signature serval.Signature
+	Language  *serval.Language // nil: the model takes tensors
 	Memory    engine.Memory
 	Settings  serval.ModelSettings // every default filled in
 }
@@ -85,10 +86,20 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 			return nil, fmt.Errorf("sequence: the model answers in steps and keeps its own state; remove the section")
 		}
 		s.Instances, s.Threads = 1, spec.Threads
-		return &Opened{Loaded: newStreams(what, s, model), Signature: sig, Memory: model.Memory(), Settings: s}, nil
+		return &Opened{Loaded: newStreams(what, s, model), Signature: sig, Language: languageOf(first), Memory: model.Memory(), Settings: s}, nil
 	}
 	_ = first.Close()
 	return nil, fmt.Errorf("engine %s opened a model that is neither a Batcher nor a Decoder", eng.Name())
+}
+
+// languageOf is what is known of a model of text; nil for any other.
+func languageOf(m engine.Model) *serval.Language {
+	l, ok := m.(engine.Language)
+	if !ok {
+		return nil
+	}
+	lang := l.Language()
+	return &lang
 }
 
 // sequences puts what keeps state before the queue.
