@@ -14,11 +14,12 @@ var errLeft = errors.New("the reader left")
 
 // stream carries one call's chunks from the decode loop to the goroutine of its Handle. It implements engine.Stream.
 type stream struct {
-	call  engine.Call
-	owner *Streams
-	began time.Time
-	ready chan struct{} // something is there; has room for one
-	over  chan struct{} // closed by End
+	call     engine.Call
+	owner    *Streams
+	began    time.Time
+	priority int8
+	ready    chan struct{} // something is there; has room for one
+	over     chan struct{} // closed by End
 
 	mu       sync.Mutex // guards what follows
 	ring     []serval.Chunk
@@ -26,6 +27,8 @@ type stream struct {
 	err      error
 	canceled bool
 	full     time.Time // since when the ring has no room
+	admitted time.Time // when the decoder took it
+	usage    serval.Usage
 }
 
 // Emit takes a chunk without blocking; see engine.Stream.
@@ -42,6 +45,7 @@ func (s *stream) Emit(c serval.Chunk) bool {
 		return false
 	}
 	s.full = time.Time{}
+	s.usage.Add(c.Usage)
 	s.ring = append(s.ring, c)
 	s.mu.Unlock()
 	s.signal()
@@ -70,6 +74,18 @@ func (s *stream) Canceled() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.canceled
+}
+
+func (s *stream) admit(at time.Time) {
+	s.mu.Lock()
+	s.admitted = at
+	s.mu.Unlock()
+}
+
+func (s *stream) admittedAt() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.admitted
 }
 
 func (s *stream) cancel() {

@@ -29,7 +29,9 @@ type Streams struct {
 	timeout time.Duration
 
 	mu      sync.Mutex // guards what follows
-	waiting []*stream
+	waiting []*stream  // the most urgent first, of equal ones the older
+	pace    pace
+	tokens  serval.Usage
 	live    map[*stream]struct{} // that the decoder has
 	broken  error                // why it takes no more calls
 	closing bool
@@ -54,7 +56,7 @@ func newStreams(what string, s serval.ModelSettings, model engine.Decoder) *Stre
 
 // Handle runs one call and sends its chunks as they come.
 func (m *Streams) Handle(ctx context.Context, req *serval.Request, sink serval.Sink) error {
-	s := &stream{ready: make(chan struct{}, 1), over: make(chan struct{}), began: time.Now(), owner: m}
+	s := &stream{ready: make(chan struct{}, 1), over: make(chan struct{}), began: time.Now(), owner: m, priority: req.Priority}
 	s.call = engine.Call{Rows: 1, Stream: s}
 	_, text := m.model.(engine.Language)
 	switch in := req.Input.(type) {
@@ -87,6 +89,9 @@ func (m *Streams) Handle(ctx context.Context, req *serval.Request, sink serval.S
 	if err == serval.ErrEnough {
 		m.leave(s)
 		err = nil
+	}
+	if at := s.admittedAt(); !at.IsZero() {
+		req.Timing.Queue, req.Timing.Compute = at.Sub(s.began), time.Since(at)
 	}
 	if !errors.Is(err, errLeft) {
 		m.stats.call(req.Timing, time.Since(s.began), err == nil)
@@ -133,12 +138,26 @@ func (m *Streams) enter(s *stream) error {
 		return m.broken
 	case len(m.waiting) >= m.limit:
 		m.stats.refuse(refusedFull, 0)
-		return serval.Errorf(serval.Unavailable, "%s is overloaded: %d requests wait already, which is its queue.limit; try again later", m.what, m.limit).After(time.Second)
+		wait := m.pace.of(len(m.waiting) + 1)
+		return serval.Errorf(serval.Unavailable, "%s is overloaded: %d requests are answered and %d wait, which is its queue.limit; the next place is free in about %v", m.what, len(m.live), len(m.waiting), wait.Round(100*time.Millisecond)).
+			After(max(wait, time.Second))
 	}
 	m.inside.Add(1)
-	m.waiting = append(m.waiting, s)
+	at := len(m.waiting)
+	for at > 0 && urgency(m.waiting[at-1].priority) > urgency(s.priority) {
+		at--
+	}
+	m.waiting = slices.Insert(m.waiting, at, s)
 	m.nudge()
 	return nil
+}
+
+// urgency orders priorities: 1 first, and 0, which is not said, as 2: see serval.Request.
+func urgency(p int8) int8 {
+	if p == 0 {
+		return 2
+	}
+	return p
 }
 
 // nudge tells the decode loop that a call came or that a reader made room.
@@ -221,6 +240,7 @@ func (m *Streams) admit(live int) (taken int) {
 		err := m.model.Admit(&s.call)
 		switch {
 		case err == nil:
+			s.admit(time.Now())
 			taken++
 		case err == engine.ErrNoRoom && live+taken > 0: // there will be, once a sequence has ended
 			m.mu.Lock()
@@ -262,7 +282,7 @@ func (m *Streams) Batching() serval.Batching {
 func (m *Streams) Stats() serval.Stats {
 	st := m.stats.snapshot()
 	m.mu.Lock()
-	st.Waiting, st.Instances = len(m.waiting), 1
+	st.Waiting, st.Instances, st.Sequences, st.Tokens = len(m.waiting), 1, len(m.live), m.tokens
 	m.mu.Unlock()
 	return st
 }
@@ -281,6 +301,10 @@ func (m *Streams) Close() error {
 // ended counts a call out.
 func (m *Streams) ended(s *stream) {
 	m.mu.Lock()
+	if _, live := m.live[s]; live {
+		m.pace.ended(time.Now(), len(m.waiting) > 0)
+	}
+	m.tokens.Add(s.usage)
 	delete(m.live, s)
 	m.mu.Unlock()
 	m.inside.Done()
