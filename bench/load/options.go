@@ -23,7 +23,7 @@ const (
 type Options struct {
 	Addr    string            // host:port of the listener that speaks the payload's protocol
 	Payload Payload           // what is sent, again and again; see Body
-	More    []Payload         // other requests of the same format and model, which each caller sends in turns with Payload
+	More    []Payload         // other requests of the same format, for any models, which each caller sends in turns with Payload
 	Headers map[string]string // sent with every request: HTTP headers, or gRPC metadata (in lower case)
 
 	Concurrency int           // callers, each with at most one request in flight; default 1, in an open loop 256
@@ -69,8 +69,8 @@ func (o Options) withDefaults() (Options, error) {
 		return bad("payload", "empty; make one with load.Body")
 	}
 	for i := range o.More {
-		if m := &o.More[i]; m.Format != o.Payload.Format || m.Model != o.Payload.Model || m.Version != o.Payload.Version {
-			return bad("more", "request %d: %s for %s %s, the first is %s for %s %s", i, m.Format, m.Model, m.Version, o.Payload.Format, o.Payload.Model, o.Payload.Version)
+		if m := &o.More[i]; m.Format != o.Payload.Format || m.Model == "" {
+			return bad("more", "request %d: %s for model '%s', the first is %s for '%s'; make all with load.Body in one format", i, m.Format, m.Model, o.Payload.Format, o.Payload.Model)
 		}
 	}
 	if o.Duration < 0 || o.Count < 0 || (o.Duration == 0 && o.Count == 0) {
