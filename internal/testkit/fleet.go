@@ -29,7 +29,7 @@ func Fleet(dir string, n int) ([]Small, error) {
 	kinds := []string{"onnx", "xgboost", "onnx", "lightgbm"}
 	list := make([]Small, n)
 	for i := range list {
-		s := Small{Name: fmt.Sprintf("small-%04d", i), Kind: kinds[i%len(kinds)], Input: "input", Output: "output", n: i}
+		s := Small{Name: fmt.Sprintf("small-%04d", i), Kind: kinds[i%len(kinds)], Input: "input__0", Output: "output__0", n: i}
 		file, artefact := "", []byte(nil)
 		switch s.Kind {
 		case "onnx":
@@ -59,6 +59,15 @@ func Row(seed int) []float32 {
 		row[k] = float32((seed*7+k*5+seed*k)%9 - 4)
 	}
 	return row
+}
+
+// Request is an infer request of the Open Inference Protocol for one row.
+func (s Small) Request(row []float32) string {
+	values := make([]string, len(row))
+	for k, v := range row {
+		values[k] = fmt.Sprint(v)
+	}
+	return fmt.Sprintf(`{"inputs":[{"name":%q,"shape":[1,%d],"datatype":"FP32","data":[%s]}]}`, s.Input, len(row), strings.Join(values, ","))
 }
 
 // Answer is what the model must say to a row of whole numbers.
