@@ -83,6 +83,7 @@ type forest struct {
 	blocks    []int       // where blocks of trees end that lie in the cache together
 	splits    int         // of all trees
 	walker    walker
+	bins      *bins            // of oblivious trees, for many rows; may be nil
 	leaves32  *leaves[float32] // one of the two is set
 	leaves64  *leaves[float64]
 	room      map[int]int64 // keys of code views, by view, where they start from 0; nil: codes are keys as they are

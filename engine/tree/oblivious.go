@@ -48,6 +48,7 @@ func (f *forest) layOblivious(index map[view]int, ids bool) {
 	for range group {
 		w.trees = append(w.trees, obliviousTree{})
 	}
+	values = append(values, make([]float64, 1<<perWord)...) // so that as many stand behind the start of every tree's
 	f.leaves64 = &leaves[float64]{values: values}
 	if width > 1 {
 		f.leaves64.slots = make([]uint32, at)
@@ -58,6 +59,9 @@ func (f *forest) layOblivious(index map[view]int, ids bool) {
 	f.blocks = []int{len(f.trees)}
 	f.bytes += int64(len(w.levels))*8 + int64(len(w.trees))*12 + int64(len(f.ids))*4
 	f.walker = w
+	if f.bins = newBins(w, len(f.views)); f.bins != nil {
+		f.bytes += f.bins.bytes()
+	}
 }
 
 // above is 1 where the key is above the bound, else 0.

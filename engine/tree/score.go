@@ -29,9 +29,10 @@ type worker[V float32 | float64] struct {
 
 	room          int // for the keys of so many groups
 	keys          []int32
-	stride        int // keys of a group
-	sums          []V // of each row, the margins
-	out, averages []V // scratch for links
+	stride        int      // keys of a group
+	words         []uint64 // the bins of each group, where there are any
+	sums          []V      // of each row, the margins
+	out, averages []V      // scratch for links
 	leaf          [inTurn][group]uint32
 	filled        []byte  // a row whose missing values were made NaN
 	hashes        []int32 // of a row's categories
@@ -57,6 +58,9 @@ func newWorker[V float32 | float64](m *model, l *leaves[V], apply func(*ensemble
 	}
 	w.sums = make([]V, w.room*group*m.ensemble.outputs)
 	w.keys = make([]int32, stride*w.room)
+	if m.bins != nil {
+		w.words = make([]uint64, m.bins.columns*w.room)
+	}
 	return w
 }
 
@@ -174,6 +178,11 @@ func (w *worker[V]) many(b *batch, c *cursor, at, n int) {
 	}
 	w.start(n)
 	groups := n / group
+	if w.bins != nil {
+		w.binned(b, at, groups)
+		w.answer(b, at, n)
+		return
+	}
 	first := 0
 	for _, end := range w.blocks {
 		for g := 0; g < groups; g += inTurn {
@@ -182,18 +191,48 @@ func (w *worker[V]) many(b *batch, c *cursor, at, n int) {
 			for t := first; t < end; t++ {
 				w.walker.rows(t, keys, uintptr(w.stride)*4, some)
 				w.add(t, g*group, some)
-				if w.ids != nil {
-					for i := range some {
-						for j, leaf := range some[i] {
-							b.putLeaf(at+(g+i)*group+j, t, w.ids[leaf])
-						}
-					}
-				}
+				w.name(b, at+g*group, t, some)
 			}
 		}
 		first = end
 	}
 	w.answer(b, at, n)
+}
+
+// binned is many for oblivious trees: all rows tree by tree, since what a tree takes is read once and in order.
+func (w *worker[V]) binned(b *batch, at, groups int) {
+	columns := w.bins.columns
+	for g := range groups {
+		w.bins.fill(w.words[g*columns:(g+1)*columns], w.keys[g*w.stride:(g+1)*w.stride])
+	}
+	stride := uintptr(columns) * 8
+	plain := len(w.base) == 1 && w.leaves.slots == nil && w.ids == nil // nothing but a sum a row
+	for t := range w.count() {
+		tree := &w.bins.trees[t]
+		done := 0
+		if levels := w.bins.levels[tree.first:tree.end]; plain && len(levels) <= perWord {
+			done = groups - groups%inStep
+			sumTree(levels, (*[1 << perWord]V)(w.leaves.values[tree.leaf:]), unsafe.Pointer(&w.words[0]), stride, w.sums[:done*group])
+		}
+		for g := done; g < groups; g += inTurn {
+			some := w.leaf[:min(inTurn, groups-g)]
+			w.bins.rows(t, unsafe.Pointer(&w.words[g*columns]), stride, some)
+			w.add(t, g*group, some)
+			w.name(b, at+g*group, t, some)
+		}
+	}
+}
+
+// name writes the names of the leaves that groups of rows, the first of which is row at, reached in a tree, if anybody asks.
+func (w *worker[V]) name(b *batch, at, tree int, leaf [][group]uint32) {
+	if w.ids == nil {
+		return
+	}
+	for i := range leaf {
+		for j, leaf := range leaf[i] {
+			b.putLeaf(at+i*group+j, tree, w.ids[leaf])
+		}
+	}
 }
 
 // add adds the leaves of one tree to the sums of rows from first on.
