@@ -2,6 +2,7 @@ package all
 
 import (
 	"serval/protocol"
+	"serval/protocol/anthropic"
 	"serval/protocol/catalogue"
 	"serval/protocol/kserve"
 	"serval/protocol/oip"
@@ -14,6 +15,7 @@ func New(b protocol.Backend) []protocol.Protocol {
 		oip.New(b, oip.Options{}),
 		kserve.New(b),
 		openai.New(b),
+		anthropic.New(b),
 		catalogue.New(b),
 	}
 }

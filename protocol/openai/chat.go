@@ -22,7 +22,7 @@ func (p *Protocol) chat(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	head := answerHead{ID: newID("chatcmpl-"), Created: now(), Model: body.Model}
+	head := answerHead{ID: protocol.NewID("chatcmpl-"), Created: now(), Model: body.Model}
 	if body.Stream {
 		s := newChatStream(w, head, max(in.N, 1), &body.generation)
 		return s.run(p.backend.Handler, r, req)

@@ -91,7 +91,7 @@ func (p *Protocol) completions(w http.ResponseWriter, r *http.Request) error {
 	}
 	wish.Logprobs = body.Logprobs
 	n := max(wish.N, 1)
-	answer := &completionAnswer{answerHead: answerHead{ID: newID("cmpl-"), Created: now(), Model: body.Model}, Object: "text_completion", top: -1, spans: make([]int, n*len(body.Prompt))}
+	answer := &completionAnswer{answerHead: answerHead{ID: protocol.NewID("cmpl-"), Created: now(), Model: body.Model}, Object: "text_completion", top: -1, spans: make([]int, n*len(body.Prompt))}
 	if body.Logprobs != nil {
 		answer.top = *body.Logprobs
 	}

@@ -60,7 +60,7 @@ func (p *Protocol) request(w http.ResponseWriter, r *http.Request, model string,
 		ID: r.Header.Get("X-Request-Id"), Credential: protocol.Credential(r.Header), Protocol: "openai", Model: ref, Input: input, Trace: protocol.Trace(r.Header),
 	}
 	if req.ID == "" {
-		req.ID = newID("req_")
+		req.ID = protocol.NewID("req_")
 	}
 	w.Header()["X-Request-Id"] = []string{req.ID}
 	return req, nil
