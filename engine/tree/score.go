@@ -29,10 +29,12 @@ type worker[V float32 | float64] struct {
 
 	room          int // for the keys of so many groups
 	keys          []int32
-	stride        int      // keys of a group
-	words         []uint64 // the bins of each group, where there are any
-	sums          []V      // of each row, the margins
-	out, averages []V      // scratch for links
+	stride        int       // keys of a group
+	words         []uint64  // the bins of all groups by column, where the forest has any
+	doubles       []float64 // the sums, where they are such
+	numbers       [atOnce]uint64
+	sums          []V // of each row, the margins
+	out, averages []V // scratch for links
 	leaf          [inTurn][group]uint32
 	filled        []byte  // a row whose missing values were made NaN
 	hashes        []int32 // of a row's categories
@@ -59,7 +61,8 @@ func newWorker[V float32 | float64](m *model, l *leaves[V], apply func(*ensemble
 	w.sums = make([]V, w.room*group*m.ensemble.outputs)
 	w.keys = make([]int32, stride*w.room)
 	if m.bins != nil {
-		w.words = make([]uint64, m.bins.columns*w.room)
+		w.words = make([]uint64, m.bins.columns*pitch)
+		w.doubles, _ = any(w.sums).([]float64)
 	}
 	return w
 }
@@ -201,22 +204,22 @@ func (w *worker[V]) many(b *batch, c *cursor, at, n int) {
 
 // binned is many for oblivious trees: all rows tree by tree, since what a tree takes is read once and in order.
 func (w *worker[V]) binned(b *batch, at, groups int) {
-	columns := w.bins.columns
 	for g := range groups {
-		w.bins.fill(w.words[g*columns:(g+1)*columns], w.keys[g*w.stride:(g+1)*w.stride])
+		w.bins.fill(w.words, g, w.keys[g*w.stride:(g+1)*w.stride])
 	}
-	stride := uintptr(columns) * 8
-	plain := len(w.base) == 1 && w.leaves.slots == nil && w.ids == nil // nothing but a sum a row
+	plain := w.doubles != nil && len(w.base) == 1 && w.leaves.slots == nil && w.ids == nil // nothing but a sum a row
+	numbers := w.numbers[:groups]
 	for t := range w.count() {
 		tree := &w.bins.trees[t]
-		done := 0
-		if levels := w.bins.levels[tree.first:tree.end]; plain && len(levels) <= perWord {
-			done = groups - groups%inStep
-			sumTree(levels, (*[1 << perWord]V)(w.leaves.values[tree.leaf:]), unsafe.Pointer(&w.words[0]), stride, w.sums[:done*group])
+		levels := w.bins.levels[tree.first:tree.end]
+		if plain && len(levels) <= perWord {
+			answer(levels, unsafe.Pointer(&w.words[0]), numbers)
+			addNumbers((*[1 << perWord]float64)(w.leaves64.values[tree.leaf:]), numbers, w.doubles)
+			continue
 		}
-		for g := done; g < groups; g += inTurn {
+		for g := 0; g < groups; g += inTurn {
 			some := w.leaf[:min(inTurn, groups-g)]
-			w.bins.rows(t, unsafe.Pointer(&w.words[g*columns]), stride, some)
+			w.bins.rows(t, w.words, g, some)
 			w.add(t, g*group, some)
 			w.name(b, at+g*group, t, some)
 		}
