@@ -6,7 +6,10 @@ import (
 	"serval/protocol/catalogue"
 	"serval/protocol/kserve"
 	"serval/protocol/oip"
+	"serval/protocol/ollama"
 	"serval/protocol/openai"
+	"serval/protocol/rerank"
+	"serval/protocol/tgi"
 )
 
 // New makes every protocol.
@@ -16,6 +19,9 @@ func New(b protocol.Backend) []protocol.Protocol {
 		kserve.New(b),
 		openai.New(b),
 		anthropic.New(b),
+		ollama.New(b),
+		rerank.New(b),
+		tgi.New(b),
 		catalogue.New(b),
 	}
 }

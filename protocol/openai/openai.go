@@ -32,19 +32,21 @@ func (p *Protocol) Register(grpc.ServiceRegistrar) {}
 
 // Routes are the REST routes. GET /v1/models is protocol/catalogue's, which other dialects share.
 func (p *Protocol) Routes() []protocol.Route {
-	var routes []protocol.Route
-	for path, serve := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"/chat/completions": p.chat,
-		"/completions":      p.completions,
-		"/embeddings":       p.embeddings,
-	} {
-		routes = append(routes, protocol.Route{Pattern: "POST /v1" + path, Access: protocol.Infer, Fail: Fail, Serve: func(w http.ResponseWriter, r *http.Request) {
+	route := func(access protocol.Access, pattern string, serve func(http.ResponseWriter, *http.Request) error) protocol.Route {
+		return protocol.Route{Pattern: pattern, Access: access, Fail: Fail, Serve: func(w http.ResponseWriter, r *http.Request) {
 			if err := serve(w, r); err != nil {
 				Fail(w, r, serval.AsError(err))
 			}
-		}})
+		}}
 	}
-	return routes
+	return []protocol.Route{
+		route(protocol.Infer, "POST /v1/chat/completions", p.chat),
+		route(protocol.Infer, "POST /v1/completions", p.completions),
+		route(protocol.Infer, "POST /v1/embeddings", p.embeddings),
+		route(protocol.Infer, "POST /tokenize", p.tokenize),
+		route(protocol.Infer, "POST /detokenize", p.detokenize),
+		route(protocol.Read, "GET /tokenizer_info", p.tokenizerInfo),
+	}
 }
 
 // request begins a serval.Request.
