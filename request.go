@@ -26,6 +26,7 @@ type Request struct {
 	Sequence Sequence
 	Timing   Timing // filled by schedule and gateway, for logs, metrics and traces
 	Usage    Usage  // of the answer so far, filled by gateway
+	Finish   Finish // of the answer, or of its choice that ended last, filled by gateway
 	// Trace is the caller's W3C traceparent as the wire brought it; "" if there is none. Only telemetry reads it.
 	Trace string
 }

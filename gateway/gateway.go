@@ -66,7 +66,7 @@ func (g *Gateway) InFlight() int64 { return g.inFlight.Load() }
 // Handle passes the request on if the policy allows it. The error is nil or a *serval.Error; one that is Internal carries
 // the request's id, and its cause is in the log.
 func (g *Gateway) Handle(ctx context.Context, req *serval.Request, sink serval.Sink) error {
-	req.Timing, req.Usage = serval.Timing{Start: time.Now()}, serval.Usage{}
+	req.Timing, req.Usage, req.Finish = serval.Timing{Start: time.Now()}, serval.Usage{}, serval.More
 	err := g.admit(req, g.inFlight.Add(1))
 	if err == nil {
 		err = g.pass(ctx, req, sink)
@@ -149,6 +149,9 @@ func (s *sender) Send(c *serval.Chunk) error {
 		t.Last = time.Now()
 	}
 	s.req.Timing.Chunks++
+	if c.Finish != serval.More {
+		s.req.Finish = c.Finish
+	}
 	err := s.to.Send(c)
 	if err != nil {
 		s.err = err

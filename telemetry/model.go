@@ -24,6 +24,8 @@ type modelCollector struct {
 	queue, input, compute, output                                            *prometheus.Desc
 	batchRows, closed, rejected                                              *prometheus.Desc
 
+	running, queued, prefixQueries, prefixHits *prometheus.Desc
+
 	tritonSuccess, tritonFailure, tritonCount, tritonExec, tritonPending *prometheus.Desc
 	tritonDuration, tritonQueue, tritonInput, tritonInfer, tritonOutput  *prometheus.Desc
 }
@@ -54,6 +56,15 @@ func newModelCollector(models Models) *modelCollector {
 	c.batchRows = desc(nameBatchRows, "Rows of a batch.")
 	c.closed = desc(nameClosed, "Batches by the reason why they closed.", labelReason)
 	c.rejected = desc(nameRejected, "Calls that were refused before they ran, by reason.", labelReason)
+	vllm := func(name, help string) *prometheus.Desc {
+		d := prometheus.NewDesc(name, help, []string{labelVLLM, labelVersion}, nil)
+		c.all = append(c.all, d)
+		return d
+	}
+	c.running = vllm(nameVLLMRunning, "Number of requests that are answered.")
+	c.queued = vllm(nameVLLMWaiting, "Number of requests that wait.")
+	c.prefixQueries = vllm(nameVLLMQueries, "Tokens of prompts that were looked up in the prefix cache.")
+	c.prefixHits = vllm(nameVLLMHits, "Tokens of prompts that the prefix cache held.")
 	c.tritonSuccess = desc(nameTritonSuccess, "Number of successful inference requests.")
 	c.tritonFailure = desc(nameTritonFailure, "Number of failed inference requests, by reason.", labelReason)
 	c.tritonCount = desc(nameTritonCount, "Number of inferences performed (rows).")
@@ -98,6 +109,12 @@ func (c *modelCollector) Collect(out chan<- prometheus.Metric) {
 			c.stats(s, &stats)
 			if info.Settings.Sequence != nil {
 				s.gauge(c.sequences, float64(stats.Sequences))
+			}
+			if info.Language != nil {
+				s.gauge(c.running, float64(stats.Sequences))
+				s.gauge(c.queued, float64(stats.Waiting))
+				s.counter(c.prefixQueries, float64(stats.Tokens.Prompt))
+				s.counter(c.prefixHits, float64(stats.Tokens.Cached))
 			}
 			c.triton(s, &stats)
 		}

@@ -32,6 +32,23 @@ const (
 	nameClosed     = "serval_model_batch_closed_total"
 	nameRejected   = "serval_model_rejected_total"
 
+	// Of models of text.
+	nameFirstToken = "serval_time_to_first_token_seconds"
+	nameEachToken  = "serval_time_per_output_token_seconds"
+	nameTokens     = "serval_tokens_total"
+
+	// vLLM's, so that its dashboards and the autoscalers that read them work; see its docs/usage/metrics.md.
+	nameVLLMRunning    = "vllm:num_requests_running"
+	nameVLLMWaiting    = "vllm:num_requests_waiting"
+	nameVLLMPrompt     = "vllm:prompt_tokens_total"
+	nameVLLMGeneration = "vllm:generation_tokens_total"
+	nameVLLMQueries    = "vllm:prefix_cache_queries_total"
+	nameVLLMHits       = "vllm:prefix_cache_hits_total"
+	nameVLLMFirst      = "vllm:time_to_first_token_seconds"
+	nameVLLMEach       = "vllm:time_per_output_token_seconds"
+	nameVLLMLatency    = "vllm:e2e_request_latency_seconds"
+	nameVLLMSuccess    = "vllm:request_success_total"
+
 	// Triton's, so that its dashboards work; see its docs/user_guide/metrics.md.
 	nameTritonSuccess  = "nv_inference_request_success"
 	nameTritonFailure  = "nv_inference_request_failure"
@@ -54,6 +71,9 @@ const (
 	labelReason   = "reason"
 	labelResult   = "result"
 	labelEngine   = "engine"
+	labelKind     = "kind"
+	labelVLLM     = "model_name"
+	labelFinished = "finished_reason"
 )
 
 // codeOK is the code of a request that succeeded, in metrics, logs and traces.

@@ -33,6 +33,7 @@ type Options struct {
 type Telemetry struct {
 	registry *prometheus.Registry
 	requests *requests
+	answers  *answers
 	log      *Log
 	traces   *Traces
 }
@@ -40,7 +41,7 @@ type Telemetry struct {
 // New makes a Telemetry with a registry of its own. Traces are sent only where an endpoint is given; that it cannot be
 // reached is no error, the log says so.
 func New(o Options) (*Telemetry, error) {
-	t := &Telemetry{registry: prometheus.NewRegistry(), requests: newRequests(maxSeries), log: o.Log}
+	t := &Telemetry{registry: prometheus.NewRegistry(), requests: newRequests(maxSeries), answers: newAnswers(), log: o.Log}
 	var err error
 	if t.traces, err = newTraces(o.Traces, o.Version, o.Log.Logger()); err != nil {
 		return nil, err
@@ -57,6 +58,7 @@ func New(o Options) (*Telemetry, error) {
 		counterFunc(nameSpansSent, "Spans that the trace receiver took.", t.traces.sent.Load),
 		counterFunc(nameSpansLost, "Spans that could not be sent to the trace receiver.", t.traces.lost.Load),
 	)
+	t.registry.MustRegister(t.answers.all()...)
 	if o.InFlight != nil {
 		t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: nameInFlight, Help: "Requests under way.",
@@ -77,6 +79,9 @@ func counterFunc(name, help string, read func() uint64) prometheus.Collector {
 func (t *Telemetry) Done(req *serval.Request, err *serval.Error) {
 	now := time.Now()
 	t.requests.observe(req, err, now.Sub(req.Timing.Start))
+	if req.Usage.Prompt > 0 && req.Target != nil {
+		t.answers.observe(req, err, now)
+	}
 	t.log.request(req, err, now)
 	t.traces.request(req, err, now)
 }
