@@ -44,6 +44,16 @@ venv() { # NAME: installs python/NAME.txt
 }
 venv triton
 venv kserve
+venv onnx
+
+# What ONNX Runtime itself answers for the ONNX project's test data: 20 s, once. See conformance_test.go.
+stamp=$(cat test/python/onnx.txt test/python/onnx/*.py | sha256sum)
+if [ "$(cat "$cache/onnx/.stamp" 2>/dev/null)" != "$stamp" ]; then
+	say "asking ONNX Runtime for its answers to the ONNX project's test data"
+	rm -rf "$cache/onnx"
+	PYTHONDONTWRITEBYTECODE=1 "$cache/venv-onnx/bin/python" test/python/onnx/reference.py "$cache/onnx" >"$cache/onnx.log" 2>&1 || { tail -30 "$cache/onnx.log" >&2; exit 1; }
+	printf '%s' "$stamp" >"$cache/onnx/.stamp"
+fi
 
 grpcurl=v1.9.4
 if [ "$(cat "$cache/bin/.grpcurl" 2>/dev/null)" != $grpcurl ] || [ ! -x "$cache/bin/grpcurl" ]; then

@@ -97,7 +97,7 @@ var dtypes = [...]serval.DType{
 // otherTypes names the element types that cannot be served.
 var otherTypes = map[elementType]string{
 	0: "undefined", 14: "complex64", 15: "complex128", 17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2",
-	20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1", 24: "uint2", 25: "int2",
+	20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1", 24: "uint2", 25: "int2", 26: "float8e8m0",
 }
 
 const elementString elementType = 8

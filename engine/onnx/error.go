@@ -16,18 +16,28 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.message }
 
-const statusInvalidArgument = 2 // ORT_INVALID_ARGUMENT
+// Codes of an OrtStatus.
+const (
+	statusInvalidArgument = 2
+	statusNotImplemented  = 9
+)
 
-// runError turns a failed Run into the caller's error: InvalidArgument where the inputs are the cause, else Internal.
+// runError turns a failed Run into the caller's error: InvalidArgument where the inputs are the cause, Unimplemented where
+// ONNX Runtime does not do what the model asks of such inputs, else Internal.
 func runError(model string, err error) error {
 	var status *statusError
 	if !errors.As(err, &status) {
 		return err
 	}
-	if status.code != statusInvalidArgument && !aboutShapes(status.message) {
+	code := serval.InvalidArgument
+	switch {
+	case status.code == statusInvalidArgument:
+	case status.code == statusNotImplemented || notDone(status.message):
+		code = serval.Unimplemented
+	case !aboutShapes(status.message):
 		return serval.AsError(err)
 	}
-	e := serval.Errorf(serval.InvalidArgument, "model '%s' cannot compute these inputs: %s", model, reason(status.message))
+	e := serval.Errorf(code, "model '%s' cannot compute these inputs: %s", model, reason(status.message))
 	return e.Because(err).At(inputNamed(status.message))
 }
 
@@ -37,6 +47,16 @@ func aboutShapes(message string) bool {
 	lower := strings.ToLower(message)
 	for _, word := range []string{"dimension", "shape", " rank", "out of data bounds", "out of bounds", "broadcast", "same size"} {
 		if strings.Contains(lower, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// notDone says whether ONNX Runtime complains that it lacks something, which its kernels do under several codes.
+func notDone(message string) bool {
+	for _, word := range []string{"not supported", "not defined", "not implemented", "unsupported", "Unsupported"} {
+		if strings.Contains(message, word) {
 			return true
 		}
 	}

@@ -186,6 +186,7 @@ func TestBadInput(t *testing.T) {
 		{"mlp", x([]int64{1 << 62, 30}), serval.InvalidArgument, "x", []string{"more elements"}},
 		{"mlp", nil, serval.InvalidArgument, "x", []string{"missing"}},
 		{"mlp", []serval.Tensor{int64s("x", []int64{1, 1}, 1)}, serval.InvalidArgument, "x", []string{"is INT64", "takes FP32"}},
+		{"undone", []serval.Tensor{{Name: "x", DType: serval.Bool, Shape: []int64{0}}}, serval.Unimplemented, "", []string{"cannot compute these inputs", "not defined for empty set"}},
 		{"reshape", x([]int64{1, 3}, 1, 2, 3), serval.InvalidArgument, "", []string{"cannot be reshaped"}},
 		{"sequence", unequal, serval.InvalidArgument, "", []string{"'y'", "different shapes", "[1,2]", "[2,2]"}},
 		{"types", bools, serval.InvalidArgument, "in_BOOL", []string{"0 or 1"}},

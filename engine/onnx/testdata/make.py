@@ -21,7 +21,7 @@ NAMES = {T.BOOL: "BOOL", T.UINT8: "UINT8", T.UINT16: "UINT16", T.UINT32: "UINT32
 def save(name, nodes, inputs, outputs, init=(), external=None):
     g = h.make_graph(nodes, name, inputs, outputs, list(init))
     m = h.make_model(g, opset_imports=OPSET, ir_version=10)
-    if name != "anyrank":  # the checker wants every shape written down; ONNX Runtime does not
+    if name not in ("anyrank", "refused_twice", "refused_unnamed"):  # the checker wants every shape and name written down; ONNX Runtime does not
         onnx.checker.check_model(m)
     path = os.path.join(here, name + ".onnx")
     if external:
@@ -177,6 +177,12 @@ opt = h.make_value_info("y", h.make_optional_type_proto(h.make_tensor_type_proto
 save("refused_optional", [h.make_node("Optional", ["x"], ["y"])], [info("x", T.FLOAT, [2])], [opt])
 save("refused_float8", [h.make_node("Identity", ["x"], ["y"])], [info("x", T.FLOAT8E4M3FN, [2])], [info("y", T.FLOAT8E4M3FN, [2])])
 save("refused_sequence", [h.make_node("SequenceLength", ["x"], ["y"])], [h.make_value_info("x", h.make_sequence_type_proto(h.make_tensor_type_proto(T.FLOAT, [2])))], [info("y", T.INT64, [])])
+save("refused_twice", [h.make_node("Neg", ["x"], ["y"])], [info("x", T.FLOAT, [2])], [info("y", T.FLOAT, [2]), info("y", T.FLOAT, [2])])
+save("refused_unnamed", [h.make_node("Neg", ["x"], ["y"])], [info("x", T.FLOAT, [2]), info("", T.FLOAT, [2])], [info("y", T.FLOAT, [2])])
+
+# --- what ONNX Runtime loads, and then does not do for some inputs: the largest of no booleans
+save("undone", [h.make_node("ReduceMax", ["x"], ["y"], keepdims=0)], [info("x", T.BOOL, ["n"])], [info("y", T.BOOL, [])])
+case("undone", [("x", T.BOOL, np.array([False, True]))], [("y", T.BOOL)])
 
 with open(os.path.join(here, "expected.json"), "w") as f:
     json.dump({"onnxruntime": ort.__version__, "cases": expected}, f, ensure_ascii=False, indent=0)
