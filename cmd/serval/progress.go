@@ -71,3 +71,13 @@ func (l *loading) clear() {
 		fmt.Fprint(l.bar, "\r\x1b[K")
 	}
 }
+
+// few is what a joined error says, as far as a line of the log has room: each part was logged when it came.
+func few(err error) string {
+	const most = 10
+	parts := strings.Split(err.Error(), "\n")
+	if n := len(parts); n > most {
+		parts = append(parts[:most], fmt.Sprintf("and %d more", n-most))
+	}
+	return strings.Join(parts, "\n")
+}

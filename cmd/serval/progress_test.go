@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,5 +32,15 @@ func TestLoadingProgress(t *testing.T) {
 	l.show()
 	if bar.String() != want {
 		t.Errorf("a bar when all is loaded: %q", bar.String())
+	}
+}
+
+func TestFew(t *testing.T) {
+	one := errors.New("model 'a': broken")
+	if got := few(errors.Join(one, one)); got != one.Error()+"\n"+one.Error() {
+		t.Errorf("two: %q", got)
+	}
+	if got := strings.Split(few(errors.Join(slices.Repeat([]error{one}, 1000)...)), "\n"); len(got) != 11 || got[0] != one.Error() || got[10] != "and 990 more" {
+		t.Errorf("1,000: %q", got)
 	}
 }

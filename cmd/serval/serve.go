@@ -272,7 +272,7 @@ func serve(c *cobra.Command, f *serveFlags) error {
 					sayHello(s)
 				}
 			} else {
-				log.Error("not ready: some models failed", "error", err)
+				log.Error("not ready: some models failed", "error", few(err))
 			}
 			loading = nil
 		case <-c.Context().Done():
