@@ -1,0 +1,11 @@
+// Package llm is the folder of what every engine of language models shares, below the tasks and above no engine:
+//
+//	gguf      reads the header, the metadata and the tensor directory of GGUF files
+//	vocab     text ↔ token ids, from a GGUF file or a tokenizer.json
+//	template  a model's chat template
+//	grammar   what a constrained answer may go on with
+//	sample    the next token from logits
+//
+// Called by task/…, engine/llama and engine/gguf. Its packages import the root and each other, and no C library: tokenizing,
+// templating and sampling happen on the caller's goroutine, before and beside the engine's queue.
+package llm
