@@ -87,8 +87,9 @@ func TestRefusedTypes(t *testing.T) {
 		"refused_optional": {"output 'y'", "optional type"},
 		"refused_float8":   {"input 'x'", "float8e4m3fn"},
 		"refused_sequence": {"input 'x'", "a sequence"},
-		"refused_twice":    {"two outputs named 'y'"},
+		"refused_twice":    {"two outputs have the name 'y'"},
 		"refused_unnamed":  {"input 1 has no name"},
+		"refused_latin1":   {"the name of input 0 is not UTF-8", `gr\xf6\xdfe`},
 	} {
 		wantError(t, refused(t, folder(t, name+".onnx"), onnx.Options{}, serval.ModelSettings{}, engine.Device{}), serval.Unimplemented, words...)
 	}

@@ -72,25 +72,13 @@ func (s *session) read() error {
 	if s.outputs, err = s.library.list(s.ptr, outputSide); err != nil {
 		return err
 	}
-	for i := range s.inputs {
-		if s.inputs[i].info.Name == "" {
-			return serval.Errorf(serval.Unimplemented, "input %d has no name, without which ONNX Runtime takes no value for it; name it in the model", i)
-		}
+	if err := checkNames(inputSide, s.inputs); err != nil {
+		return err
+	}
+	if err := checkNames(outputSide, s.outputs); err != nil {
+		return err
 	}
 	s.signature = serval.Signature{Inputs: infos(s.inputs), Outputs: infos(s.outputs)}
-	return distinct(s.outputs)
-}
-
-// distinct refuses outputs of one name, which ONNX Runtime allows: requests and answers tell outputs apart by their names.
-func distinct(outputs []value) error {
-	seen := map[string]bool{}
-	for i := range outputs {
-		name := outputs[i].info.Name
-		if seen[name] {
-			return serval.Errorf(serval.Unimplemented, "the model has two outputs named '%s', which the Open Inference Protocol cannot tell apart; remove one, or rename it in the model", name).At(name)
-		}
-		seen[name] = true
-	}
 	return nil
 }
 

@@ -3,6 +3,8 @@ package onnx
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -69,6 +71,28 @@ func (l *library) list(session uintptr, s side) ([]value, error) {
 		}
 	}
 	return values, nil
+}
+
+// checkNames refuses names that ONNX Runtime accepts in a model, and by which nobody could then ask it.
+func checkNames(s side, values []value) error {
+	seen := map[string]bool{}
+	for i := range values {
+		name := values[i].info.Name
+		var why string
+		switch {
+		case name == "":
+			why = fmt.Sprintf("%s %d has no name", s.what, i)
+		case !utf8.ValidString(name):
+			why = fmt.Sprintf("the name of %s %d is not UTF-8: %q", s.what, i, name)
+		case seen[name]:
+			why = fmt.Sprintf("two %ss have the name '%s'", s.what, name)
+		default:
+			seen[name] = true
+			continue
+		}
+		return serval.Errorf(serval.Unimplemented, "%s, so that requests cannot name it; rename it in the model", why).At(strings.ToValidUTF8(name, "?"))
+	}
+	return nil
 }
 
 // describe fills v by an OrtTypeInfo. Its error continues "output 'x' …".

@@ -179,6 +179,11 @@ save("refused_float8", [h.make_node("Identity", ["x"], ["y"])], [info("x", T.FLO
 save("refused_sequence", [h.make_node("SequenceLength", ["x"], ["y"])], [h.make_value_info("x", h.make_sequence_type_proto(h.make_tensor_type_proto(T.FLOAT, [2])))], [info("y", T.INT64, [])])
 save("refused_twice", [h.make_node("Neg", ["x"], ["y"])], [info("x", T.FLOAT, [2])], [info("y", T.FLOAT, [2]), info("y", T.FLOAT, [2])])
 save("refused_unnamed", [h.make_node("Neg", ["x"], ["y"])], [info("x", T.FLOAT, [2]), info("", T.FLOAT, [2])], [info("y", T.FLOAT, [2])])
+path = save("refused_latin1", [h.make_node("Neg", ["gr__e"], ["y"])], [info("gr__e", T.FLOAT, [2])], [info("y", T.FLOAT, [2])])
+with open(path, "rb") as f:
+    latin = f.read().replace(b"gr__e", "größe".encode("latin1"))
+with open(path, "wb") as f:
+    f.write(latin)
 
 # --- what ONNX Runtime loads, and then does not do for some inputs: the largest of no booleans
 save("undone", [h.make_node("ReduceMax", ["x"], ["y"], keepdims=0)], [info("x", T.BOOL, ["n"])], [info("y", T.BOOL, [])])

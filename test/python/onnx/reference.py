@@ -2,7 +2,7 @@
 
     python reference.py DIR
 
-DIR gets models/NAME/1/model.onnx, cases.jsonl with a line for each model, data.bin with the tensors' bytes as the Open
+DIR gets a model repository in models, cases.jsonl with a line for each model, data.bin with the tensors' bytes as the Open
 Inference Protocol has them, and at the end versions.json. The models are those of the onnx package: node (made by the package's own code), simple,
 pytorch-* and light (files in it), and odd.py's, for what those leave out.
 
@@ -179,6 +179,8 @@ def study(case, writer):
     """Asks ONNX Runtime, and writes down a case."""
     path = pathlib.Path("models") / case.name / "1" / "model.onnx"
     path.parent.mkdir(parents=True)
+    if case.kind == "light":  # large enough that Serval would give it more threads
+        (path.parent.parent / "model.yaml").write_text("threads: 1\n")
     path.write_bytes(case.model if isinstance(case.model, bytes) else case.model.SerializeToString())
     # To change case, StringNormalizer wants the locale en_US.UTF-8, which not every machine has.
     found = {"locale": True} if re.search(b"StringNormalizer.*(LOWER|UPPER)", path.read_bytes(), re.DOTALL) else {}
