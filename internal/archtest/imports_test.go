@@ -51,6 +51,8 @@ var rules = []rule{
 	{"config", []string{"."}},
 	{"client", []string{".", "client/..."}},
 	{"starter", []string{".", "native"}},
+	{"store", nil},
+	{"store/*", []string{".", "protocol"}},
 	{"schedule", []string{".", "engine"}},
 	{"schedule/tune", []string{".", "engine", "schedule"}},
 	{"server", []string{"*"}},

@@ -1,0 +1,25 @@
+package protocol
+
+import "context"
+
+// Response is a stored answer of the Responses API.
+type Response struct {
+	Tenant  string
+	ID      string
+	Created int64  // Unix seconds
+	Open    bool   // it is to be answered in the background, and is not yet
+	Body    []byte // the response as clients see it, JSON
+	Request []byte // what it answers, JSON
+}
+
+// Responses keeps answers; a store implements it. What it acknowledged survives a kill. Safe for concurrent use.
+type Responses interface {
+	// PutResponse inserts or replaces one.
+	PutResponse(context.Context, *Response) error
+	// Response returns a tenant's, or a NotFound.
+	Response(ctx context.Context, tenant, id string) (*Response, error)
+	// DeleteResponse removes a tenant's, or is a NotFound.
+	DeleteResponse(ctx context.Context, tenant, id string) error
+	// OpenResponses are those of all tenants that are to be answered in the background, the oldest first.
+	OpenResponses(context.Context) ([]*Response, error)
+}
