@@ -76,6 +76,18 @@ func (g *Gateway) Authorize(credential string, access Access) *serval.Error {
 	return err
 }
 
+// Tenant is the owner of a key that may infer, as requests with it have.
+func (g *Gateway) Tenant(credential string) (string, *serval.Error) {
+	k, err := g.policy.Load().identify(credential, Infer)
+	if err != nil {
+		return "", err
+	}
+	if k == nil {
+		return DefaultTenant, nil
+	}
+	return k.Name, nil
+}
+
 // identify finds the key and checks that it allows what is asked. It returns nil, nil when no keys are configured.
 func (p *policy) identify(credential string, access Access) (*key, *serval.Error) {
 	if len(p.keys) == 0 {

@@ -20,6 +20,12 @@ type Protocol interface {
 	Register(grpc.ServiceRegistrar)
 }
 
+// Worker is a Protocol that works on its own beside its requests. Run is called once, after the first load, and returns when
+// ctx has ended.
+type Worker interface {
+	Run(context.Context)
+}
+
 // Access says who may call a route.
 type Access uint8
 
@@ -54,6 +60,12 @@ type Backend struct {
 	Logging  Settings
 	Tracing  Settings
 	Draining func() bool
+	// Responses keeps answers; nil: there is nowhere to.
+	Responses Responses
+	// Tenant is the owner of a key, as requests with it have; an error for a key that may not infer.
+	Tenant func(credential string) (string, *serval.Error)
+	// As is the chain for what a tenant asked for earlier, without its key.
+	As       func(tenant string) serval.Handler
 	Stopping <-chan struct{} // closed when the server begins to drain; nil: it never does
 }
 

@@ -24,6 +24,8 @@ import (
 	"serval/protocol"
 	protocols "serval/protocol/all"
 	"serval/registry"
+	"serval/route"
+	"serval/store/sqlite"
 	"serval/telemetry"
 )
 
@@ -65,6 +67,10 @@ type Server struct {
 	ports       []*port    // HTTP's, gRPC's if there is one, and the admin's
 	addr        Addresses
 
+	state   *sqlite.DB // nil: there is no data folder
+	workers []protocol.Worker
+	working sync.WaitGroup // their goroutines
+
 	loaded     chan struct{} // closed when Load has ended once
 	loadedOnce sync.Once
 	polled     chan struct{} // closed when nothing follows the folders any more
@@ -103,8 +109,22 @@ func New(opt Options) (*Server, error) {
 	backend := protocol.Backend{
 		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,
 		Control: &repository{s.models, s.life, cfg.ModelControl.Mode, s.log}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
+		Tenant: s.gate.Tenant, As: func(tenant string) serval.Handler { return route.Resolve(s.models, s.gate.As(tenant)) },
+	}
+	switch s.state, err = sqlite.Open(s.life, filepath.Join(cfg.DataDir, "state.db")); {
+	case err == nil:
+		backend.Responses = s.state
+	case errors.Is(err, sqlite.ErrNewer):
+		return nil, err
+	default: // a full disk, or one that is read-only: no reason not to serve
+		s.log.Warn("the data folder cannot be used: answers of the Responses API are not stored", "error", err)
 	}
 	all := protocols.New(backend)
+	for _, p := range all {
+		if w, ok := p.(protocol.Worker); ok {
+			s.workers = append(s.workers, w)
+		}
+	}
 	s.crossOrigin, s.loopback = http.NewCrossOriginProtection(), onLoopback(cfg.Listen)
 	certs, err := certificates(cfg.TLS)
 	if err != nil {
@@ -243,6 +263,15 @@ func (s *Server) Start() error {
 		go s.poll()
 	} else {
 		close(s.polled)
+	}
+	for _, w := range s.workers {
+		s.working.Go(func() {
+			select {
+			case <-s.loaded:
+				w.Run(s.life)
+			case <-s.stopping:
+			}
+		})
 	}
 	for i, serve := range serves {
 		go func() { // Stop waits for each

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -17,12 +18,16 @@ import (
 type Protocol struct {
 	backend protocol.Backend
 	bodies  protocol.Bodies
+
+	background background
 }
 
 var _ protocol.Protocol = (*Protocol)(nil)
 
 // New makes the protocol. The Backend's Handler and Models must be set.
-func New(backend protocol.Backend) *Protocol { return &Protocol{backend: backend} }
+func New(backend protocol.Backend) *Protocol {
+	return &Protocol{backend: backend, background: background{wake: make(chan struct{}, 1), cancel: map[[2]string]context.CancelFunc{}}}
+}
 
 // Name is "openai".
 func (p *Protocol) Name() string { return "openai" }
@@ -43,6 +48,11 @@ func (p *Protocol) Routes() []protocol.Route {
 		route(protocol.Infer, "POST /v1/chat/completions", p.chat),
 		route(protocol.Infer, "POST /v1/completions", p.completions),
 		route(protocol.Infer, "POST /v1/embeddings", p.embeddings),
+		route(protocol.Infer, "POST /v1/responses", p.respond),
+		route(protocol.Infer, "GET /v1/responses/{id}", p.getResponse),
+		route(protocol.Infer, "DELETE /v1/responses/{id}", p.deleteResponse),
+		route(protocol.Infer, "POST /v1/responses/{id}/cancel", p.cancelResponse),
+		route(protocol.Infer, "GET /v1/responses/{id}/input_items", p.inputItems),
 		route(protocol.Infer, "POST /tokenize", p.tokenize),
 		route(protocol.Infer, "POST /detokenize", p.detokenize),
 		route(protocol.Read, "GET /tokenizer_info", p.tokenizerInfo),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -17,6 +18,9 @@ import (
 
 //go:embed migration/*.sql
 var migrations embed.FS
+
+// ErrNewer says that a newer program has changed the file.
+var ErrNewer = errors.New("a newer program has written it")
 
 // DB is the state in one file. It is safe for concurrent use; one process at a time writes, others wait.
 type DB struct {
@@ -64,7 +68,7 @@ func (d *DB) migrate(ctx context.Context) error {
 		return err
 	}
 	if have > len(files) {
-		return fmt.Errorf("a newer program has written it (version %d, this one knows %d): start that program, or use another data folder", have, len(files))
+		return fmt.Errorf("%w (version %d, this one knows %d): start that program, or use another data folder", ErrNewer, have, len(files))
 	}
 	for i, f := range files {
 		number, _, _ := strings.Cut(f.Name(), "-")
