@@ -150,6 +150,9 @@ func (p *Protocol) answerLater(life, own context.Context, row *protocol.Response
 		return // the server stops: it stays open, and is answered at the next start
 	}
 	answer.end(s.finish, req.Usage, err)
+	if _, gone := p.backend.Responses.Response(life, row.Tenant, row.ID); gone != nil {
+		return // it was deleted meanwhile
+	}
 	_ = p.put(context.WithoutCancel(own), row, answer) // on a full disk it stays open, and is answered at the next start
 }
 
