@@ -32,7 +32,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds of each workload")
 	flag.DurationVar(&o.time, "time", 3*time.Second, "length of one measurement")
 	flag.DurationVar(&o.warmUp, "warm-up", 500*time.Millisecond, "load before each measurement")
-	work := flag.String("workload", "mlp", "what is served: mlp, or trees (a model that bench/trees/setup.sh trains)")
+	work := flag.String("workload", "mlp", "what is served: mlp, or trees or trees-small (models that bench/trees/setup.sh trains)")
 	peers := flag.String("peers", "all", "peers to measure, separated by commas; triton-c needs a C compiler")
 	flag.Parse()
 	if err := o.choose(*work, *peers); err != nil {

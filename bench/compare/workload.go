@@ -33,7 +33,6 @@ type peer struct {
 // workloads are what -workload may name.
 func workloads() []workload {
 	cache := cacheFolder()
-	trees := filepath.Join(cache, "trees", "flights-xgboost")
 	return []workload{
 		{
 			name: "mlp", title: "one row of 30 features a request", section: "bench/compare", model: "bench/mlp/model.onnx",
@@ -47,13 +46,21 @@ func workloads() []workload {
 				{"mlserver", "MLServer", []string{"bench/peers/setup.sh", "mlserver"}, []string{"bench/peers/mlserver.sh"}},
 			},
 		},
-		{
-			name: "trees", title: "XGBoost, 1,000 trees; one row of 17 features a request, 64 rows in turns", section: "bench/compare trees",
-			setup: []string{"bench/trees/setup.sh"}, model: filepath.Join(trees, "model.ubj"),
-			rows: func() ([]serval.Tensor, error) { return treeRows(trees, 64) },
-			peers: []peer{
-				{"mlserver", "MLServer", []string{"bench/peers/setup.sh", "mlserver-trees"}, []string{"bench/peers/mlserver-trees.sh", filepath.Join(trees, "model.ubj")}},
-			},
+		treeWorkload("trees", "XGBoost, 1,000 trees of depth 10", filepath.Join(cache, "trees", "flights-xgboost")),
+		treeWorkload("trees-small", "XGBoost, 300 trees of depth 6", filepath.Join(cache, "trees", "flights-xgboost-small")),
+	}
+}
+
+// treeWorkload is a model of bench/trees/train.py, which MLServer runs with XGBoost itself.
+func treeWorkload(name, what, folder string) workload {
+	const rows = 64
+	model := filepath.Join(folder, "model.ubj")
+	return workload{
+		name: name, title: fmt.Sprintf("%s; one row a request, %d rows in turns", what, rows), section: "bench/compare " + name,
+		setup: []string{"bench/trees/setup.sh"}, model: model,
+		rows: func() ([]serval.Tensor, error) { return treeRows(folder, rows) },
+		peers: []peer{
+			{"mlserver", "MLServer", []string{"bench/peers/setup.sh", "mlserver-trees"}, []string{"bench/peers/mlserver-trees.sh", name, model}},
 		},
 	}
 }

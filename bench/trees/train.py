@@ -157,6 +157,7 @@ def main():
     # name: data, trainer, categories as sets (else as numbers), rounds, parameters
     models = {
         "flights-xgboost": ("flights", train_xgboost, False, 1000, {"max_depth": 10, "subsample": 0.3}),
+        "flights-xgboost-small": ("flights", train_xgboost, False, 300, {"max_depth": 6, "subsample": 0.3}),
         "flights-xgboost-sets": ("flights", train_xgboost, True, 300, {"max_depth": 8, "subsample": 0.3}),
         "flights-lightgbm": ("flights", train_lightgbm, False, 1000, {"num_leaves": 255, "bagging_fraction": 0.3, "bagging_freq": 1, "learning_rate": 0.05}),
         "flights-lightgbm-sets": ("flights", train_lightgbm, True, 300, {"num_leaves": 127, "bagging_fraction": 0.3, "bagging_freq": 1}),
