@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,8 +142,8 @@ func TestONNXConformance(t *testing.T) {
 	// The build that users get: its calls into C differ from the race detector's build.
 	s := testkit.Serve(t, testkit.Options{Models: filepath.Join(dir, "models"), Unset: true})
 	for end := time.Now().Add(10 * time.Minute); !strings.Contains(s.Log(), "not ready: some models failed"); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the models are still being loaded after ten minutes")
+		if s.Cmd.Process.Signal(syscall.Signal(0)) != nil || time.Now().After(end) {
+			t.Fatal("the server ended, or still loads models after ten minutes")
 		}
 	}
 	states := index(t, s)
