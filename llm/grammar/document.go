@@ -1,0 +1,206 @@
+package grammar
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"math/big"
+	"strings"
+)
+
+// document is a JSON value as it was written: members keep their order, numbers their text.
+type document struct {
+	kind    byte // 'n', 'b', 's', '0' (number), '[', '{'
+	yes     bool
+	text    string // of a string, decoded; of a number
+	list    []*document
+	members []member
+}
+
+type member struct {
+	name  string
+	value *document
+}
+
+// get returns a member, or nil.
+func (d *document) get(name string) *document {
+	if d == nil || d.kind != '{' {
+		return nil
+	}
+	for i := range d.members {
+		if d.members[i].name == name {
+			return d.members[i].value
+		}
+	}
+	return nil
+}
+
+// rational is a number's value. Those with an exponent beyond 400 are none.
+func (d *document) rational() (*big.Rat, bool) {
+	if d.kind != '0' {
+		return nil, false
+	}
+	if i := strings.IndexAny(d.text, "eE"); i >= 0 {
+		e, ok := new(big.Int).SetString(strings.TrimPrefix(d.text[i+1:], "+"), 10)
+		if !ok || !e.IsInt64() || e.Int64() > 400 || e.Int64() < -400 {
+			return nil, false
+		}
+	}
+	return new(big.Rat).SetString(d.text)
+}
+
+// equal is JSON Schema's equality: numbers by value, objects without order.
+func (d *document) equal(e *document) bool {
+	if d.kind != e.kind || len(d.list) != len(e.list) || len(d.members) != len(e.members) {
+		return false
+	}
+	switch d.kind {
+	case 'b':
+		return d.yes == e.yes
+	case 's':
+		return d.text == e.text
+	case '0':
+		x, ok1 := d.rational()
+		y, ok2 := e.rational()
+		return d.text == e.text || ok1 && ok2 && x.Cmp(y) == 0
+	case '[':
+		for i := range d.list {
+			if !d.list[i].equal(e.list[i]) {
+				return false
+			}
+		}
+	case '{':
+		for _, m := range d.members {
+			if other := e.get(m.name); other == nil || !m.value.equal(other) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// readDocument reads one JSON value.
+func readDocument(source []byte) (*document, error) {
+	d := json.NewDecoder(bytes.NewReader(source))
+	d.UseNumber()
+	r := &documentReader{d: d}
+	doc, err := r.value(0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, faultf("", "there is something after the JSON value, at byte %d", d.InputOffset())
+	}
+	return doc, nil
+}
+
+type documentReader struct{ d *json.Decoder }
+
+func (r *documentReader) value(depth int) (*document, error) {
+	if depth > maxNesting {
+		return nil, faultf("", "it is nested deeper than %d", maxNesting)
+	}
+	t, err := r.d.Token()
+	if err != nil {
+		return nil, faultf("", "it is not JSON: %s, at byte %d", strings.TrimPrefix(err.Error(), "json: "), r.d.InputOffset())
+	}
+	switch t := t.(type) {
+	case nil:
+		return &document{kind: 'n'}, nil
+	case bool:
+		return &document{kind: 'b', yes: t}, nil
+	case string:
+		return &document{kind: 's', text: t}, nil
+	case json.Number:
+		return &document{kind: '0', text: t.String()}, nil
+	case json.Delim:
+		if t == '[' {
+			return r.list(depth)
+		}
+		return r.object(depth)
+	}
+	return nil, faultf("", "it is not JSON")
+}
+
+func (r *documentReader) list(depth int) (*document, error) {
+	out := &document{kind: '['}
+	for r.d.More() {
+		v, err := r.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		out.list = append(out.list, v)
+	}
+	if _, err := r.d.Token(); err != nil {
+		return nil, faultf("", "it is not JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return out, nil
+}
+
+func (r *documentReader) object(depth int) (*document, error) {
+	out := &document{kind: '{'}
+	seen := map[string]bool{}
+	for r.d.More() {
+		t, err := r.d.Token()
+		if err != nil {
+			return nil, faultf("", "it is not JSON: %s, at byte %d", strings.TrimPrefix(err.Error(), "json: "), r.d.InputOffset())
+		}
+		name, ok := t.(string)
+		if !ok {
+			return nil, faultf("", "it is not JSON: a name is expected at byte %d", r.d.InputOffset())
+		}
+		if seen[name] {
+			return nil, faultf("", "the name %q stands twice in an object, at byte %d", name, r.d.InputOffset())
+		}
+		seen[name] = true
+		v, err := r.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		out.members = append(out.members, member{name, v})
+	}
+	if _, err := r.d.Token(); err != nil {
+		return nil, faultf("", "it is not JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return out, nil
+}
+
+// constant is a value as a model may write it.
+func (m *maker) constant(d *document) *expr {
+	switch d.kind {
+	case 'n':
+		return text("null")
+	case 'b':
+		if d.yes {
+			return text("true")
+		}
+		return text("false")
+	case 's':
+		return seq(text(`"`), jsonText(d.text), text(`"`))
+	case '0':
+		return text(d.text)
+	case '[':
+		kids := []*expr{text("["), m.space()}
+		for i, v := range d.list {
+			if i > 0 {
+				kids = append(kids, m.comma())
+			}
+			kids = append(kids, m.constant(v))
+		}
+		if len(d.list) > 0 {
+			kids = append(kids, m.space())
+		}
+		return seq(append(kids, text("]"))...)
+	}
+	kids := []*expr{text("{"), m.space()}
+	for i, v := range d.members {
+		if i > 0 {
+			kids = append(kids, m.comma())
+		}
+		kids = append(kids, text(`"`), jsonText(v.name), text(`"`), m.colon(), m.constant(v.value))
+	}
+	if len(d.members) > 0 {
+		kids = append(kids, m.space())
+	}
+	return seq(append(kids, text("}"))...)
+}
