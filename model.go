@@ -186,4 +186,12 @@ type Stats struct {
 	Instances     int
 	Sequences     int // of a stateful model: those that have state now; of a Decoder: those that are stepped
 	Tokens        Usage
+	Process       ProcessStats // of a model that runs in a process of its own
+}
+
+// ProcessStats is of the process of an isolated model.
+type ProcessStats struct {
+	PID      int    `json:"pid"`      // 0: there is none now
+	Memory   int64  `json:"memory"`   // bytes that it has in RAM
+	Restarts uint64 `json:"restarts"` // processes before it that ended
 }

@@ -217,6 +217,7 @@ type wireStats struct {
 		Waiting   int
 		Instances int
 		Sequences int
+		Process   serval.ProcessStats
 	}
 }
 
@@ -228,6 +229,7 @@ func (w *wireStats) stats(raw json.RawMessage) ModelStats {
 	}}
 	own := &w.Serval
 	s.Closed, s.Rejected, s.Waiting, s.Instances, s.Sequences = own.Closed, own.Rejected, own.Waiting, own.Instances, own.Sequences
+	s.Process = own.Process
 	if w.LastInference > 0 {
 		s.LastInference = time.UnixMilli(int64(w.LastInference))
 	}

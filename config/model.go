@@ -15,6 +15,9 @@ const (
 	defaultLevels   = 2
 )
 
+// leastMemory is the smallest limit of a model's process.
+const leastMemory = 64 << 20
+
 // model checks a model's settings; path is where they stand, "" for a model.yaml.
 func (k *check) model(path string, m *serval.ModelSettings) {
 	k.versions(join(path, "versions"), &m.Versions)
@@ -28,6 +31,7 @@ func (k *check) model(path string, m *serval.ModelSettings) {
 		k.fail(join(path, "threads"), "is %d; at most %d", m.Threads, most)
 	}
 	k.batching(join(path, "batching"), &m.Batching)
+	k.isolation(path, m)
 	queue := join(path, "queue")
 	k.atLeast(join(queue, "limit"), m.Queue.Limit, 0)
 	k.atLeast(join(queue, "priority_levels"), m.Queue.PriorityLevels, 0)
@@ -53,6 +57,24 @@ func (k *check) model(path string, m *serval.ModelSettings) {
 		if file := m.Labels[output]; !filepath.IsLocal(file) {
 			k.fail(join(join(path, "labels"), output), "must name a file inside the model's folder, not %s", quote(file))
 		}
+	}
+}
+
+// isolation checks where the model runs, and how much memory it may take there.
+func (k *check) isolation(path string, m *serval.ModelSettings) {
+	k.oneOf(join(path, "isolation"), m.Isolation, "", "process", "none")
+	if m.Memory == "" {
+		return
+	}
+	at := join(path, "memory")
+	n, err := ParseSize(m.Memory)
+	switch {
+	case err != nil:
+		k.fail(at, "%v", err)
+	case m.Isolation == "none":
+		k.fail(at, "limits the process of an isolated model, and isolation is none; remove one of them")
+	case n < leastMemory:
+		k.fail(at, "is %s; a process takes more than that before it has loaded anything, so write at least %s", n, Size(leastMemory))
 	}
 }
 

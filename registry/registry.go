@@ -402,6 +402,9 @@ func (r *Registry) loadVersion(ctx context.Context, m *model, src Source) error 
 	r.mu.Unlock()
 	r.opt.Log.Info("model loaded", "model", src.Name, "version", src.Version, "engine", info.Engine, "took", info.LoadTime.Round(time.Millisecond).String(),
 		"batching", info.Batching.On, "instances", info.Settings.Instances, "threads", info.Settings.Threads)
+	if f, ok := loaded.(failing); ok {
+		f.OnFail(func(err error) { r.failed(m, src.Version, loaded, err) })
+	}
 	r.retire(old)
 	return nil
 }

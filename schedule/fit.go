@@ -33,6 +33,9 @@ func (f *fitter) Open(ctx context.Context, spec engine.Spec) (engine.Model, erro
 	if err != nil {
 		return nil, err
 	}
+	if _, fitted := m.(Handling); fitted { // where it runs
+		return m, nil
+	}
 	b, ok := m.(engine.Batcher)
 	if !ok {
 		_ = m.Close()

@@ -52,6 +52,9 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 		return nil, err
 	}
 	sig := first.Signature()
+	if h, ok := first.(Handling); ok { // it has done all of this where it runs
+		return &Opened{Loaded: newPassage(what, s, h), Signature: sig, Language: languageOf(first), Memory: first.Memory(), Settings: h.Settings()}, nil
+	}
 	if err := checkDims(sig, s.Dims); err != nil {
 		_ = first.Close()
 		return nil, err
@@ -89,7 +92,7 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 		return &Opened{Loaded: newStreams(what, s, model), Signature: sig, Language: languageOf(first), Memory: model.Memory(), Settings: s}, nil
 	}
 	_ = first.Close()
-	return nil, fmt.Errorf("engine %s opened a model that is neither a Batcher nor a Decoder", eng.Name())
+	return nil, fmt.Errorf("engine %s opened a model that is neither a Batcher, a Decoder nor a Handler", eng.Name())
 }
 
 // languageOf is what is known of a model of text; nil for any other.

@@ -25,7 +25,8 @@ import (
 type loader struct {
 	engines []engine.Engine
 	cores   int
-	probe   *prober // nil: unknown artefacts are loaded without trying them in a child
+	probe   *prober    // nil: unknown artefacts are loaded without trying them in a child
+	apart   *isolation // nil: all models run in this process
 }
 
 // Load implements registry.Loader.
@@ -40,7 +41,11 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 	}
 	src.Settings.Options = known(eng, &src.Settings)
 	spec := engine.Spec{Name: src.Name, Version: src.Version, Dir: src.Dir, Root: src.Root, Settings: src.Settings, Device: device}
-	if _, native := eng.(engine.Native); native && l.probe != nil {
+	eng, apart, err := l.apart.wrap(eng, &src.Settings)
+	if err != nil {
+		return nil, err
+	}
+	if _, native := eng.(engine.Native); native && !apart && l.probe != nil {
 		if err := l.probe.try(ctx, eng.Name(), probed(spec)); err != nil {
 			return nil, err
 		}

@@ -93,6 +93,10 @@ func New(opt Options) (*Server, error) {
 		}
 		s.probe = l.probe
 	}
+	var err error
+	if l.apart, err = newIsolation(&opt, s.cores, s.log); err != nil {
+		return nil, err
+	}
 	files := &reader{engines: opt.Engines, name: cfg.ModelName, log: s.log}
 	s.models = registry.New(registry.Options{
 		Roots: cfg.ModelDirs, Settings: cfg.Models, Read: files.read, Name: files.named, Alone: files.alone, Version: files.version,

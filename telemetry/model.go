@@ -20,6 +20,7 @@ type modelCollector struct {
 	all    []*prometheus.Desc
 
 	ready, memory, loadTime, loaded, instances, batching, waiting, sequences *prometheus.Desc
+	process, restarts                                                        *prometheus.Desc
 	inferences, executions, calls, callTime                                  *prometheus.Desc
 	queue, input, compute, output                                            *prometheus.Desc
 	batchRows, closed, rejected                                              *prometheus.Desc
@@ -44,6 +45,8 @@ func newModelCollector(models Models) *modelCollector {
 	c.instances = desc(nameInstances, "Copies that compute at the same time.")
 	c.batching = desc(nameBatching, "1 if rows of different requests share a batch, else 0.")
 	c.waiting = desc(nameWaiting, "Calls in the queue.")
+	c.process = desc(nameProcess, "Memory in RAM of the process of an isolated model.")
+	c.restarts = desc(nameRestarts, "How often the process of an isolated model ended and was started again.")
 	c.sequences = desc(nameSequences, "Sequences that have state, of a stateful model.")
 	c.inferences = desc(nameInferences, "Rows computed.")
 	c.executions = desc(nameExecutions, "Batches computed.")
@@ -107,6 +110,10 @@ func (c *modelCollector) Collect(out chan<- prometheus.Metric) {
 		// A version that was unloaded since List has no statistics any more.
 		if stats, err := c.models.Stats(serval.Ref{Name: info.Name, Version: info.Version}); err == nil {
 			c.stats(s, &stats)
+			if info.Settings.Isolation == "process" {
+				s.gauge(c.process, float64(stats.Process.Memory))
+				s.counter(c.restarts, float64(stats.Process.Restarts))
+			}
 			if info.Settings.Sequence != nil {
 				s.gauge(c.sequences, float64(stats.Sequences))
 			}

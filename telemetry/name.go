@@ -14,6 +14,8 @@ const (
 	// Of a model's version.
 	nameReady      = "serval_model_ready"
 	nameMemory     = "serval_model_memory_bytes"
+	nameRestarts   = "serval_model_process_restarts_total"
+	nameProcess    = "serval_model_process_memory_bytes"
 	nameLoadTime   = "serval_model_load_seconds"
 	nameLoaded     = "serval_model_loaded_timestamp_seconds"
 	nameInstances  = "serval_model_instances"

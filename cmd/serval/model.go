@@ -183,6 +183,9 @@ func modelStats() *cobra.Command {
 func statsTable(w io.Writer, m *client.ModelStats) {
 	fmt.Fprintf(w, "model\t%s version %s\n", m.Name, m.Version)
 	fmt.Fprintf(w, "rows\t%d in %d executions\n", m.Inferences, m.Executions)
+	if p := m.Process; p != (serval.ProcessStats{}) {
+		fmt.Fprintf(w, "process\tpid %d, %d MiB, %d ended before it\n", p.PID, p.Memory>>20, p.Restarts)
+	}
 	if m.Sequences > 0 {
 		fmt.Fprintf(w, "sequences\t%d live\n", m.Sequences)
 	}

@@ -55,13 +55,19 @@ func (p *Protocol) serveStatistics(w http.ResponseWriter, r *http.Request) {
 // appendOwn adds what Triton's statistics have no field for to the object that body ends with: why batches closed, why calls
 // were refused, how many wait, how many sequences live. Triton's clients ignore a field that they do not know.
 func appendOwn(body []byte, s *serval.Stats) []byte {
+	var process *serval.ProcessStats // of an isolated model
+	if s.Process != (serval.ProcessStats{}) {
+		process = &s.Process
+	}
 	own, err := json.Marshal(struct {
 		Closed    map[string]uint64 `json:"closed"`
 		Rejected  map[string]uint64 `json:"rejected"`
 		Waiting   int               `json:"waiting"`
 		Instances int               `json:"instances"`
 		Sequences int               `json:"sequences"`
-	}{s.Closed, s.Rejected, s.Waiting, s.Instances, s.Sequences})
+
+		Process *serval.ProcessStats `json:"process,omitempty"`
+	}{s.Closed, s.Rejected, s.Waiting, s.Instances, s.Sequences, process})
 	if err != nil { // plain data: it cannot fail
 		return body
 	}
