@@ -49,8 +49,11 @@ func (d *disjunction) apart(a, b []element, depth int) (bool, error) {
 		return false, err
 	}
 	fb, err := d.open(b)
-	if err != nil || fa.never || fb.never {
-		return fa.never || fb.never, err
+	if err != nil {
+		return false, err
+	}
+	if fa.never || fb.never {
+		return true, nil
 	}
 	// Alternatives on either side: each must be apart.
 	for side, f := range []*flattener{fa, fb} {
