@@ -72,6 +72,13 @@ func (p *Passage) left() {
 	p.mu.Unlock()
 }
 
+// InFlight is how many calls are inside.
+func (p *Passage) InFlight() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inside
+}
+
 // Stats is what happened since it was opened.
 func (p *Passage) Stats() serval.Stats {
 	s := p.Handling.Stats()

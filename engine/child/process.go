@@ -169,8 +169,8 @@ func (p *process) close() error {
 	answer, err := p.client.Close(ctx, &worker.CloseRequest{}, grpc.WaitForReady(true))
 	if err == nil {
 		err = decodeFailure(answer.Failure)
-	} else if p.ended() {
-		err = nil // nothing is left to be closed
+	} else if lost(err) {
+		err = nil // it died: nothing is left to be closed
 	}
 	_ = p.in.Close()
 	select {

@@ -5,5 +5,7 @@
 //	 "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4], "symbols": ["batch", ""]}],
 //	 "delay": "2ms", "row_delay": "10us"}
 //
+// With "faults" it also shows what a bad engine does to its process, when it is told to; see faultSpec.
+//
 // Output i repeats input i. With "steps": n the model streams instead: n chunks, each the number of its step (INT32).
 package fake

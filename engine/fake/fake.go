@@ -51,6 +51,7 @@ type modelSpec struct {
 	RowDelay string       `json:"row_delay"` // for every row on top
 	Steps    int          `json:"steps"`
 	Slots    int          `json:"slots"` // sequences at once, with steps; 0: no limit
+	Faults   []faultSpec  `json:"faults"`
 }
 
 // Open reads the file.
@@ -65,7 +66,10 @@ func (*Engine) Open(_ context.Context, spec engine.Spec) (engine.Model, error) {
 	if err := d.Decode(&m); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	b := base{}
+	b := base{faults: &faults{list: m.Faults, dir: spec.Dir}}
+	if err := b.faults.check(); err != nil {
+		return nil, fmt.Errorf("%s: faults: %w", file, err)
+	}
 	if b.sig.Inputs, err = infos(m.Inputs); err != nil {
 		return nil, fmt.Errorf("%s: inputs: %w", file, err)
 	}
@@ -77,6 +81,9 @@ func (*Engine) Open(_ context.Context, spec engine.Spec) (engine.Model, error) {
 	}
 	if b.rowDelay, err = duration(m.RowDelay); err != nil {
 		return nil, fmt.Errorf("%s: row_delay: %w", file, err)
+	}
+	if err := b.faults.happen("open", nil); err != nil {
+		return nil, err
 	}
 	if m.Steps > 0 {
 		return &decoder{base: b, steps: m.Steps, slots: m.Slots}, nil
@@ -109,6 +116,7 @@ func duration(s string) (time.Duration, error) {
 type base struct {
 	sig             serval.Signature
 	delay, rowDelay time.Duration
+	faults          *faults
 }
 
 func (b *base) Signature() serval.Signature { return b.sig }
@@ -132,6 +140,9 @@ func (b *batcher) Execute(_ context.Context, calls []*engine.Call) error {
 	b.wait(engine.Rows(calls))
 	size := 0
 	for _, c := range calls {
+		if err := b.faults.happen("call", c); err != nil {
+			c.Fail(err)
+		}
 		for i := range c.Inputs {
 			size += len(c.Inputs[i].Data)
 		}
@@ -140,6 +151,9 @@ func (b *batcher) Execute(_ context.Context, calls []*engine.Call) error {
 	defer hold.Release()
 	at := 0
 	for _, c := range calls {
+		if c.Answered() {
+			continue
+		}
 		b.outputs = b.outputs[:0]
 		for i := range c.Inputs {
 			in := &c.Inputs[i]
@@ -172,6 +186,9 @@ func (d *decoder) Admit(c *engine.Call) error {
 	if d.slots > 0 && len(d.live) >= d.slots {
 		return engine.ErrNoRoom
 	}
+	if err := d.faults.happen("call", c); err != nil {
+		return err
+	}
 	d.live = append(d.live, &sequence{call: c})
 	return nil
 }
@@ -183,6 +200,13 @@ func (d *decoder) Step(context.Context) (int, error) {
 	d.wait(int64(len(d.live)))
 	keep, moved := d.live[:0], false
 	for _, s := range d.live {
+		if s.step > 0 {
+			if err := d.faults.happen("step", s.call); err != nil {
+				s.call.Stream.End(err)
+				moved = true
+				continue
+			}
+		}
 		switch {
 		case s.call.Stream.Canceled():
 			s.call.Stream.End(context.Canceled)
