@@ -243,3 +243,5 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 // busy says whether a call is inside.
 func (k *kid) busy() bool { return k.Loaded.(*schedule.Passage).InFlight() > 0 }
+
+func newLog(k *kid) *slog.Logger { return slog.New(slog.NewTextHandler(&k.log, nil)) }
