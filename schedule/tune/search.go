@@ -67,7 +67,7 @@ func clearly(a, b *Trial) bool {
 }
 
 // Search finds a good candidate without trying them all: for each division of the cores it climbs the batch sizes from the
-// best one so far, up and down, until they get no better, and finally measures the best three again, since single
+// best one so far, up and down, until they get no better twice in a row, or clearly worse, and finally measures the best again in some rounds, since single
 // measurements scatter. The trials are in the order in which they ran.
 func Search(ctx context.Context, s Space, m Measure) (best Trial, trials []Trial, err error) {
 	s = s.withDefaults()
@@ -96,15 +96,22 @@ func Search(ctx context.Context, s Space, m Measure) (best Trial, trials []Trial
 			return Trial{}, trials, err
 		}
 		for _, step := range []int{1, -1} {
+			looked := false // one step beyond settings that are about the same
+		climb:
 			for next := at + step; next >= 0 && next < len(s.Batches); next += step {
 				t, err := try(Candidate{sh.instances, sh.threads, s.Batches[next]})
 				if err != nil {
 					return Trial{}, trials, err
 				}
-				if !clearly(t, here) {
-					break
+				switch {
+				case clearly(t, here):
+					here, at = t, next
+					continue
+				case !looked && !clearly(here, t):
+					looked = true
+					continue
 				}
-				here, at = t, next
+				break climb
 			}
 		}
 		if top != nil && top.Instances == sh.instances && top.Threads == sh.threads {
@@ -115,51 +122,58 @@ func Search(ctx context.Context, s Space, m Measure) (best Trial, trials []Trial
 	return best, trials, err
 }
 
-// finalists is how many of the best are measured again, and finals how often.
-const (
-	finalists = 3
-	finals    = 2
-)
+// behind is how much slower than the leader a finalist may be after two rounds and still stay.
+const behind = 0.9
 
-// final measures the best again, in turns, and takes the one whose medians are best. What a single measurement said counts
-// as one of them: the best of many measurements is often the luckiest.
+// final measures the best again, in turns, while fewer and fewer stay, and takes the one whose medians are best. Single
+// measurements scatter by several per cent, and the best of many is often only the luckiest.
 func final(ctx context.Context, done []Trial, m Measure, trials *[]Trial) (Trial, error) {
-	ranked := slices.Clone(done)
-	slices.SortStableFunc(ranked, func(a, b Trial) int {
+	type finalist struct {
+		now  Trial // the medians of runs; before the first, what the search saw
+		runs []Trial
+	}
+	var left []*finalist
+	for i := range done {
+		if !done[i].Stopped {
+			left = append(left, &finalist{now: done[i]})
+		}
+	}
+	order := func(a, b *finalist) int {
 		switch {
-		case better(&a, &b):
+		case better(&a.now, &b.now):
 			return -1
-		case better(&b, &a):
+		case better(&b.now, &a.now):
 			return 1
 		}
 		return 0
-	})
-	ranked = ranked[:min(finalists, len(ranked))]
-	runs := make([][]Trial, len(ranked))
-	for round := range finals {
-		for i := range ranked {
-			i = (i + round) % len(ranked)
-			again, err := m(ctx, ranked[i].Candidate, nil)
+	}
+	slices.SortStableFunc(left, order)
+	for round, stay := range [...]int{4, 4, 3, 3, 2, 2, 2} {
+		left = left[:min(stay, len(left))]
+		if len(left) < 2 {
+			break
+		}
+		for i := range left {
+			f := left[(i+round)%len(left)]
+			again, err := m(ctx, f.now.Candidate, nil)
 			if err != nil {
 				return Trial{}, err
 			}
 			*trials = append(*trials, again)
-			runs[i] = append(runs[i], again)
+			f.runs = append(f.runs, again)
+		}
+		for _, f := range left {
+			f.now = middle(f.runs)
+		}
+		slices.SortStableFunc(left, order)
+		if leader := left[0].now; round > 0 && leader.Meets {
+			left = slices.DeleteFunc(left, func(f *finalist) bool { return !f.now.Meets || f.now.Throughput < leader.Throughput*behind })
 		}
 	}
-	var best *Trial
-	for i := range ranked {
-		if !ranked[i].Stopped {
-			runs[i] = append(runs[i], ranked[i])
-		}
-		if mean := middle(runs[i]); better(&mean, best) {
-			best = &mean
-		}
-	}
-	if best == nil {
+	if len(left) == 0 {
 		return Trial{}, nil
 	}
-	return *best, nil
+	return left[0].now, nil
 }
 
 // Exhaustive tries every candidate to the end.

@@ -2,6 +2,8 @@ package tune
 
 import (
 	"context"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -63,6 +65,67 @@ func TestSearchFindsWhatTryingAllFinds(t *testing.T) {
 					t.Errorf("%s, %d cores: the search tried %d candidates, all of them are %d", name, cores, few, all)
 				}
 			}
+		}
+	}
+}
+
+// TestSearchSeesThroughNoise searches where each measurement is up to 12 % too slow, as on a machine that does other work.
+func TestSearchSeesThroughNoise(t *testing.T) {
+	flat := func(c Candidate) (float64, time.Duration) { // settings next to each other differ by a few per cent
+		rows := 400.0 * float64(c.Instances) / (1 + 0.6*float64(c.Instances-1)) * (1 + 0.1*float64(c.Threads-1))
+		rows *= 1 - 0.05*math.Abs(math.Log2(float64(c.MaxBatch))-1)
+		return rows, time.Duration(float64(c.MaxBatch) / rows * float64(time.Second))
+	}
+	const seeds = 200
+	missed := 0
+	for seed := range uint64(seeds) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		noisy := landscape(func(c Candidate) (float64, time.Duration) {
+			rows, p99 := flat(c)
+			f := 1 - 0.12*r.Float64()
+			return rows * f, time.Duration(float64(p99) / f)
+		})
+		var tried int
+		space := Space{Cores: 4}
+		found, _, err := Search(context.Background(), space, noisy.measure(0, &tried))
+		if err != nil {
+			t.Fatal(err)
+		}
+		best, _, err := Exhaustive(context.Background(), space, landscape(flat).measure(0, &tried))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows, _ := flat(found.Candidate); rows < best.Throughput*0.95 {
+			missed++
+		}
+	}
+	if missed > seeds/20 {
+		t.Errorf("%d of %d searches chose settings more than 5 %% below the best", missed, seeds)
+	} else {
+		t.Logf("%d of %d missed", missed, seeds)
+	}
+}
+
+func TestCompareTakesMedians(t *testing.T) {
+	rates := map[int][]float64{1: {100, 10, 101, 99, 102}, 2: {90, 300, 91, 92, 89}}
+	m := func(_ context.Context, c Candidate, _ *Trial) (Trial, error) {
+		next := rates[c.MaxBatch][0]
+		rates[c.MaxBatch] = rates[c.MaxBatch][1:]
+		return Trial{Candidate: c, Throughput: next, Meets: next > 50}, nil
+	}
+	best, trials, err := Compare(context.Background(), []Candidate{{1, 1, 2}, {1, 1, 1}}, 5, m)
+	if err != nil || len(trials) != 2 || trials[0].Throughput != 91 || trials[1].Throughput != 100 || best.MaxBatch != 1 || !best.Meets {
+		t.Errorf("%+v, best %+v, %v", trials, best, err)
+	}
+}
+
+func TestParseCandidate(t *testing.T) {
+	if c, err := ParseCandidate("2x1x16"); err != nil || c != (Candidate{2, 1, 16}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, bad := range []string{"", "2", "2x1", "2x1x0", "2x1x-1", "ax1x1", "1x1x1x1", "1x1x99999999999999999999"} {
+		if c, err := ParseCandidate(bad); err == nil {
+			t.Errorf("%q: %+v", bad, c)
 		}
 	}
 }
