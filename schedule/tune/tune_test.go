@@ -69,7 +69,7 @@ func TestSearchFindsWhatTryingAllFinds(t *testing.T) {
 	}
 }
 
-// TestSearchSeesThroughNoise searches where each measurement is up to 12 % too slow, as on a machine that does other work.
+// TestSearchSeesThroughNoise searches where each measurement is up to 20 % too slow, as on a machine that does other work.
 func TestSearchSeesThroughNoise(t *testing.T) {
 	flat := func(c Candidate) (float64, time.Duration) { // settings next to each other differ by a few per cent
 		rows := 400.0 * float64(c.Instances) / (1 + 0.6*float64(c.Instances-1)) * (1 + 0.1*float64(c.Threads-1))
@@ -82,7 +82,7 @@ func TestSearchSeesThroughNoise(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		noisy := landscape(func(c Candidate) (float64, time.Duration) {
 			rows, p99 := flat(c)
-			f := 1 - 0.12*r.Float64()
+			f := 1 - 0.2*r.Float64()
 			return rows * f, time.Duration(float64(p99) / f)
 		})
 		var tried int
@@ -99,10 +99,8 @@ func TestSearchSeesThroughNoise(t *testing.T) {
 			missed++
 		}
 	}
-	if missed > seeds/20 {
-		t.Errorf("%d of %d searches chose settings more than 5 %% below the best", missed, seeds)
-	} else {
-		t.Logf("%d of %d missed", missed, seeds)
+	if missed > seeds/6 {
+		t.Errorf("%d of %d searches chose settings more than 5 %% below the best", missed, seeds) // without the last rounds: 54
 	}
 }
 
