@@ -112,7 +112,7 @@ func (s *speaker) Step(context.Context) (int, error) {
 // kid is a model in a process, as schedule runs it.
 type kid struct {
 	*schedule.Opened
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	log  lockedBuffer
 	told chan error
@@ -141,7 +141,7 @@ const (
 )
 
 // quick has tests wait for nothing longer than need be.
-func quick(t *testing.T) Options {
+func quick(t testing.TB) Options {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -151,7 +151,7 @@ func quick(t *testing.T) Options {
 }
 
 // tryOpen opens a model.fake.
-func tryOpen(t *testing.T, o Options, model string, s serval.ModelSettings) (*kid, error) {
+func tryOpen(t testing.TB, o Options, model string, s serval.ModelSettings) (*kid, error) {
 	t.Helper()
 	k := &kid{t: t, dir: t.TempDir(), told: make(chan error, 1)}
 	if err := os.WriteFile(filepath.Join(k.dir, "model.fake"), []byte(model), 0o644); err != nil {
@@ -182,7 +182,7 @@ func tryOpen(t *testing.T, o Options, model string, s serval.ModelSettings) (*ki
 	return k, nil
 }
 
-func launch(t *testing.T, o Options, model string, args ...any) *kid {
+func launch(t testing.TB, o Options, model string, args ...any) *kid {
 	t.Helper()
 	k, err := tryOpen(t, o, fmt.Sprintf(model, args...), serval.ModelSettings{})
 	if err != nil {
