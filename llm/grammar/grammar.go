@@ -68,6 +68,9 @@ func compile(c serval.Constraint) (*Grammar, error) {
 	if g.net, err = assemble(m.rules); err != nil {
 		return nil, err
 	}
+	if f := g.checkTriggers(g.triggers); f != nil {
+		return nil, f
+	}
 	return g, nil
 }
 
@@ -79,21 +82,32 @@ func Lazy(triggers []string, g *Grammar) (*Grammar, error) {
 	if len(triggers) == 0 {
 		return nil, serval.Errorf(serval.InvalidArgument, "a lazy grammar needs at least one trigger")
 	}
-	total := 0
-	for _, t := range triggers {
-		if total += len(t); t == "" || total > 4096 {
-			return nil, serval.Errorf(serval.InvalidArgument, "the triggers of a lazy grammar must not be empty, nor longer than 4096 bytes together")
-		}
-		m := newMachine(g.net)
-		if m.feed(m.start(), []byte(t)) == nil {
-			return nil, serval.Errorf(serval.InvalidArgument, "the grammar has no text that begins with its trigger %q", t)
-		}
+	if f := g.checkTriggers(triggers); f != nil {
+		return nil, serval.Errorf(serval.InvalidArgument, "%s", f)
 	}
 	lazy := *g
 	lazy.triggers = triggers
 	lazy.literals = append(append([]string(nil), g.literals...), triggers...)
 	return &lazy, nil
 }
+
+// checkTriggers says what is wrong with triggers; nil: nothing.
+func (g *Grammar) checkTriggers(triggers []string) *fault {
+	total := 0
+	for _, t := range triggers {
+		if total += len(t); t == "" || total > maxTriggers {
+			return faultf("", "the triggers of a lazy grammar must not be empty, nor longer than %d bytes together", maxTriggers)
+		}
+		m := newMachine(g.net)
+		if m.feed(m.start(), []byte(t)) == nil {
+			return faultf("", "the grammar has no text that begins with its trigger %q", t)
+		}
+	}
+	return nil
+}
+
+// maxTriggers bounds the bytes of all triggers: each has a state of the search, and perhaps a mask.
+const maxTriggers = 512
 
 // choice is one of a JSON array of strings.
 func choice(source string) (*expr, error) {

@@ -153,8 +153,7 @@ func colors(n *network, seed uint64) []uint64 {
 	hash := func(q int32) {
 		h := mix(seed, truth(n.states[q].final))
 		for _, e := range n.edgesOf(q) {
-			h = mix(h, uint64(e.lo)<<8|uint64(e.hi)|1<<32)
-			h = mix(h, now[e.to])
+			h = mix(h, now[e.to]+(uint64(e.lo)<<8|uint64(e.hi)+1)*0x9E3779B97F4A7C15)
 		}
 		for _, c := range n.callsOf(q) {
 			h = mix(h, next[n.starts[c.rule]])

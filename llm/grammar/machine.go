@@ -10,8 +10,8 @@ import (
 // finishes is valid all the same.
 const (
 	maxItems   = 256     // ways to read the text so far that are kept
-	maxConfigs = 20_000  // kept by a machine before it forgets them
-	maxWork    = 8 << 20 // moves for one mask
+	maxConfigs = 8_000   // kept by a machine before it forgets them; twice as many may be made for one mask
+	maxWork    = 1 << 20 // new moves for one mask
 )
 
 // frame is an unfinished call of a rule: where it goes on afterwards. All calls of a rule that begin at the same byte share
@@ -98,7 +98,7 @@ func (m *machine) step(c *config, b byte) *config {
 	} else if to := c.next[k]; to != nil {
 		return to
 	}
-	if m.work -= len(c.items); m.work < 0 {
+	if m.work -= len(c.items); m.work < 0 || len(m.configs) > 2*maxConfigs {
 		return m.none
 	}
 	m.raw = m.raw[:0]

@@ -123,10 +123,11 @@ func walkRandom(t testing.TB, b *Bound, r *rand.Rand, most int) (string, bool) {
 			}
 		}
 		id := allowed[r.IntN(len(allowed))]
-		if step > most/4 { // short tokens that are likely to close something
+		if step > most/4 { // short tokens, and those that are likely to close something
+			short := r.IntN(2) == 0
 			for range 40 {
 				c := allowed[r.IntN(len(allowed))]
-				if strings.ContainsAny(string(b.lex.Piece(c)), `"}]`) {
+				if p := b.lex.Piece(c); short && len(p) == 1 || strings.ContainsAny(string(p), `"}]`) {
 					id = c
 					break
 				}
