@@ -85,7 +85,7 @@ func (w *Workbench) Tune(ctx context.Context, name string, o tune.Options, plan 
 	if err := opened.Loaded.Close(); err != nil {
 		return tune.Trial{}, nil, err
 	}
-	space := tune.Space{Cores: w.cores}
+	space := tune.Space{Cores: w.cores}.Upto(o.Load.InFlight())
 	if !batches {
 		space.Batches = []int{1}
 	}

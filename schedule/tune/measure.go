@@ -30,10 +30,7 @@ func Measurer(eng engine.Engine, spec engine.Spec, o Options) Measure {
 	if o.Time == 0 {
 		o.Time = time.Second
 	}
-	if o.Load.Callers == 0 {
-		o.Load.Callers = 16
-	}
-	o.Load.Rows = max(o.Load.Rows, 1)
+	o.Load = o.Load.withDefaults()
 	return func(ctx context.Context, c Candidate, best *Trial) (Trial, error) {
 		with := spec
 		with.Settings.Instances, with.Settings.Threads, with.Settings.Batching.Max = c.Instances, c.Threads, c.MaxBatch

@@ -174,3 +174,17 @@ type Load struct {
 	Rows    int // of a request; 0: 1
 	Inputs  func(rows int, seed uint64) []serval.Tensor
 }
+
+func (l Load) withDefaults() Load {
+	if l.Callers == 0 {
+		l.Callers = 16
+	}
+	l.Rows = max(l.Rows, 1)
+	return l
+}
+
+// InFlight is how many rows there are at the same time at most.
+func (l Load) InFlight() int {
+	l = l.withDefaults()
+	return l.Callers * l.Rows
+}

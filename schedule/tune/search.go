@@ -32,6 +32,18 @@ type Space struct {
 	Batches []int // ascending; nil: 1, 2, 4, … 128
 }
 
+// Upto drops the batch sizes that rows in flight cannot fill, but for the least of them: they all do the same.
+func (s Space) Upto(rows int) Space {
+	s = s.withDefaults()
+	for i, batch := range s.Batches {
+		if batch >= rows {
+			s.Batches = s.Batches[:i+1]
+			break
+		}
+	}
+	return s
+}
+
 // withDefaults fills the batch sizes in.
 func (s Space) withDefaults() Space {
 	if len(s.Batches) == 0 {
@@ -66,7 +78,10 @@ func clearly(a, b *Trial) bool {
 	return float64(a.P99) < float64(b.P99)*0.98
 }
 
-// Search finds a good candidate without trying them all: for each division of the cores it climbs the batch sizes from the
+// few is how many candidates are not worth a climb: most of them are stopped early.
+const few = 24
+
+// Search finds a good candidate without measuring all of them to the end. Where there are few, each is tried. Else, for each division of the cores it climbs the batch sizes from the
 // best one so far, up and down, until they get no better twice in a row, or clearly worse, and finally measures the best again in some rounds, since single
 // measurements scatter. The trials are in the order in which they ran.
 func Search(ctx context.Context, s Space, m Measure) (best Trial, trials []Trial, err error) {
@@ -88,8 +103,20 @@ func Search(ctx context.Context, s Space, m Measure) (best Trial, trials []Trial
 		}
 		return &t, nil
 	}
+	shapes := shapesFor(s.Cores)
+	if len(shapes)*len(s.Batches) <= few {
+		for _, sh := range shapes {
+			for _, batch := range s.Batches {
+				if _, err := try(Candidate{sh.instances, sh.threads, batch}); err != nil {
+					return Trial{}, trials, err
+				}
+			}
+		}
+		best, err = final(ctx, trials, m, &trials)
+		return best, trials, err
+	}
 	start := len(s.Batches) / 2
-	for _, sh := range shapesFor(s.Cores) {
+	for _, sh := range shapes {
 		at := start
 		here, err := try(Candidate{sh.instances, sh.threads, s.Batches[at]})
 		if err != nil {

@@ -104,6 +104,14 @@ func TestSearchSeesThroughNoise(t *testing.T) {
 	}
 }
 
+func TestBatchesThatNobodyFillsAreLeftOut(t *testing.T) {
+	for rows, want := range map[int]int{1: 1, 2: 2, 3: 4, 16: 16, 100: 128, 1000: 128} {
+		if list := (Space{}).Upto(rows).Batches; list[0] != 1 || list[len(list)-1] != want {
+			t.Errorf("%d rows: %v", rows, list)
+		}
+	}
+}
+
 func TestCompareTakesMedians(t *testing.T) {
 	rates := map[int][]float64{1: {100, 10, 101, 99, 102}, 2: {90, 300, 91, 92, 89}}
 	m := func(_ context.Context, c Candidate, _ *Trial) (Trial, error) {
