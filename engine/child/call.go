@@ -24,7 +24,7 @@ func (*death) Error() string { return "the model's process died" }
 // lost says whether an error of the connection may mean that the process is gone.
 func lost(err error) bool {
 	c := status.Code(err)
-	return c == codes.Unavailable || c == codes.Canceled || errors.Is(err, grpc.ErrClientConnClosing)
+	return c == codes.Unavailable || c == codes.Canceled
 }
 
 const (
@@ -110,6 +110,7 @@ func (c *caller) run(ctx context.Context, msg *worker.Request) (err error) {
 		if end := answer.End; end != nil {
 			decodeTiming(end.Timing, &c.req.Timing)
 			c.final = true
+			_, _ = c.stream.Recv() // its trailer is at hand; without it the stream would be reset, which costs a message
 			if c.enough {
 				return nil
 			}

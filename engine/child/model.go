@@ -123,7 +123,7 @@ func (m *Model) process(ctx context.Context, deadline time.Time) (*process, erro
 			return nil, serval.ErrRetired
 		case failed != nil:
 			return nil, failed
-		case p != nil:
+		case p != nil && !p.ended(): // else run is about to see it
 			return p, nil
 		}
 		if passed == nil && !deadline.IsZero() {
