@@ -93,10 +93,10 @@ func (p *pairs) find(key uint64) *pair {
 	}
 }
 
-// add keeps the first merge of two symbols.
-func (p *pairs) add(left, right, id, rank int32) {
+// add adds a merge. Of two with the same symbols the first counts, or the last if last is set.
+func (p *pairs) add(left, right, id, rank int32, last bool) {
 	key := pairKey(left, right)
-	if s := p.find(key); s.key == 0 {
+	if s := p.find(key); s.key == 0 || last {
 		*s = pair{key: key, rank: rank, id: id}
 	}
 }

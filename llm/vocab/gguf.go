@@ -146,7 +146,7 @@ func (r *reading) readTokens() error {
 		}
 		t := token{text: text, attr: normal}
 		if have {
-			if t.score = scores[i]; t.score != t.score {
+			if t.score = float64(scores[i]); t.score != t.score {
 				return fmt.Errorf("%s of token %d is no number", key("scores"), i)
 			}
 		}
@@ -193,7 +193,7 @@ func (r *reading) makeCoder() error {
 		m := &spm{ids: r.ids, bytes: r.byteTokens(), unk: r.unk, prefix: r.prefix, cache: newCache(), inner: innerSpaces(r.tokens)}
 		m.ranks = make([]int64, len(r.tokens))
 		for i := range r.tokens {
-			m.ranks[i] = scoreRank(r.tokens[i].score)
+			m.ranks[i] = scoreRank(float32(r.tokens[i].score))
 			m.longest = max(m.longest, len(r.tokens[i].text))
 		}
 		for b := range m.bytes {
@@ -267,7 +267,7 @@ func (r *reading) bytePairs() (func([]int32, string, bool) []int32, error) {
 			continue
 		}
 		left, right := line[:at], line[at+1:]
-		b.pairs.add(b.symbols.of(left), b.symbols.of(right), b.symbols.of(left+right), int32(rank))
+		b.pairs.add(b.symbols.of(left), b.symbols.of(right), b.symbols.of(left+right), int32(rank), false)
 	}
 	if p.raw {
 		b.bytes = r.byteTokens()

@@ -22,7 +22,7 @@ func newUnigram(tokens []token, unk int32) *unigram {
 	m := &unigram{tokens: tokens, unk: unk, fuse: true}
 	var texts []string
 	var ids []int32
-	low := float32(math.MaxFloat32)
+	low := math.MaxFloat64
 	for i := range tokens {
 		t := &tokens[i]
 		if t.attr&normal != 0 {
@@ -33,7 +33,7 @@ func newUnigram(tokens []token, unk int32) *unigram {
 		}
 	}
 	m.trie = newTrie(texts, ids)
-	m.penalty = float64(low - 10)
+	m.penalty = low - 10
 	return m
 }
 
@@ -65,7 +65,7 @@ func (m *unigram) append(dst []int32, s string) []int32 {
 		for node, j := m.trie.root[s[i]], i+1; node != 0; j++ {
 			if id := m.trie.nodes[node].value; id >= 0 {
 				whole = whole || j == i+n
-				score := float64(m.tokens[id].score)
+				score := m.tokens[id].score
 				if m.tokens[id].attr&userDefined != 0 {
 					score = 0
 				}

@@ -31,7 +31,7 @@ const (
 type token struct {
 	text  string // as the model's file spells it
 	attr  attr
-	score float32
+	score float64
 }
 
 // coder turns the text between added tokens into tokens.

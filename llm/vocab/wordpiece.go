@@ -105,6 +105,7 @@ func bertPunct(r rune, c class) bool { return c&punct != 0 || r < utf8.RuneSelf 
 // bertNormalizer is Hugging Face's of that name.
 type bertNormalizer struct {
 	clean     bool // control characters go, white space becomes spaces
+	lines     bool // of what is both, only \t, \n and \r are white space; else all is
 	chinese   bool // Chinese characters are words of their own
 	accents   bool // letters lose their accents
 	lowercase bool
@@ -118,7 +119,7 @@ func (n bertNormalizer) apply(s string) string {
 		for _, r := range s {
 			c := t.of(r)
 			switch {
-			case n.clean && c&space != 0:
+			case n.clean && c&space != 0 && (c&control == 0 || !n.lines || r == '\t' || r == '\n' || r == '\r'):
 				b.WriteByte(' ')
 			case n.clean && (r == 0 || r == utf8.RuneError || c&control != 0):
 			case n.chinese && bertChinese(r):

@@ -1,0 +1,169 @@
+package vocab
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// hugging is Hugging Face's tokenizers, in a Python process.
+type hugging struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+type huggingAsk struct {
+	A       string  `json:"a"`
+	B       *string `json:"b,omitempty"`
+	Special bool    `json:"special"`
+}
+
+type huggingAnswer struct {
+	IDs, Around, Pair, Types []int32
+	Text                     string
+}
+
+// openHugging starts the process; without a Python that has the library the test is skipped.
+func openHugging(t testing.TB, path string) *hugging {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, venv := range []string{"serval-test/venv-tok", "serval-dev/venv-tok"} {
+		python := filepath.Join(dir, venv, "bin", "python")
+		if _, err := os.Stat(python); err != nil {
+			continue
+		}
+		h := &hugging{cmd: exec.Command(python, "testdata/hf.py", path)}
+		h.cmd.Stderr = os.Stderr
+		if h.in, err = h.cmd.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
+		out, err := h.cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.out = bufio.NewReaderSize(out, 1<<20)
+		if err := h.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			h.in.Close()
+			h.cmd.Wait()
+		})
+		return h
+	}
+	t.Skip("no Python with tokenizers in the cache")
+	return nil
+}
+
+func (h *hugging) ask(t testing.TB, q huggingAsk) (a huggingAnswer) {
+	t.Helper()
+	line, err := json.Marshal(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.in.Write(append(line, '\n')); err != nil {
+		t.Fatal(err)
+	}
+	got, err := h.out.ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(got, &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// documents are the tokenizer.json files in the developer's cache.
+func documents(t testing.TB) []string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	var out []string
+	for _, p := range []string{"serval-test/tokjson/*/tokenizer.json", "serval-dev/tokjson/*/tokenizer.json"} {
+		found, _ := filepath.Glob(filepath.Join(dir, p))
+		for _, f := range found {
+			if !slices.ContainsFunc(out, func(o string) bool { return nameOf(o) == nameOf(f) }) {
+				out = append(out, f)
+			}
+		}
+	}
+	if len(out) == 0 {
+		t.Skip("no tokenizer.json in the cache")
+	}
+	return out
+}
+
+func nameOf(document string) string { return filepath.Base(filepath.Dir(document)) }
+
+func loadJSON(t testing.TB, path string) *Vocabulary {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(filepath.Join(filepath.Dir(path), "tokenizer_config.json"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	v, err := FromJSON(data, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestHuggingFace compares with Hugging Face's tokenizers on all files in the developer's cache.
+func TestHuggingFace(t *testing.T) {
+	for _, path := range documents(t) {
+		t.Run(nameOf(path), func(t *testing.T) {
+			h := openHugging(t, path)
+			v := loadJSON(t, path)
+			texts := corpus(huggingTexts, v.names())
+			bad := 0
+			differ := func(what, s string, got, want []int32) {
+				if slices.Equal(got, want) {
+					return
+				}
+				if bad++; bad <= 8 {
+					t.Errorf("%s of %q\n got %v\nwant %v\n got %q\nwant %q", what, s, got, want, spell(v, got), spell(v, want))
+				}
+			}
+			for i, s := range texts {
+				b := texts[(i+7)%len(texts)]
+				a := h.ask(t, huggingAsk{A: s, B: &b, Special: true})
+				ids := v.Encode(nil, s, Options{Special: true})
+				differ("ids", s, ids, a.IDs)
+				differ("ids around", s, v.Encode(nil, s, Options{Special: true, Around: true}), a.Around)
+				pair, types, ok := v.EncodePair(nil, nil, s, b, true)
+				if !ok {
+					t.Error("EncodePair is not ok")
+				}
+				differ("pair", s+" | "+b, pair, a.Pair)
+				differ("types", s+" | "+b, types, a.Types)
+				if i%3 == 0 {
+					a = h.ask(t, huggingAsk{A: s})
+					differ("ids without special", s, v.Encode(nil, s, Options{}), a.IDs)
+				}
+			}
+			if bad > 0 {
+				t.Errorf("%d of %d differ", bad, len(texts))
+			}
+		})
+	}
+}
+
+// huggingTexts is how many random texts each file is tried with.
+const huggingTexts = 1500
+
+var _ = strings.Contains
