@@ -61,6 +61,7 @@ type KeyLimits struct {
 type Limits struct {
 	MaxBody        Size          `yaml:"max_body" doc:"largest request, after decompression"`
 	RequestTimeout time.Duration `yaml:"request_timeout" doc:"deadline of a request that brings none; 0: the model's queue.timeout alone"`
+	AnswerTimeout  time.Duration `yaml:"answer_timeout" doc:"the same for a request that is answered with text, which takes as long as it has tokens"`
 	HeaderTimeout  time.Duration `yaml:"header_timeout" doc:"how long a client may take to send a request's headers"`
 	BodyTimeout    time.Duration `yaml:"body_timeout" doc:"how long a client may take to send a request's body, or to take in a mebibyte of its answer"`
 	IdleTimeout    time.Duration `yaml:"idle_timeout" doc:"how long a connection may stay open without a request"`
@@ -97,6 +98,7 @@ func Default() *Config {
 		Limits: Limits{
 			MaxBody:        64 << 20,
 			RequestTimeout: 30 * time.Second,
+			AnswerTimeout:  10 * time.Minute,
 			HeaderTimeout:  10 * time.Second,
 			BodyTimeout:    60 * time.Second,
 			IdleTimeout:    120 * time.Second,

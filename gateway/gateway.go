@@ -20,6 +20,7 @@ type Observer interface {
 type Options struct {
 	Keys           []Key         // who may call; none: everybody may do everything
 	RequestTimeout time.Duration // deadline of a request that brings none, nor a longer timeout; 0: none is set
+	AnswerTimeout  time.Duration // the same for one that is answered with text
 	MaxInFlight    int           // most requests under way at the same time, over all models; 0: no limit
 	DenyControl    bool          // nobody may load, unload or change settings, whatever the key says
 	// Log gets the causes of internal errors and the stacks of panics; nil: slog.Default(). Only New reads it.
@@ -121,8 +122,8 @@ func (g *Gateway) admit(req *serval.Request, inFlight int64) *serval.Error {
 	if p.maxInFlight > 0 && inFlight > p.maxInFlight {
 		return serval.Errorf(serval.Unavailable, "the server has %d requests under way, which is its limit; try again", p.maxInFlight).After(time.Second)
 	}
-	if p.requestTimeout > 0 && req.Deadline.IsZero() {
-		req.Deadline = req.Timing.Start.Add(max(p.requestTimeout, req.Timeout))
+	if limit := p.timeout(req.Input); limit > 0 && req.Deadline.IsZero() {
+		req.Deadline = req.Timing.Start.Add(max(limit, req.Timeout))
 	}
 	return nil
 }

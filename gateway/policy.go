@@ -12,6 +12,7 @@ import (
 type policy struct {
 	keys           map[[8]byte]*key // by the start of the digest
 	requestTimeout time.Duration
+	answerTimeout  time.Duration
 	maxInFlight    int64
 	denyControl    bool
 }
@@ -27,9 +28,9 @@ type key struct {
 func newPolicy(o Options, old *policy) *policy {
 	p := &policy{
 		keys:           make(map[[8]byte]*key, len(o.Keys)),
-		requestTimeout: o.RequestTimeout,
-		maxInFlight:    int64(o.MaxInFlight),
-		denyControl:    o.DenyControl,
+		requestTimeout: o.RequestTimeout, answerTimeout: o.AnswerTimeout,
+		maxInFlight: int64(o.MaxInFlight),
+		denyControl: o.DenyControl,
 	}
 	for _, spec := range o.Keys {
 		at := [8]byte(spec.Digest[:8])
@@ -97,4 +98,13 @@ func (b *bucket) take(now time.Time) time.Duration {
 	}
 	b.tokens--
 	return 0
+}
+
+// timeout is how long a request may take that does not say.
+func (p *policy) timeout(in serval.Input) time.Duration {
+	switch in.(type) {
+	case *serval.Chat, *serval.Completion:
+		return p.answerTimeout
+	}
+	return p.requestTimeout
 }

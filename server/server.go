@@ -388,7 +388,7 @@ func certificates(t config.TLS) (*tls.Config, error) {
 
 // policyOf is the gateway's part of the configuration.
 func policyOf(cfg *config.Config, log *slog.Logger) (gateway.Options, error) {
-	o := gateway.Options{RequestTimeout: cfg.Limits.RequestTimeout, MaxInFlight: cfg.Limits.MaxInFlight, DenyControl: !cfg.Control, Log: log}
+	o := gateway.Options{RequestTimeout: cfg.Limits.RequestTimeout, AnswerTimeout: cfg.Limits.AnswerTimeout, MaxInFlight: cfg.Limits.MaxInFlight, DenyControl: !cfg.Control, Log: log}
 	for _, k := range cfg.Keys {
 		access, ok := gateway.ParseAccess(k.Access)
 		if !ok {
