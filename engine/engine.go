@@ -43,6 +43,9 @@ type Spec struct {
 	Settings serval.ModelSettings
 	Device   Device
 	Threads  int // threads that one Execute may use; at least 1
+	// Cores is how many threads all copies of the model together may use; 0 = Threads. A Decoder, of which there is one, takes
+	// them all where Settings.Threads does not say.
+	Cores int
 	// Profile is a folder for an engine's own profile, in which the Model is then Profiled if the engine can; "" = off.
 	Profile string
 }

@@ -9,6 +9,8 @@ type Library struct {
 	Arch    string // GOARCH
 	Path    string // of the library inside the archive; one of Package.Files, with a digest
 	Package Package
+	// OnDemand says that it is large and for some machines only: it is fetched when it is asked for by name.
+	OnDemand bool
 }
 
 // Manifest lists every library that Serval knows how to fetch. Of the builds for one platform the earlier is preferred; the
@@ -28,6 +30,9 @@ func Manifest() []Library {
 			"f91fa2b0a2b8dba9cbc319254d342fa8201fd94b5912b9ce717f82e2207ee3d5"),
 		onnxRuntimeNode("amd64", "x64", "ffb75a925ba05e47b235bb66e3e3911714a80b328a9c9425539feb204aa32a23"),
 		onnxRuntimeNode("arm64", "arm64", "1f549d46250b005580b597f4164984aaf75b3bcb9f3aeb07c7f8a8fe60b23c76"),
+		llamaNode("amd64", "x64", "0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90e0", 10824547, llamaFilesX64()),
+		llamaNode("arm64", "arm64", "39c76b998e35ed2f236c01472fc79eda0fc558b1c8b535023c2d7ded8c327cc4", 7340902, llamaFilesArm64()),
+		llamaCUDA(),
 	}
 }
 

@@ -62,11 +62,14 @@ func absolute(p string) string {
 	return p
 }
 
-// Libraries lists the names that Find knows on this machine's platform or was given a path for, sorted.
+// Libraries lists the names that Find knows on this machine's platform or was given a path for, sorted; of those that are only
+// fetched on demand, the ones that are there.
 func (s *Store) Libraries() []string {
 	var names []string
 	for _, l := range here(s.manifest) {
-		names = append(names, l.Name)
+		if !l.OnDemand || verify(l.Package, s.dir(l.Package), false) == nil {
+			names = append(names, l.Name)
+		}
 	}
 	for name := range s.explicit {
 		names = append(names, name)

@@ -45,7 +45,7 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 	what := fmt.Sprintf("model '%s' version %s", spec.Name, spec.Version)
 	s := withDefaults(spec.Settings)
 	spec.Settings = s
-	spec.Threads = max(s.Threads, 1)
+	spec.Threads, spec.Cores = max(s.Threads, 1), cores
 	eng = fit(eng, s)
 	first, err := eng.Open(ctx, spec)
 	if err != nil {
@@ -88,7 +88,7 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 			_ = first.Close()
 			return nil, fmt.Errorf("sequence: the model answers in steps and keeps its own state; remove the section")
 		}
-		s.Instances, s.Threads = 1, spec.Threads
+		s.Instances, s.Threads = 1, cmp.Or(s.Threads, cores, 1)
 		return &Opened{Loaded: newStreams(what, s, model), Signature: sig, Language: languageOf(first), Memory: model.Memory(), Settings: s}, nil
 	}
 	_ = first.Close()

@@ -3,6 +3,7 @@ package all
 import (
 	"serval/engine"
 	"serval/engine/fake"
+	"serval/engine/llama"
 	"serval/engine/onnx"
 	"serval/engine/tree"
 )
@@ -19,6 +20,7 @@ func New(libs engine.Libraries, options map[string]any) []engine.Engine {
 	return []engine.Engine{
 		onnx.New(libs, *options["onnx"].(*onnx.Options)),
 		tree.New(),
+		llama.New(libs),
 		fake.New(),
 	}
 }
