@@ -112,7 +112,7 @@ func (b *bpe) may(l, r *link) (int64, int32, bool) {
 
 // append adds the tokens of a text.
 func (b *bpe) append(dst []int32, s string) []int32 {
-	b.split.split(s, func(word string) { dst = b.word(dst, word) })
+	b.split.split(s, classes(), func(word string) { dst = b.word(dst, word) })
 	return dst
 }
 

@@ -12,15 +12,16 @@ type class uint16
 const (
 	upper   class = 1 << iota // Lu, Lt
 	lower                     // Ll
-	caseles                   // Lm, Lo
+	uncased                   // Lm, Lo
 	mark                      // M
 	number                    // N
 	punct                     // P
 	symbol                    // S
 	space                     // White_Space, which is \s
 	control                   // Cc, Cf, Cs, Co: not what is unassigned
+	accent                    // Mn
 
-	letter = upper | lower | caseles
+	letter = upper | lower | uncased
 )
 
 // classTable finds a character's class by two steps: pages of 256 characters, most of which are shared.
@@ -31,16 +32,33 @@ type classTable struct {
 
 func (t *classTable) of(r rune) class { return t.pages[t.page[r>>8]][r&0xFF] }
 
-// classes is the table, made at first use: 3 ms.
-var classes = sync.OnceValue(func() *classTable {
+// addition is characters that have a class in a later version of Unicode than Go's.
+type addition struct {
+	class    class
+	from, to rune
+}
+
+// unicode151 are all the characters that Unicode 15.1, which is llama.cpp's, added to 15.0, which is Go's.
+var unicode151 = []addition{{uncased, 0x2EBF0, 0x2EE5D}, {symbol, 0x2FFC, 0x2FFF}, {symbol, 0x31EF, 0x31EF}}
+
+// classes is the table as llama.cpp has it, classes16 as the expressions of Hugging Face's tokenizers do, and classes8 as their
+// parts for BERT do; each is made at first use, in 3 ms.
+var (
+	classes   = sync.OnceValue(func() *classTable { return newClassTable(unicode151, nil) })
+	classes16 = sync.OnceValue(func() *classTable { return newClassTable(unicode16, nil) })
+	classes8  = sync.OnceValue(func() *classTable { return newClassTable(unicode8, after8) })
+)
+
+func newClassTable(more, less []addition) *classTable {
 	all := make([]class, unicode.MaxRune+1)
 	for _, set := range []struct {
 		class class
 		table *unicode.RangeTable
 	}{
-		{upper, unicode.Lu}, {upper, unicode.Lt}, {lower, unicode.Ll}, {caseles, unicode.Lm}, {caseles, unicode.Lo},
+		{upper, unicode.Lu}, {upper, unicode.Lt}, {lower, unicode.Ll}, {uncased, unicode.Lm}, {uncased, unicode.Lo},
 		{mark, unicode.M}, {number, unicode.N}, {punct, unicode.P}, {symbol, unicode.S}, {space, unicode.White_Space},
-		{control, unicode.Cc}, {control, unicode.Cf}, {control, unicode.Cs}, {control, unicode.Co}, {caseles, ideographs15}, {symbol, symbols15},
+		{control, unicode.Cc}, {control, unicode.Cf}, {control, unicode.Cs}, {control, unicode.Co},
+		{accent, unicode.Mn},
 	} {
 		for _, r := range set.table.R16 {
 			for c := rune(r.Lo); c <= rune(r.Hi); c += rune(r.Stride) {
@@ -51,6 +69,16 @@ var classes = sync.OnceValue(func() *classTable {
 			for c := rune(r.Lo); c <= rune(r.Hi); c += rune(r.Stride) {
 				all[c] |= set.class
 			}
+		}
+	}
+	for _, a := range more {
+		for c := a.from; c <= a.to; c++ {
+			all[c] |= a.class
+		}
+	}
+	for _, a := range less {
+		for c := a.from; c <= a.to; c++ {
+			all[c] &^= a.class
 		}
 	}
 	t := &classTable{}
@@ -66,13 +94,7 @@ var classes = sync.OnceValue(func() *classTable {
 		t.page[p] = n
 	}
 	return t
-})
-
-// Go's tables are Unicode 15.0, llama.cpp's 15.1: these are all the characters that 15.1 added.
-var (
-	ideographs15 = &unicode.RangeTable{R32: []unicode.Range32{{Lo: 0x2EBF0, Hi: 0x2EE5D, Stride: 1}}}
-	symbols15    = &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0x2FFC, Hi: 0x2FFF, Stride: 1}, {Lo: 0x31EF, Hi: 0x31EF, Stride: 1}}}
-)
+}
 
 // text is a piece of valid UTF-8 that is being cut, with the table of classes at hand.
 type text struct {

@@ -211,7 +211,7 @@ func (r *reading) makeCoder() error {
 			accents = lowercase
 		}
 		m := newWordPiece(r.ids, r.unk, spaceMark, "")
-		clean := bertNormalizer{clean: true, chinese: true, accents: accents, lowercase: lowercase}
+		clean := bertNormalizer{table: classes(), clean: true, chinese: true, accents: accents, lowercase: lowercase}
 		frag.body = func(dst []int32, s string, _ bool) []int32 { return m.text(dst, clean.apply(s)) }
 		r.piece, r.trim = spacedPiece(false), true
 	case "t5":

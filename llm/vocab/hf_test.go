@@ -164,6 +164,6 @@ func TestHuggingFace(t *testing.T) {
 }
 
 // huggingTexts is how many random texts each file is tried with.
-const huggingTexts = 1500
+const huggingTexts = 150
 
 var _ = strings.Contains

@@ -85,7 +85,7 @@ func bertNormalizerOf(p *part) (func(string) string, error) {
 	if err := p.read(&c); err != nil {
 		return nil, err
 	}
-	n := bertNormalizer{clean: c.Clean, lines: true, chinese: c.Chinese, accents: c.Lowercase, lowercase: c.Lowercase}
+	n := bertNormalizer{table: classes8(), clean: c.Clean, lines: true, chinese: c.Chinese, accents: c.Lowercase, lowercase: c.Lowercase}
 	if c.Accents != nil {
 		n.accents = *c.Accents
 	}

@@ -28,11 +28,11 @@ func cutterOf(p *part) (cutting, error) {
 	case "ByteLevel":
 		return byteLevel(p)
 	case "BertPreTokenizer":
-		return plain(pieces(bertWords, dropBlanks), nil)
+		return plain(pieces(bertWords, classes8(), dropBlanks), nil)
 	case "Whitespace":
-		return plain(pieces(splitter{wordsAndSymbols}, dropBlanks), nil)
+		return plain(pieces(splitter{wordsAndSymbols}, classes16(), dropBlanks), nil)
 	case "WhitespaceSplit":
-		return plain(pieces(splitter{runOf(space)}, dropBlanks), nil)
+		return plain(pieces(splitter{runOf(space)}, classes16(), dropBlanks), nil)
 	case "Digits":
 		var c struct {
 			Individual bool `json:"individual_digits"`
@@ -41,21 +41,21 @@ func cutterOf(p *part) (cutting, error) {
 			return cutting{}, err
 		}
 		if c.Individual {
-			return plain(pieces(splitter{one(is(number))}, nil), nil)
+			return plain(pieces(splitter{one(is(number))}, classes16(), nil), nil)
 		}
-		return plain(pieces(splitter{runOf(number)}, nil), nil)
+		return plain(pieces(splitter{runOf(number)}, classes16(), nil), nil)
 	case "Punctuation":
 		c := struct{ Behavior string }{"Isolated"}
 		if err := p.read(&c); err != nil {
 			return cutting{}, err
 		}
-		return plain(behaving(one(bertPunct), c.Behavior, false))
+		return plain(behaving(one(bertPunct), classes8(), c.Behavior, false))
 	case "CharDelimiterSplit":
 		var c struct{ Delimiter string }
 		if err := p.read(&c); err != nil {
 			return cutting{}, err
 		}
-		return plain(behaving(literal(c.Delimiter), "Removed", false))
+		return plain(behaving(literal(c.Delimiter), classes16(), "Removed", false))
 	case "Split":
 		return splitOf(p)
 	case "Metaspace":
@@ -68,9 +68,9 @@ func cutterOf(p *part) (cutting, error) {
 }
 
 // pieces cuts by a splitter, and leaves out the words for which drop holds.
-func pieces(p splitter, drop func(string) bool) cutter {
+func pieces(p splitter, t *classTable, drop func(string) bool) cutter {
 	return func(s string, first bool, word func(string, bool)) {
-		p.split(s, func(w string) {
+		p.split(s, t, func(w string) {
 			if drop == nil || !drop(w) {
 				word(w, first)
 			}
@@ -113,7 +113,7 @@ func byteLevel(p *part) (cutting, error) {
 	if c.Regex {
 		words = splitter{gpt2}
 	}
-	cut := pieces(words, nil)
+	cut := pieces(words, classes16(), nil)
 	if c.Prefix {
 		inner := cut
 		cut = func(s string, first bool, word func(string, bool)) {
@@ -145,7 +145,7 @@ func metaspace(p *part) (cutting, error) {
 	cut := func(s string, first bool, word func(string, bool)) { word(s, first) }
 	if c.Split == nil || *c.Split {
 		var err error
-		if cut, err = behaving(literal(c.Replacement), "MergedWithNext", false); err != nil {
+		if cut, err = behaving(literal(c.Replacement), classes16(), "MergedWithNext", false); err != nil {
 			return cutting{}, err
 		}
 	}
@@ -205,7 +205,7 @@ func splitOf(p *part) (cutting, error) {
 	default:
 		return cutting{}, errors.New("Split: no pattern")
 	}
-	cut, err := behaving(match, c.Behavior, c.Invert)
+	cut, err := behaving(match, classes16(), c.Behavior, c.Invert)
 	return cutting{cut: cut}, err
 }
 
@@ -221,14 +221,14 @@ func literal(of string) rule {
 
 // behaving cuts text at the matches of a rule, which become words, go, or become part of a neighbour. With invert the text
 // between matches is what is meant.
-func behaving(match rule, behavior string, invert bool) (cutter, error) {
+func behaving(match rule, t *classTable, behavior string, invert bool) (cutter, error) {
 	switch behavior {
 	case "Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous":
 	default:
 		return nil, fmt.Errorf("the behavior %q is not supported", behavior)
 	}
 	return func(s string, first bool, word func(string, bool)) {
-		x := text{s, classes()}
+		x := text{s, t}
 		give := func(from, to int) {
 			if from < to {
 				word(s[from:to], first)

@@ -10,15 +10,15 @@ type rule func(x text, i int) int
 // is what lies between two of them. A look-ahead of a rule sees no further than the word's end.
 type splitter []rule
 
-// split calls word for each word of s, in order. s is valid UTF-8.
-func (p splitter) split(s string, word func(string)) {
+// split calls word for each word of s, in order, with the classes of characters that t has. s is valid UTF-8.
+func (p splitter) split(s string, t *classTable, word func(string)) {
 	if len(p) == 0 {
 		if s != "" {
 			word(s)
 		}
 		return
 	}
-	p.step(text{s, classes()}, word)
+	p.step(text{s, t}, word)
 }
 
 func (p splitter) step(x text, word func(string)) {
@@ -228,8 +228,8 @@ type cased struct {
 
 // theirCase is U and L as the expression has them: [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] and [\p{Ll}\p{Lm}\p{Lo}\p{M}].
 var theirCase = cased{
-	upper: func(_ rune, c class) bool { return c&(upper|caseles|mark) != 0 },
-	lower: func(_ rune, c class) bool { return c&(lower|caseles|mark) != 0 },
+	upper: func(_ rune, c class) bool { return c&(upper|uncased|mark) != 0 },
+	lower: func(_ rune, c class) bool { return c&(lower|uncased|mark) != 0 },
 }
 
 // asciiCase is how llama.cpp reads it: only ASCII letters have a case, and marks are no letters.

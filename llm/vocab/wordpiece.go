@@ -2,7 +2,6 @@ package vocab
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -30,7 +29,7 @@ func newWordPiece(ids map[string]int32, unk int32, begin, inside string) *wordPi
 
 // text adds the tokens of a text that is normalized: of its words, which white space and punctuation part.
 func (m *wordPiece) text(dst []int32, s string) []int32 {
-	bertWords.split(s, func(word string) {
+	bertWords.split(s, classes(), func(word string) {
 		if r, _ := utf8.DecodeRuneInString(word); classes().of(r)&space == 0 {
 			dst = m.word(dst, word)
 		}
@@ -104,6 +103,7 @@ func bertPunct(r rune, c class) bool { return c&punct != 0 || r < utf8.RuneSelf 
 
 // bertNormalizer is Hugging Face's of that name.
 type bertNormalizer struct {
+	table     *classTable
 	clean     bool // control characters go, white space becomes spaces
 	lines     bool // of what is both, only \t, \n and \r are white space; else all is
 	chinese   bool // Chinese characters are words of their own
@@ -115,9 +115,8 @@ func (n bertNormalizer) apply(s string) string {
 	if n.clean || n.chinese {
 		var b strings.Builder
 		b.Grow(len(s) + 16)
-		t := classes()
 		for _, r := range s {
-			c := t.of(r)
+			c := n.table.of(r)
 			switch {
 			case n.clean && c&space != 0 && (c&control == 0 || !n.lines || r == '\t' || r == '\n' || r == '\r'):
 				b.WriteByte(' ')
@@ -134,7 +133,7 @@ func (n bertNormalizer) apply(s string) string {
 	}
 	if n.accents {
 		s = strings.Map(func(r rune) rune {
-			if unicode.Is(unicode.Mn, r) {
+			if n.table.of(r)&accent != 0 {
 				return -1
 			}
 			return r
