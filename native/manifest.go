@@ -9,6 +9,8 @@ type Library struct {
 	Arch    string // GOARCH
 	Path    string // of the library inside the archive; one of Package.Files, with a digest
 	Package Package
+	// Whole says that the library needs the package's other pinned files beside it.
+	Whole bool
 	// OnDemand says that it is large and for some machines only: it is fetched when it is asked for by name.
 	OnDemand bool
 }

@@ -3,7 +3,7 @@ package native
 // llamaNode is llama.cpp v0.5.0 from node-llama-cpp 3.22.1: libllama, ggml, and a variant of ggml's CPU code for each family of
 // processors, of which ggml picks one when it is opened.
 func llamaNode(arch, machine, archive string, size int64, files []File) Library {
-	return Library{Name: "llama", OS: "linux", Arch: arch, Path: "package/bins/linux-" + machine + "/libllama.v0.5.0.so", Package: Package{
+	return Library{Name: "llama", OS: "linux", Arch: arch, Whole: true, Path: "package/bins/linux-" + machine + "/libllama.v0.5.0.so", Package: Package{
 		Client: NPM, Name: "@node-llama-cpp/linux-" + machine, Version: "3.22.1", File: "node-llama-cpp-linux-" + machine + "-3.22.1.tgz",
 		SHA256: archive, Size: size, Files: files,
 	}}
@@ -11,7 +11,7 @@ func llamaNode(arch, machine, archive string, size int64, files []File) Library 
 
 // llamaCUDA is the same with the code for NVIDIA's devices, which need the CUDA runtime of the system.
 func llamaCUDA() Library {
-	return Library{Name: "llama-cuda", OS: "linux", Arch: "amd64", OnDemand: true, Path: "package/bins/linux-x64-cuda/libllama.cuda.v0.5.0.so", Package: Package{
+	return Library{Name: "llama-cuda", OS: "linux", Arch: "amd64", OnDemand: true, Whole: true, Path: "package/bins/linux-x64-cuda/libllama.cuda.v0.5.0.so", Package: Package{
 		Client: NPM, Name: "@node-llama-cpp/linux-x64-cuda", Version: "3.22.1", File: "node-llama-cpp-linux-x64-cuda-3.22.1.tgz",
 		SHA256: "d6cd3ff39a43b024816952e0bc6452d6711608d26256ff6eb0fe8cf7ff55bb2c", Size: 142898030, Files: llamaFilesCUDA(),
 	}}

@@ -161,7 +161,7 @@ func (s *Store) find(name string) (found, error) {
 func (s *Store) offlineLibrary(l Library) (found, error) {
 	if s.offline != "" {
 		p := filepath.Join(s.offline, path.Base(l.Path))
-		if want := l.Package.digestOf(l.Path); want != "" && verifyFile(p, want) == nil {
+		if l.standsIn(s.offline) {
 			return found{path: p, from: "offline", library: l}, nil
 		}
 	}
@@ -180,6 +180,19 @@ func (s *Store) offlineLibrary(l Library) (found, error) {
 		from = "offline"
 	}
 	return found{path: filepath.Join(dir, filepath.FromSlash(l.Path)), from: from, library: l}, nil
+}
+
+// standsIn says whether the folder has the library itself, and what it needs beside it.
+func (l Library) standsIn(folder string) bool {
+	for _, f := range l.Package.Files {
+		if f.SHA256 == "" || !l.Whole && f.Path != l.Path {
+			continue
+		}
+		if verifyFile(filepath.Join(folder, path.Base(f.Path)), f.SHA256) != nil {
+			return false
+		}
+	}
+	return l.Package.digestOf(l.Path) != ""
 }
 
 func (s *Store) candidates(name string) []Library {

@@ -2,9 +2,12 @@ package native
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +49,9 @@ func TestOfflineLibrary(t *testing.T) {
 	if path, err := s.Find(l.Name); err != nil || path != spot {
 		t.Errorf("%q, %v; want %q", path, err, spot)
 	}
-	if r := s.Report(t.Context()); !r.Libraries[0].Verified || r.Libraries[0].From != "offline" {
+	r := s.Report(t.Context())
+	at := slices.IndexFunc(r.Libraries, func(f LibraryReport) bool { return f.Name == l.Name })
+	if at < 0 || !r.Libraries[at].Verified || r.Libraries[at].From != "offline" {
 		t.Errorf("%+v", r.Libraries)
 	}
 
@@ -160,5 +165,28 @@ func TestProgressText(t *testing.T) {
 		if got := progressText(c.p, c.got, 3*time.Second, c.bar); got != c.want {
 			t.Errorf("got  %q\nwant %q", got, c.want)
 		}
+	}
+}
+
+// A library in several files counts only with all of them beside it.
+func TestOfflineLibraryOfSeveralFiles(t *testing.T) {
+	whole := func(name string) string {
+		sum := sha256.Sum256([]byte(name))
+		return hex.EncodeToString(sum[:])
+	}
+	l := Library{Name: "several", Path: "lib/libone.so", Whole: true, Package: Package{Files: []File{
+		{Path: "lib/libone.so", SHA256: whole("one")}, {Path: "lib/libtwo.so", SHA256: whole("two")}, {Path: "LICENSE"},
+	}}}
+	dir := t.TempDir()
+	for i, name := range []string{"one", "two"} {
+		if l.standsIn(dir) {
+			t.Errorf("with %d of its files it counts as there", i)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "lib"+name+".so"), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !l.standsIn(dir) {
+		t.Error("with all of its files it does not count as there")
 	}
 }
