@@ -62,7 +62,7 @@ type outputItem struct {
 	Type      string        `json:"type"`
 	Status    string        `json:"status"`
 	Role      string        `json:"role,omitempty"`
-	Content   []*outputText `json:"content,omitempty"`
+	Content   []*outputText `json:"content,omitzero"` // an empty list where text is to come
 	CallID    string        `json:"call_id,omitempty"`
 	Name      string        `json:"name,omitempty"`
 	Arguments *string       `json:"arguments,omitempty"`

@@ -98,6 +98,7 @@ func (s *responder) item(kind string, index int) *outputItem {
 	if kind == "function_call" {
 		return item // it is told of once its name is known
 	}
+	item.Content = []*outputText{}
 	s.tell("response.output_item.added", item, map[string]any{"item": item})
 	item.Content = []*outputText{{Type: "reasoning_text"}}
 	if kind == "message" {

@@ -8,6 +8,9 @@ import pytest
 MODEL = "chat"
 
 
+GREEDY = {"temperature": 0}  # the client has no argument for it any more
+
+
 @pytest.fixture(scope="module")
 def client(http_address):
     return anthropic.Anthropic(base_url=f"http://{http_address}", api_key="none", max_retries=0, timeout=120)
@@ -18,14 +21,14 @@ def ask(text):
 
 
 def test_message(client):
-    m = client.messages.create(model=MODEL, max_tokens=24, temperature=0, messages=ask("Write the word banana."))
+    m = client.messages.create(model=MODEL, max_tokens=24, extra_body=GREEDY, messages=ask("Write the word banana."))
     assert m.type == "message" and m.role == "assistant" and "banana" in m.content[0].text
     assert m.stop_reason in ("end_turn", "max_tokens")
     assert m.usage.output_tokens > 0 and m.usage.input_tokens + m.usage.cache_read_input_tokens > 0
 
 
 def test_stream_equals_whole(client):
-    args = dict(model=MODEL, max_tokens=32, temperature=0, messages=ask("Name three colours, with an emoji."), system="You are brief.")
+    args = dict(model=MODEL, max_tokens=32, extra_body=GREEDY, messages=ask("Name three colours, with an emoji."), system="You are brief.")
     whole = client.messages.create(**args)
     kinds = []
     with client.messages.stream(**args) as s:
@@ -40,7 +43,7 @@ def test_stream_equals_whole(client):
 
 def test_blocks_cache_control_and_prefill(client):
     m = client.messages.create(
-        model=MODEL, max_tokens=8, temperature=0, stop_sequences=["\n"],
+        model=MODEL, max_tokens=8, extra_body=GREEDY, stop_sequences=["\n"],
         system=[{"type": "text", "text": "You are brief.", "cache_control": {"type": "ephemeral"}}],
         messages=[{"role": "user", "content": [{"type": "text", "text": "Count to five.", "cache_control": {"type": "ephemeral"}}]}, {"role": "assistant", "content": "1, 2, 3, 4,"}],
     )
@@ -48,7 +51,7 @@ def test_blocks_cache_control_and_prefill(client):
 
 
 def test_stop_sequence(client):
-    m = client.messages.create(model=MODEL, max_tokens=60, temperature=0, messages=ask("Count from 1 to 20 separated by commas."), stop_sequences=["5"])
+    m = client.messages.create(model=MODEL, max_tokens=60, extra_body=GREEDY, messages=ask("Count from 1 to 20 separated by commas."), stop_sequences=["5"])
     assert m.stop_reason == "stop_sequence" and m.stop_sequence == "5" and "5" not in m.content[0].text
 
 
@@ -56,7 +59,7 @@ TOOL = {"name": "get_weather", "description": "The weather of a city", "input_sc
 
 
 def test_tools(client):
-    args = dict(model=MODEL, max_tokens=120, temperature=0, tools=[TOOL], tool_choice={"type": "any"}, messages=ask("What is the weather in Paris?"))
+    args = dict(model=MODEL, max_tokens=120, extra_body=GREEDY, tools=[TOOL], tool_choice={"type": "any"}, messages=ask("What is the weather in Paris?"))
     m = client.messages.create(**args)
     use = next(b for b in m.content if b.type == "tool_use")
     assert m.stop_reason == "tool_use" and use.name == "get_weather" and set(use.input) == {"city"}
@@ -64,7 +67,7 @@ def test_tools(client):
         final = s.get_final_message()
     assert next(b for b in final.content if b.type == "tool_use").input == use.input
     again = client.messages.create(
-        model=MODEL, max_tokens=16, temperature=0, tools=[TOOL],
+        model=MODEL, max_tokens=16, extra_body=GREEDY, tools=[TOOL],
         messages=ask("What is the weather in Paris?") + [{"role": "assistant", "content": [use.model_dump(exclude_none=True)]}, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": use.id, "content": "sunny"}]}],
     )
     assert again.role == "assistant"

@@ -44,7 +44,7 @@ def test_stream(client):
     assert events[-1].type in ("response.completed", "response.incomplete") and events[-1].response.output_text == whole.output_text
     assert client.responses.retrieve(events[-1].response.id).status == events[-1].response.status
     with client.responses.stream(**args) as s:
-        assert s.get_final_response().output_text == whole.output_text if hasattr(s, "get_final_response") else True
+        assert s.get_final_response().output_text == whole.output_text
 
 
 def test_tools_and_schema(client):
