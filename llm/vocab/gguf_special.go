@@ -174,13 +174,17 @@ func containsAny(s string, parts ...string) bool {
 
 // frame says what is added around a text and a pair of texts.
 func (r *reading) frame() error {
-	need := func(add bool, id int32, flag, name string) error {
+	need := func(add bool, id int32, flag, name string) error { // not SEP, which llama.cpp does without
 		if add && id < 0 {
 			return fmt.Errorf("%s is true, but %s is not set", key(flag), key(name))
 		}
 		return nil
 	}
+	r.addSEP = r.addSEP && r.sep >= 0
 	if r.model == "bert" {
+		if r.sep < 0 {
+			return fmt.Errorf("%s is not set, which BERT needs", key("seperator_token_id"))
+		}
 		r.addBOS, r.addSEP, r.addEOS = true, true, false
 		r.single = []slot{{id: r.bos}, {id: noToken}, {id: r.sep}}
 		r.pair = []slot{{id: r.bos}, {id: noToken}, {id: r.sep}, {id: noToken, text: 1, kind: 1}, {id: r.sep, kind: 1}}
@@ -207,8 +211,7 @@ func (r *reading) frame() error {
 			add(&r.pair, r.addEOS, slot{id: eos})
 		}
 	}
-	for _, err := range []error{need(r.addBOS, r.bos, "add_bos_token", "bos_token_id"), need(r.addEOS, r.eos, "add_eos_token", "eos_token_id"),
-		need(r.addSEP, r.sep, "add_sep_token", "seperator_token_id")} {
+	for _, err := range []error{need(r.addBOS, r.bos, "add_bos_token", "bos_token_id"), need(r.addEOS, r.eos, "add_eos_token", "eos_token_id")} {
 		if err != nil {
 			return err
 		}

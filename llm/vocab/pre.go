@@ -63,12 +63,12 @@ var presetNames = []struct {
 	{"spark2_5", func() preset {
 		return preset{split: splitter{groups, only(kanaHan), spark, one(is(number))}}
 	}},
-	{"afmoe", func() preset { return preset{split: splitter{groupsFromRight(is(number)), only(asian), deepseek3}} }},
+	{"afmoe", func() preset { return preset{split: splitter{textAndGroups, only(asian), deepseek3}} }},
 	{"youtu", func() preset {
 		return preset{split: splitter{youtu, words{cased: marked.with().match, digits: 1, tail: "\r\n/"}.rule()}, whole: true}
 	}},
 	{"tiny_aya cohere2moe", func() preset {
-		return preset{split: splitter{groupsFromRight(is(number)), words{cased: marked.with().match, digits: 3, tail: "\r\n/"}.rule()}}
+		return preset{split: splitter{textAndGroups, words{cased: marked.with().match, digits: 3, tail: "\r\n/"}.rule()}}
 	}},
 	{"tekken", func() preset {
 		return preset{split: splitter{words{cased: asciiCase(letter).match, digits: 1, tail: "\r\n/"}.rule()}, whole: true, bos: true}
@@ -85,7 +85,7 @@ var presetNames = []struct {
 	{"chameleon", func() preset {
 		return preset{split: splitter{sentinel, image, indent, one(is(number)), one(asciiPunct), gpt2}, bos: true}
 	}},
-	{"kimi-k2", func() preset { return preset{split: splitter{kimi.match}} }},
+	{"kimi-k2", func() preset { return preset{split: splitter{kimi.rule()}} }},
 	{"gemma4 granite-embed-multi-311m", func() preset {
 		return preset{split: splitter{lineRuns}, raw: true, escape: true, newline: true, bos: true}
 	}},
@@ -160,6 +160,16 @@ func groupsFromRight(in func(rune, class) bool) rule {
 		}
 		return x.three(i, (count+2)%3+1, in)
 	}
+}
+
+// textAndGroups is llama.cpp's way to do that for AFMoE and Tiny Aya: the text before a run stays with its first group.
+func textAndGroups(x text, i int) int {
+	group := groupsFromRight(is(number))
+	j := x.other(i, number)
+	if end := group(text{x.s[i:], x.t}, j-i); j > i {
+		return i + end
+	}
+	return group(x, j)
 }
 
 // three is the end of up to most characters of the set.

@@ -220,9 +220,7 @@ func whiteSpace(r rune) bool { return classes().of(r)&space != 0 }
 
 // alone tells whether no character of a word stands before byte from or at byte to.
 func alone(s string, from, to int) bool {
-	word := func(r rune, n int) bool {
-		return n > 0 && (r == '_' || classes().of(r)&(letter|mark|number) != 0)
-	}
+	word := func(r rune, n int) bool { return n > 0 && isWord(r, classes16().of(r)) }
 	return !word(utf8.DecodeLastRuneInString(s[:from])) && !word(utf8.DecodeRuneInString(s[to:]))
 }
 
