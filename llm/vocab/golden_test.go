@@ -18,8 +18,8 @@ var update = flag.Bool("update", false, "write testdata/golden anew, by libllama
 type golden struct {
 	Text   string  `json:"text"`
 	IDs    []int32 `json:"ids"`              // with names of special tokens, nothing around
-	Bare   []int32 `json:"bare,omitempty"`   // names are text, if that is something else
-	Around []int32 `json:"around,omitempty"` // with what is added, if that is something else
+	Bare   []int32 `json:"bare,omitzero"`   // names are text, if that is something else
+	Around []int32 `json:"around,omitzero"` // with what is added, if that is something else
 }
 
 // goldenTexts are short for the small tokenizers, whose files are many.
@@ -145,11 +145,12 @@ func writeGolden(t *testing.T, v *Vocabulary, path, file string) {
 	e.SetEscapeHTML(false)
 	for _, s := range goldenTexts(strings.HasPrefix(path, "testdata"), v.names()) {
 		g := golden{Text: s, IDs: ask(s, Options{Special: true}), Bare: ask(s, Options{}), Around: ask(s, Options{Around: true, Special: true})}
-		if slices.Equal(g.Bare, g.IDs) {
-			g.Bare = nil
-		}
-		if slices.Equal(g.Around, g.IDs) {
-			g.Around = nil
+		for _, other := range []*[]int32{&g.Bare, &g.Around} {
+			if slices.Equal(*other, g.IDs) {
+				*other = nil
+			} else if *other == nil {
+				*other = []int32{}
+			}
 		}
 		if err := e.Encode(g); err != nil {
 			t.Fatal(err)
