@@ -19,7 +19,7 @@ const fewer = 4
 // determine makes the automaton deterministic over bytes and calls (subset construction); one that grows too much by it is
 // left as it is, without its empty moves.
 //
-// The start is state 0. It returns nil if the empty moves alone are more than maxClosure.
+// The start is state 0. It returns nil if the automaton has more than maxClosure empty moves, or maxEdges others.
 func determine(n *nfa, end int32) *block {
 	closures := closures(n)
 	if closures == nil {
@@ -30,7 +30,11 @@ func determine(n *nfa, end int32) *block {
 		return detach(&d.block)
 	}
 	var b block
+	total := 0
 	for q := range n.states {
+		if total > maxEdges {
+			return nil
+		}
 		var edges []edge
 		var calls []callEdge
 		final := false
@@ -39,6 +43,7 @@ func determine(n *nfa, end int32) *block {
 			calls = append(calls, n.states[p].calls...)
 			final = final || p == end
 		}
+		total += len(edges) + len(calls)
 		b.edges, b.calls, b.final = append(b.edges, edges), append(b.calls, calls), append(b.final, final)
 	}
 	return detach(&b)
@@ -114,6 +119,7 @@ type subsets struct {
 	sets     [][]int32
 	ids      map[string]int32
 	key      []byte
+	work     int // bounded, as the states are
 }
 
 func (d *subsets) id(states []int32) int32 {
@@ -142,15 +148,15 @@ func (d *subsets) join(to []int32) []int32 {
 	for _, q := range to {
 		out = append(out, d.closures[q]...)
 	}
+	d.work += len(out)
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
 func (d *subsets) run(start []int32, most int) bool {
 	d.id(start)
-	work := 0
 	for q := 0; q < len(d.sets); q++ {
-		if len(d.sets) > most || work > 64*most {
+		if len(d.sets) > most || d.work > 64*most {
 			return false
 		}
 		var edges []edge
@@ -165,7 +171,7 @@ func (d *subsets) run(start []int32, most int) bool {
 				calls[c.rule] = append(calls[c.rule], c.to)
 			}
 		}
-		work += len(edges) + 1
+		d.work += len(edges) + 1
 		d.block.edges[q] = d.bytes(edges)
 		for _, r := range order {
 			d.block.calls[q] = append(d.block.calls[q], callEdge{r, d.id(d.join(calls[r]))})

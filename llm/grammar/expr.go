@@ -98,6 +98,14 @@ func repeat(e *expr, least, most int) *expr {
 		return never
 	case least == 1 && most == 1:
 		return e
+	case e.op == opRepeat && e.min == 0:
+		// What may be left out may be left out each time: (x{0,p}){m,n} is x{0,p*n}.
+		if most < 0 || e.max < 0 {
+			most = -1
+		} else {
+			most = min(maxRepeat+1, most*e.max)
+		}
+		return &expr{op: opRepeat, kids: e.kids, max: most}
 	}
 	return &expr{op: opRepeat, kids: []*expr{e}, min: least, max: most}
 }

@@ -21,7 +21,7 @@ type localKey struct{ color, follow uint64 }
 // Up to wideRest leftovers are kept whatever follows a rule, so that grammars share them; up to mostRest otherwise.
 const (
 	wideRest = 8 << 10
-	mostRest = 256 << 10
+	mostRest = 32 << 10
 	fewBits  = 512
 )
 

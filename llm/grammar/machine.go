@@ -98,12 +98,14 @@ func (m *machine) step(c *config, b byte) *config {
 	} else if to := c.next[k]; to != nil {
 		return to
 	}
-	if m.work -= len(c.items); m.work < 0 || len(m.configs) > 2*maxConfigs {
+	if m.work < 0 || len(m.configs) > 2*maxConfigs {
 		return m.none
 	}
 	m.raw = m.raw[:0]
 	for _, it := range c.items {
-		for _, e := range m.net.edgesOf(it.state) {
+		edges := m.net.edgesOf(it.state)
+		m.work -= len(edges)
+		for _, e := range edges {
 			if e.lo <= b && b <= e.hi {
 				m.raw = append(m.raw, item{e.to, it.frame})
 			}
@@ -145,7 +147,11 @@ func has(list []item, it item) bool { return slices.Contains(list, it) }
 func (m *machine) close() *config {
 	n := m.net
 	pops := false
+	if len(m.raw) > maxItems {
+		m.raw = m.raw[:maxItems]
+	}
 	for i := 0; i < len(m.raw); i++ { // ends: the list grows
+		m.work -= i / 8 // the search in the list
 		it := m.raw[i]
 		if !n.states[it.state].final {
 			continue

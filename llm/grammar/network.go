@@ -12,7 +12,8 @@ const (
 	maxRules   = 20_000
 	maxStates  = 300_000
 	maxClosure = 4 << 20
-	maxNesting = 200 // of groups, schemas, and rules that are put in place of their calls
+	maxEdges   = 1 << 20 // of a rule that is not deterministic
+	maxNesting = 200     // of groups, schemas, and rules that are put in place of their calls
 )
 
 // network is a compiled grammar: the automata of its rules, which call each other. It is not changed once made.
@@ -89,6 +90,9 @@ func assemble(rules []rule) (*network, error) {
 		if infos[r].inline && r != 0 || infos[r].bare {
 			continue
 		}
+		if size := least(rules[r].body, infos); size > left {
+			return nil, tooLarge(rules[r].place)
+		}
 		b := &builder{rules: infos, nfa: nfa{most: left}}
 		start, end := b.add(), b.add()
 		b.build(rules[r].body, start, end)
@@ -96,7 +100,7 @@ func assemble(rules []rule) (*network, error) {
 			blocks[r] = determine(&b.nfa, end)
 		}
 		if blocks[r] == nil || len(blocks[r].final) > left {
-			return nil, faultf(rules[r].place, "it is too large: repetitions count as often as they are allowed, and all together come to more than %d states", maxStates)
+			return nil, tooLarge(rules[r].place)
 		}
 		left -= len(blocks[r].final)
 	}
@@ -113,6 +117,34 @@ func assemble(rules []rule) (*network, error) {
 	n.findFollow()
 	n.classify()
 	return n, nil
+}
+
+func tooLarge(place string) *fault {
+	return faultf(place, "it is too large: repetitions count as often as they are allowed, and all together come to more than %d states", maxStates)
+}
+
+// least is how many states an expr comes to at least.
+func least(e *expr, infos []ruleInfo) int {
+	n := 0
+	switch e.op {
+	case opText:
+		n = len(e.text) - 1
+	case opSeq:
+		n = len(e.kids) - 1
+		for _, k := range e.kids {
+			n = min(endless, n+least(k, infos))
+		}
+	case opAlt:
+		for _, k := range e.kids {
+			n = min(endless, n+least(k, infos))
+		}
+	case opRepeat:
+		times := max(e.min, e.max, 1)
+		n = min(endless, (least(e.kids[0], infos)+1)*min(times, endless))
+	case opGraph:
+		n = len(e.graph.edges)
+	}
+	return n
 }
 
 // lay puts the automata of the rules into one.

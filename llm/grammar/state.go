@@ -96,6 +96,9 @@ func (s *State) Ended() bool { return s.ended || !s.free && s.at.pops && len(s.a
 // Bound is what the state belongs to.
 func (s *State) Bound() *Bound { return s.b }
 
+// fewItems is up to how many ways of reading the text a mask is put together from theirs; with more, the vocabulary is walked.
+const fewItems = 24
+
 // Mask writes which tokens may come next, one bit each, the lowest bit of the first word for token 0; bits has room for the
 // vocabulary. End tokens may come where Done. Special tokens may not, but for those whose text the grammar has in a literal.
 // No bit is set where nothing may come: the text has ended, or this vocabulary cannot spell what would have to come.
@@ -117,7 +120,12 @@ func (s *State) Mask(bits []uint64) {
 	defer s.run.Unlock()
 	m := s.run.machine
 	m.work = maxWork
-	for _, it := range s.at.items {
+	items := s.at.items
+	if len(items) > fewItems {
+		m.walk(s.at, s.b.lex.trie, bits)
+		items = nil
+	}
+	for _, it := range items {
 		l := s.b.local(it.state)
 		if l.all {
 			m.walk(s.at, s.b.lex.trie, bits)
