@@ -112,7 +112,6 @@ func repeat(e *expr, least, most int) *expr {
 
 func maybe(e *expr) *expr { return repeat(e, 0, 1) }
 func star(e *expr) *expr  { return repeat(e, 0, -1) }
-func plus(e *expr) *expr  { return repeat(e, 1, -1) }
 func call(rule int) *expr { return &expr{op: opCall, rule: rule} }
 
 // rule is a named expr. place says where it stands in the source, for messages; shared keeps it a rule of its own, so that the

@@ -24,9 +24,7 @@ func (m *maker) gbnf(source string, g *Grammar) error {
 			return p.fault(at, "the rule %s is not defined", m.rules[id].name)
 		}
 	}
-	for _, t := range g.triggers {
-		g.literals = append(g.literals, t)
-	}
+	g.literals = append(g.literals, g.triggers...)
 	return nil
 }
 

@@ -5,7 +5,6 @@ package grammar
 const maxIndent = 64
 
 var (
-	controls  = set{{0, 0x1F}}
 	digit     = set{{'0', '9'}}
 	hexDigit  = set{{'0', '9'}, {'A', 'F'}, {'a', 'f'}}
 	unescaped = set{{0, 0x1F}, {'"', '"'}, {'\\', '\\'}}.not()
