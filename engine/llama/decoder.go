@@ -37,6 +37,8 @@ type decoder struct {
 
 	batched []*sequence // that have rows in the batch
 	running int         // sequences that have a next token to be computed
+	nobody  int32       // the sequence of tokens that only fill a batch; see pad
+	padded  bool        // it has some in the cache
 }
 
 // Signature is empty: it takes text.
@@ -77,6 +79,7 @@ func (d *decoder) clearCache() {
 		s.id, s.done, s.cells = -1, 0, nil
 	}
 	d.kept = nil
+	d.padded = false
 	d.lib.memClear(d.main.mem, false)
 	d.cells.reset()
 	d.freshIDs()
@@ -84,6 +87,7 @@ func (d *decoder) clearCache() {
 
 func (d *decoder) freshIDs() {
 	d.ids = d.ids[:0]
+	d.nobody = int32(d.sequences())
 	for id := d.sequences() - 1; id >= 0; id-- {
 		d.ids = append(d.ids, int32(id))
 	}
@@ -94,7 +98,7 @@ func (d *decoder) sequences() int {
 	if d.recurrent {
 		return d.slots + d.plan.spare()
 	}
-	return min(int(d.lib.maxSequences()), d.slots+128)
+	return min(int(d.lib.maxSequences())-1, d.slots+128)
 }
 
 // Close frees all.

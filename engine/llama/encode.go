@@ -32,6 +32,7 @@ type encoder struct {
 const (
 	encodeTokens = 512
 	encodeTexts  = 64
+	exactTokens  = 1024 // up to which attention is computed in 32 bits, as those do who trained the model; it takes tokens² of memory
 )
 
 func (d *decoder) admitEncode(c *engine.Call, in *serval.Encode) error {
@@ -136,6 +137,9 @@ func (d *decoder) encoderFor(pooling string, n int) (*encoder, error) {
 	p := d.lib.contextDefaults()
 	p.Ctx, p.Batch, p.Ubatch = uint32(size), uint32(size), uint32(size)
 	p.SeqMax, p.Unified, p.Embeddings = encodeTexts, true, true
+	if size <= exactTokens {
+		p.FlashAttention = 0
+	}
 	p.Pooling = int32(slices.Index(poolings, pooling))
 	s, err := d.newSession(p, d.threads)
 	if err != nil {

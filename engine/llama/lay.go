@@ -29,6 +29,10 @@ func (d *decoder) layRunning() error {
 }
 
 func (d *decoder) clearBatch() {
+	if d.padded {
+		d.lib.seqRm(d.main.mem, d.nobody, -1, -1)
+		d.padded = false
+	}
 	d.main.batch.reset()
 	d.batched = d.batched[:0]
 }
@@ -174,6 +178,23 @@ func (d *decoder) layPrompts() {
 	for i, s := range reading {
 		d.layPrompt(s, share[i])
 	}
+	if !reading[0].short() && !reading[0].in.Alone && !d.recurrent {
+		d.pad()
+	}
+}
+
+// pad fills a batch up to the kernel for long prompts with tokens of no sequence, where a beginning that was in the cache left few
+// to be computed: they would be rounded otherwise than without the cache. Where tokens are dear, it is left.
+func (d *decoder) pad() {
+	b := d.main.batch
+	n := tiled - b.n
+	if b.n == 0 || n <= 0 || len(b.tokens) < tiled || !d.pace.cheap() || !d.makeRoom(n) {
+		return
+	}
+	for i := range n {
+		b.add(0, int32(i), d.nobody, false)
+	}
+	d.padded = true
 }
 
 // divide shares a budget of tokens; see layPrompts.

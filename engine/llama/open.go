@@ -15,7 +15,7 @@ func newDecoder(w *weights, plan *Plan, spec *engine.Spec) (*decoder, error) {
 	}
 	d := &decoder{
 		weights: w, plan: plan, encoders: map[string]*encoder{}, slots: plan.Slots, window: plan.Context, chunk: text.Chunk, threads: threadsOf(spec),
-		speculate: text.Speculate,
+		speculate: text.Speculate, pace: pace{patience: patience},
 	}
 	if w.lib.isDiffusion(w.model) || w.lib.hasEncoder(w.model) && w.lib.hasDecoder(w.model) {
 		return nil, serval.Errorf(serval.Unimplemented, "%s: models of architecture %s are not served: only those that make a text token by token, or vectors", plan.File, plan.Architecture)

@@ -4,14 +4,15 @@ import "time"
 
 // pace learns what computing costs, and says how much of prompts may be read while others wait for their next token.
 type pace struct {
-	perPrompt float64     // seconds for a token of a prompt; 0: not known
-	rows      [65]float64 // seconds of a batch of running sequences by its rows; 0: not known
+	patience  time.Duration // within which a piece is as long as the kernel for long prompts wants it
+	perPrompt float64       // seconds for a token of a prompt; 0: not known
+	rows      [65]float64   // seconds of a batch of running sequences by its rows; 0: not known
 }
 
 const (
-	settled    = 0.2                    // weight of a new measurement
-	addition   = 50 * time.Millisecond  // for which prompts may be read in a step, or for as long as the running sequences take
-	patience   = 250 * time.Millisecond // within which a piece is as long as the kernel for long prompts wants it
+	settled    = 0.2                   // weight of a new measurement
+	addition   = 50 * time.Millisecond // for which prompts may be read in a step, or for as long as the running sequences take
+	patience   = 250 * time.Millisecond
 	leastPiece = 16
 )
 
@@ -61,6 +62,9 @@ func (p *pace) cost(n int) float64 {
 	return p.perPrompt * float64(n)
 }
 
+// cheap says whether a piece of tiled tokens takes no longer than one waits gladly.
+func (p *pace) cheap() bool { return tiled*p.perPrompt < p.patience.Seconds() }
+
 // piece is how many tokens of prompts may be read in a step with running sequences; most bounds it, fixed (if not 0) is what
 // the settings say.
 func (p *pace) piece(running, most, fixed int) int {
@@ -73,7 +77,7 @@ func (p *pace) piece(running, most, fixed int) int {
 		return min(tiled, most)
 	}
 	least := leastPiece
-	if tiled*p.perPrompt < patience.Seconds() {
+	if p.cheap() {
 		least = tiled
 	}
 	longer := max(p.cost(running), addition.Seconds())

@@ -56,6 +56,7 @@ func (d *decoder) generate() (computed bool, err error) {
 	if d.main.batch.n > 0 {
 		computed = true
 		err = d.compute(d.pace.sawPrompt)
+		d.clearBatch()
 	}
 	return computed, err
 }
