@@ -26,7 +26,7 @@ func (e *nameExpr) eval(r *run) any {
 }
 
 func (e *listExpr) eval(r *run) any {
-	r.alloc(16 * len(e.items))
+	r.alloc(64 + 16*len(e.items))
 	l := &list{items: make([]any, len(e.items)), tuple: e.tuple}
 	for i, item := range e.items {
 		l.items[i] = r.eval(item)
@@ -35,7 +35,7 @@ func (e *listExpr) eval(r *run) any {
 }
 
 func (e *dictExpr) eval(r *run) any {
-	r.alloc(64 * len(e.keys))
+	r.alloc(64 + 64*len(e.keys))
 	d := &Dict{}
 	for i := range e.keys {
 		k := r.eval(e.keys[i])
@@ -357,7 +357,7 @@ func (r *run) index(v any, i int64) (any, bool) {
 		return v.start + i*v.step, true
 	}
 	s, _ := text(v)
-	r.step(len(s) / 64)
+	r.step(len(s) / 16)
 	return like(v, cut(s, int(i), int(i)+1)), true
 }
 
@@ -429,7 +429,7 @@ func (r *run) slice(v any, s *sliced) any {
 		return &span{v.start + int64(start)*v.step, v.start + int64(start+count*step)*v.step, v.step * int64(step)}
 	}
 	t, _ := text(v)
-	r.step(len(t) / 64)
+	r.step(len(t) / 16)
 	if step == 1 {
 		return like(v, cut(t, start, start+count))
 	}

@@ -211,7 +211,7 @@ func truncateFilter(r *run, v any, a *args) any {
 		r.fail("truncate: length and leeway must not be less than %d and 0", runeCount(end))
 	}
 	s := r.string(v, "what truncate is given")
-	r.step(len(s) / 64)
+	r.step(len(s) / 16)
 	if runeCount(s) <= length+leeway {
 		return v
 	}

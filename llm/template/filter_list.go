@@ -305,12 +305,12 @@ func batchFilter(r *run, v any, a *args) any {
 				done = true
 				fill := or(o[1], nil)
 				for fill != nil && len(b.items) > 0 && len(b.items) < size {
-					r.alloc(16)
+					r.alloc(48)
 					b.items = append(b.items, fill)
 				}
 				return b, len(b.items) > 0
 			}
-			r.alloc(16)
+			r.alloc(48)
 			if len(b.items) == size {
 				held = []any{item}
 				return b, true
@@ -337,7 +337,7 @@ func sliceFilter(r *run, v any, a *args) any {
 		if longer {
 			size++
 		}
-		r.alloc(16 * (size + 1))
+		r.alloc(64 + 16*(size+1))
 		part := &list{items: append([]any(nil), items[from:from+size]...)}
 		from += size
 		if fill := or(o[1], nil); fill != nil && !longer {

@@ -243,12 +243,14 @@ func (r *run) one(a *args, what string) string {
 func strip(left, right bool) textMethod {
 	return func(r *run, s string, _ any, a *args) any {
 		o := r.bind(a, "strip", 0, "chars")
-		r.step(len(s) / 64)
+		before := len(s)
 		cutset := isSpace
 		if given(o[0]) && o[0] != nil {
 			chars := r.string(o[0], "the argument of strip")
-			r.step(len(chars) * min(len(s), 64))
-			cutset = func(c rune) bool { return strings.ContainsRune(chars, c) }
+			cutset = func(c rune) bool {
+				r.step(1 + len(chars)/64)
+				return strings.ContainsRune(chars, c)
+			}
 		}
 		if left {
 			s = strings.TrimLeftFunc(s, cutset)
@@ -256,6 +258,7 @@ func strip(left, right bool) textMethod {
 		if right {
 			s = strings.TrimRightFunc(s, cutset)
 		}
+		r.step((before - len(s)) / 8)
 		return s
 	}
 }
@@ -275,7 +278,7 @@ func split(right bool) textMethod {
 		} else {
 			parts = splitSpace(s, most, right)
 		}
-		r.alloc(16*len(parts) + len(s)/64)
+		r.alloc(48*len(parts) + len(s)/16)
 		made := &list{items: make([]any, len(parts))}
 		for i, p := range parts {
 			made.items[i] = p
@@ -337,7 +340,7 @@ func splitSpace(s string, most int, right bool) []string {
 func linesMethod(r *run, s string, _ any, a *args) any {
 	o := r.bind(a, "splitlines", 0, "keepends")
 	lines := splitLines(s, given(o[0]) && truth(o[0]))
-	r.alloc(16*len(lines) + len(s)/8)
+	r.alloc(48*len(lines) + len(s)/8)
 	made := &list{items: make([]any, len(lines))}
 	for i, l := range lines {
 		made.items[i] = l
@@ -369,7 +372,7 @@ func affix(has func(s, part string) bool) textMethod {
 		if given(o[1]) || given(o[2]) {
 			n := runeCount(s)
 			from, _, count := r.bounds(&sliced{start: or(o[1], nil), stop: or(o[2], nil)}, n)
-			r.step(len(s) / 64)
+			r.step(len(s) / 16)
 			s = cut(s, from, from+count)
 		}
 		parts := []any{o[0]}
@@ -445,7 +448,7 @@ func find(name string, look func(s, sub string) int) textMethod {
 	return func(r *run, s string, _ any, a *args) any {
 		o := r.bind(a, name, 1, "sub", "start", "stop")
 		sub := r.string(o[0], "the argument of "+name)
-		r.step(len(s) / 64)
+		r.step(len(s) / 16)
 		n := runeCount(s)
 		from, _, count := r.bounds(&sliced{start: or(o[1], nil), stop: or(o[2], nil)}, n)
 		part := cut(s, from, from+count)

@@ -7,12 +7,12 @@ import (
 
 // Limits of one Render. Real templates and conversations stay far below; a hostile one is stopped within about a second.
 const (
-	maxSteps  = 20_000_000 // nodes, items and 64-byte pieces of text that are looked at
-	maxAlloc  = 512 << 20  // bytes of values that are made, all together
-	maxOutput = 64 << 20   // bytes
-	maxFrames = 5000       // expressions and statements inside each other, macros included
-	maxMacros = 200        // macros inside each other
-	maxRange  = 100_000    // items of a range, as in jinja's sandbox
+	maxSteps  = 8_000_000 // nodes, items and pieces of text that are looked at
+	maxAlloc  = 256 << 20 // bytes of values that are made, all together
+	maxOutput = 64 << 20  // bytes
+	maxFrames = 5000      // expressions and statements inside each other, macros included
+	maxMacros = 200       // macros inside each other
+	maxRange  = 100_000   // items of a range, as in jinja's sandbox
 )
 
 // Template is a parsed chat template. It is not changed by Render and is safe for concurrent use.

@@ -390,7 +390,7 @@ func (r *run) collect(v any) []any {
 		if !ok {
 			return items
 		}
-		r.alloc(16)
+		r.alloc(48)
 		items = append(items, item)
 	}
 }
