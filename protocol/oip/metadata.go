@@ -102,12 +102,3 @@ func (p *Protocol) serveModelReady(w http.ResponseWriter, r *http.Request) {
 		Ready bool   `json:"ready"`
 	}{info.Name, status == http.StatusOK})
 }
-
-// serveGenerate is Triton's door to generative models; the models here answer tensors.
-func (p *Protocol) serveGenerate(w http.ResponseWriter, r *http.Request) {
-	info, err := p.info(r)
-	if err == nil {
-		err = serval.Errorf(serval.Unimplemented, "model '%s' is not a generative model; call /v2/models/%s/infer", info.Name, info.Name)
-	}
-	protocol.FailText(w, r, serval.AsError(err))
-}

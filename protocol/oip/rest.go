@@ -26,8 +26,8 @@ func (p *Protocol) Routes() []protocol.Route {
 	add(protocol.Public, "GET", p.serveReady, "/v2/health/ready")
 
 	add(protocol.Infer, "POST", p.serveInfer, model("/infer")...)
-	add(protocol.Read, "POST", p.serveGenerate, model("/generate")...)
-	add(protocol.Read, "POST", p.serveGenerate, model("/generate_stream")...)
+	add(protocol.Infer, "POST", func(w http.ResponseWriter, r *http.Request) { p.serveGenerate(w, r, false) }, model("/generate")...)
+	add(protocol.Infer, "POST", func(w http.ResponseWriter, r *http.Request) { p.serveGenerate(w, r, true) }, model("/generate_stream")...)
 
 	add(protocol.Read, "GET", p.serveMetadata, "/v2")
 	add(protocol.Read, "GET", p.serveModels, "/v2/models")

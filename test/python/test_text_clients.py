@@ -65,3 +65,18 @@ def test_tokenize(http_address):
     assert [s["id"] for s in spans] == r["tokens"] and spans[-1]["stop"] == len("Hello world")
     assert httpx.get(f"{url}/tokenizer_info").json()["model"] == MODEL
     assert httpx.get(f"{url}/health").status_code == 200 and "version" in httpx.get(f"{url}/version").json()
+
+
+def test_oip_generate(http_address):
+    url = f"http://{http_address}/v2/models/{MODEL}"
+    whole = httpx.post(f"{url}/generate", json={"text_input": "1, 2, 3, 4,", "parameters": {"max_tokens": 8, "temperature": 0}}, timeout=60).json()
+    assert "5" in whole["text_output"] and whole["model_name"] == MODEL and whole["model_version"] == "1"
+    text = ""
+    with httpx.stream("POST", f"{url}/generate_stream", json={"text_input": "1, 2, 3, 4,", "max_tokens": 8, "temperature": 0}, timeout=60) as r:
+        assert r.headers["content-type"].startswith("text/event-stream")
+        for line in r.iter_lines():
+            if line.startswith("data: "):
+                text += json.loads(line[6:])["text_output"]
+    assert text == whole["text_output"]
+    assert "text_input" in httpx.post(f"{url}/generate", json={}).json()["error"]
+    assert httpx.get(url).json()["name"] == MODEL
