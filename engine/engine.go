@@ -93,6 +93,34 @@ type Language interface {
 // Isolated marks an engine whose models run in a child process unless their settings say isolation: none.
 type Isolated interface{ Isolated() }
 
+// Planner is an Engine that can say what a model will take before it is loaded.
+type Planner interface {
+	// Plan reads the artefact's header only. That the model does not fit is no error; a damaged file or a setting that cannot
+	// be is one.
+	Plan(Spec) (*Plan, error)
+}
+
+// Plan is what a model will take in memory, in bytes, and for what.
+type Plan struct {
+	File    string     `json:"file"`
+	Parts   []PlanPart `json:"parts"`
+	Total   int64      `json:"total"`
+	Free    int64      `json:"free"` // what the machine or its container has left; 0: not known
+	Fits    bool       `json:"fits"`
+	Context int        `json:"context,omitempty"` // of a model of text: most tokens of a sequence,
+	Cache   int        `json:"cache,omitempty"`   // tokens in its key-value cache, of all sequences,
+	Slots   int        `json:"slots,omitempty"`   // and sequences that are stepped together
+	// Advice says what to change where it does not fit, or what was made smaller so that it does.
+	Advice []string `json:"advice,omitempty"`
+}
+
+// PlanPart is a part of what a model takes.
+type PlanPart struct {
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"`
+	Note  string `json:"note,omitempty"`
+}
+
 // ErrNoRoom is a Decoder's answer when it has no slot or memory for another sequence now.
 var ErrNoRoom = errors.New("engine: no room for another sequence")
 

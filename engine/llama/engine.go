@@ -118,7 +118,7 @@ func artefactIn(dir, asked string) (string, error) {
 func openFile(path string) (*gguf.File, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
-		return nil, serval.Errorf(serval.InvalidArgument, "%s: %w", path, err)
+		return nil, serval.Errorf(serval.InvalidArgument, "%w", err)
 	}
 	refuse := func(format string, args ...any) (*gguf.File, error) {
 		_ = f.Close()
@@ -173,11 +173,7 @@ func (e *Engine) Open(ctx context.Context, spec engine.Spec) (engine.Model, erro
 		return nil, err
 	}
 	defer f.Close()
-	free := int64(0)
-	if spec.Device.Kind == "cpu" || spec.Device.Kind == "" {
-		free = freeMemory("/")
-	}
-	plan, err := MakePlan(f, &spec.Settings, free)
+	plan, err := MakePlan(f, &spec.Settings, freeFor(spec.Device))
 	if err != nil {
 		return nil, err
 	}

@@ -11,23 +11,23 @@ import (
 
 // Plan is what a model will take, worked out from the header of its file before anything is loaded. Sizes are in bytes.
 type Plan struct {
-	File         string `json:"file"`
-	Architecture string `json:"architecture"`
-	Context      int    `json:"context"` // most tokens of one sequence
-	Trained      int    `json:"trained"` // and as it was trained; 0: not said
-	Slots        int    `json:"slots"`
-	Cells        int    `json:"cells"` // tokens in the key-value cache
-	Outputs      int    `json:"outputs"`
-	Weights      int64  `json:"weights"`
-	KV           int64  `json:"kv"`
-	KVCell       int64  `json:"kv_cell"` // of one token
-	State        int64  `json:"state"`   // of recurrent layers
-	Compute      int64  `json:"compute"`
-	Total        int64  `json:"total"`
-	Free         int64  `json:"free"` // 0: not known
-	Fits         bool   `json:"fits"`
+	File         string
+	Architecture string
+	Context      int // most tokens of one sequence
+	Trained      int // and as it was trained; 0: not said
+	Slots        int
+	Cells        int // tokens in the key-value cache
+	Outputs      int
+	Weights      int64
+	KV           int64
+	KVCell       int64 // of one token
+	State        int64 // of recurrent layers
+	Compute      int64
+	Total        int64
+	Free         int64 // 0: not known
+	Fits         bool
 	// Advice says what to change where it does not fit, or what was made smaller so that it does.
-	Advice []string `json:"advice,omitempty"`
+	Advice []string
 
 	ubatch    int
 	recurrent bool
@@ -202,10 +202,9 @@ func kvTypeOf(options map[string]string) (kvType, error) {
 	}
 }
 
-// PlanFor reads the header of the model in a version folder and plans it for this machine. Nothing is loaded. On a device,
-// the memory of this machine does not bound it.
-func PlanFor(dir string, s *serval.ModelSettings, device engine.Device) (*Plan, error) {
-	path, err := artefactIn(dir, s.File)
+// Plan says what a model will take; see engine.Planner. On a device, the memory of this machine does not bound it.
+func (e *Engine) Plan(spec engine.Spec) (*engine.Plan, error) {
+	path, err := artefactIn(spec.Dir, spec.Settings.File)
 	if err != nil {
 		return nil, err
 	}
@@ -214,9 +213,29 @@ func PlanFor(dir string, s *serval.ModelSettings, device engine.Device) (*Plan, 
 		return nil, err
 	}
 	defer f.Close()
-	free := int64(0)
-	if device.Kind == "cpu" || device.Kind == "" {
-		free = freeMemory("/")
+	p, err := MakePlan(f, &spec.Settings, freeFor(spec.Device))
+	if err != nil {
+		return nil, err
 	}
-	return MakePlan(f, s, free)
+	out := &engine.Plan{File: p.File, Total: p.Total, Free: p.Free, Fits: p.Fits, Context: p.Context, Cache: p.Cells, Slots: p.Slots, Advice: p.Advice}
+	if !p.Fits {
+		out.Advice = append(out.Advice, p.changes()...)
+	}
+	out.Parts = []engine.PlanPart{{Name: "weights", Bytes: p.Weights, Note: p.Architecture}}
+	if p.KV > 0 {
+		out.Parts = append(out.Parts, engine.PlanPart{Name: "key-value cache", Bytes: p.KV, Note: fmt.Sprintf("%d tokens of %d bytes", p.Cells, p.KVCell)})
+	}
+	if p.State > 0 {
+		out.Parts = append(out.Parts, engine.PlanPart{Name: "recurrent state", Bytes: p.State, Note: fmt.Sprintf("%d sequences", p.Slots+p.spare())})
+	}
+	out.Parts = append(out.Parts, engine.PlanPart{Name: "computing", Bytes: p.Compute, Note: fmt.Sprintf("%d tokens at once", p.ubatch)})
+	return out, nil
+}
+
+// freeFor is the memory that bounds a model on a device; 0: not known.
+func freeFor(d engine.Device) int64 {
+	if d.Kind == "cpu" || d.Kind == "" {
+		return freeMemory("/")
+	}
+	return 0
 }
