@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write testdata/golden anew, by libllama
 // golden is what the reference makes of a text: a line of testdata/golden/NAME.jsonl.
 type golden struct {
 	Text   string  `json:"text"`
-	IDs    []int32 `json:"ids"`              // with names of special tokens, nothing around
+	IDs    []int32 `json:"ids"`             // with names of special tokens, nothing around
 	Bare   []int32 `json:"bare,omitzero"`   // names are text, if that is something else
 	Around []int32 `json:"around,omitzero"` // with what is added, if that is something else
 }

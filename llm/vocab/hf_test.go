@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // hugging is Hugging Face's tokenizers, in a Python process.
@@ -147,6 +148,12 @@ func TestHuggingFace(t *testing.T) {
 				a := h.ask(t, huggingAsk{A: s, B: &b, Special: true})
 				ids := v.Encode(nil, s, Options{Special: true})
 				differ("ids", s, ids, a.IDs)
+				// Theirs has U+FFFD for bytes that are no character.
+				if text := v.Decode(ids, true); !undecoded[nameOf(path)] && utf8.ValidString(text) && text != a.Text {
+					if bad++; bad <= 8 {
+						t.Errorf("%v %q became %q, theirs %q", ids, spell(v, ids), text, a.Text)
+					}
+				}
 				differ("ids around", s, v.Encode(nil, s, Options{Special: true, Around: true}), a.Around)
 				pair, types, ok := v.EncodePair(nil, nil, s, b, true)
 				if !ok {
@@ -165,6 +172,12 @@ func TestHuggingFace(t *testing.T) {
 		})
 	}
 }
+
+// undecoded are tokenizers whose tokens become text in a way that needs all of it at once, and so is not ours: WordPiece's is
+// tidied up, without a decoder words are joined by spaces, BPEDecoder's last word loses its space, and a name that was found in
+// normalized text is given as it was normalized.
+var undecoded = map[string]bool{"minilm": true, "bert-cased": true, "bert-plain": true, "wordpiece-normal": true, "bpe-prefix": true,
+	"bpe-suffix": true, "digits": true}
 
 // huggingTexts is how many random texts each file is tried with.
 const huggingTexts = 150

@@ -15,13 +15,13 @@ func normalizerOf(p *part) (func(string) string, error) {
 	}
 	switch p.kind {
 	case "NFC":
-		return norm.NFC.String, nil
+		return normalForm(norm.NFC), nil
 	case "NFD":
-		return norm.NFD.String, nil
+		return normalForm(norm.NFD), nil
 	case "NFKC":
-		return norm.NFKC.String, nil
+		return normalForm(norm.NFKC), nil
 	case "NFKD":
-		return norm.NFKD.String, nil
+		return normalForm(norm.NFKD), nil
 	case "Lowercase":
 		return lowerCase, nil
 	case "StripAccents":
@@ -63,6 +63,26 @@ func normalizerOf(p *part) (func(string) string, error) {
 	}
 	return nil, fmt.Errorf("%q is not supported; %s", p.kind, known("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents",
 		"BertNormalizer", "Prepend", "Strip", "Replace", "Sequence"))
+}
+
+// joiner is U+034F, which Go's normalization puts into every run of more than 30 marks.
+const joiner = "\u034F"
+
+// normalForm is a normal form as Unicode has it. Of a run of more than 30 marks each 30 are put in order by themselves: Go's library
+// bounds its work so.
+func normalForm(form norm.Form) func(string) string {
+	return func(s string) string {
+		out := form.String(s)
+		if !strings.Contains(out, joiner) {
+			return out
+		}
+		// Nothing goes over a joiner that stands in the text, so the text can be cut there and what was put in be taken out.
+		parts := strings.Split(s, joiner)
+		for i := range parts {
+			parts[i] = strings.ReplaceAll(form.String(parts[i]), joiner, "")
+		}
+		return strings.Join(parts, joiner)
+	}
 }
 
 // without is s without the characters of a class.

@@ -133,7 +133,7 @@ func (v *Vocabulary) readDecoder(p *part) (func([]byte, *token) []byte, error) {
 		steps = c.Decoders
 	}
 	var all []func(string) string
-	spelled := false
+	spelled, bytes := false, false
 	for i := range steps {
 		step := &steps[i]
 		if step.raw == nil {
@@ -142,7 +142,9 @@ func (v *Vocabulary) readDecoder(p *part) (func([]byte, *token) []byte, error) {
 		switch step.kind {
 		case "ByteLevel":
 			spelled = true
-		case "ByteFallback", "Fuse": // tokens of bytes are known by their attribute
+		case "ByteFallback":
+			bytes = true
+		case "Fuse": // the tokens' texts are put together anyway
 		case "Replace":
 			f, err := replacer(step)
 			if err != nil {
@@ -196,13 +198,11 @@ func (v *Vocabulary) readDecoder(p *part) (func([]byte, *token) []byte, error) {
 		}
 	}
 	return func(dst []byte, t *token) []byte {
+		if b, ok := hexByte(t.text); ok && bytes {
+			return append(dst, b)
+		}
 		if t.attr&(special|userDefined) != 0 {
 			return append(dst, t.text...)
-		}
-		if t.attr&byteToken != 0 {
-			if b, ok := hexByte(t.text); ok {
-				return append(dst, b)
-			}
 		}
 		s := t.text
 		for _, f := range all {

@@ -166,10 +166,10 @@ func groupsFromRight(in func(rune, class) bool) rule {
 func textAndGroups(x text, i int) int {
 	group := groupsFromRight(is(number))
 	j := x.other(i, number)
-	if end := group(text{x.s[i:], x.t}, j-i); j > i {
-		return i + end
+	if j == i {
+		return group(x, j)
 	}
-	return group(x, j)
+	return i + group(text{x.s[i:], x.t}, j-i)
 }
 
 // three is the end of up to most characters of the set.

@@ -137,7 +137,7 @@ func (n bertNormalizer) apply(s string) string {
 				return -1
 			}
 			return r
-		}, norm.NFD.String(s))
+		}, normalForm(norm.NFD)(s))
 	}
 	if n.lowercase {
 		s = lowerCase(s)
