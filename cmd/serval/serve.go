@@ -161,7 +161,7 @@ func serveCommand() *cobra.Command {
 // sayHello prints commands to paste; the starter models' own where they are served.
 func sayHello(s *server.Server) {
 	at := ""
-	if a := s.Addresses().HTTP; a != "127.0.0.1:8080" {
+	if a := s.Addresses().HTTP; a != starter.DefaultAddress {
 		at = " --server http://" + a
 	}
 	fmt.Println("\nServal is ready. In another terminal:")
@@ -178,7 +178,7 @@ func sayHello(s *server.Server) {
 					example = rel
 				}
 			}
-			fmt.Printf("  %s predict %s %s%s\n", os.Args[0], m.Name, example, at)
+			fmt.Println("  " + m.Try(os.Args[0], s.Addresses().HTTP, example))
 			n++
 		}
 	}
