@@ -54,7 +54,11 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 	if err != nil {
 		return nil, err
 	}
-	v, err := present(ctx, src, eng, opened)
+	tasks := present
+	if opened.Language != nil {
+		tasks = presentText
+	}
+	v, err := tasks(ctx, src, eng, opened)
 	if err != nil {
 		_ = opened.Loaded.Close()
 		return nil, err
