@@ -132,9 +132,9 @@ func replacer(p *part) (func(string) string, error) {
 	case c.Pattern.Regex != nil && *c.Pattern.Regex == " {2,}":
 		return func(s string) string { return replaceSpaces(s, c.Content) }, nil
 	case c.Pattern.Regex != nil:
-		return nil, fmt.Errorf("Replace: the expression %q is not supported", *c.Pattern.Regex)
+		return nil, fmt.Errorf("in Replace: the expression %q is not supported", *c.Pattern.Regex)
 	}
-	return nil, fmt.Errorf("Replace: no pattern")
+	return nil, fmt.Errorf("in Replace: no pattern")
 }
 
 // replaceSpaces puts content in place of two or more spaces.

@@ -28,7 +28,7 @@ func (v *Vocabulary) readPost(p *part) error {
 			continue // it only moves the offsets of tokens in the text
 		}
 		if framed {
-			return errors.New("Sequence: more than one step that adds tokens is not supported")
+			return errors.New("in Sequence: more than one step that adds tokens is not supported")
 		}
 		framed = true
 		if err := v.readFrame(&steps[i]); err != nil {
@@ -74,7 +74,7 @@ func (v *Vocabulary) readFrame(p *part) error {
 				case item.SpecialToken != nil:
 					t, ok := c.Tokens[item.SpecialToken.ID]
 					if !ok {
-						return nil, fmt.Errorf("TemplateProcessing: %q is not among its special_tokens", item.SpecialToken.ID)
+						return nil, fmt.Errorf("in TemplateProcessing: %q is not among its special_tokens", item.SpecialToken.ID)
 					}
 					for _, id := range t.IDs {
 						out = append(out, slot{id: id, kind: item.SpecialToken.Kind})
@@ -82,7 +82,7 @@ func (v *Vocabulary) readFrame(p *part) error {
 				case item.Sequence != nil && (item.Sequence.ID == "A" || item.Sequence.ID == "B"):
 					out = append(out, slot{id: noToken, text: int(item.Sequence.ID[0] - 'A'), kind: item.Sequence.Kind})
 				default:
-					return nil, errors.New("TemplateProcessing: an item is neither a special token nor the sequence A or B")
+					return nil, errors.New("in TemplateProcessing: an item is neither a special token nor the sequence A or B")
 				}
 			}
 			return out, nil
@@ -160,7 +160,7 @@ func (v *Vocabulary) readDecoder(p *part) (func([]byte, *token) []byte, error) {
 				return nil, err
 			}
 			if c.Content != " " || c.Start > 1 || c.Stop != 0 {
-				return nil, fmt.Errorf("Strip of %q, %d and %d is not supported", c.Content, c.Start, c.Stop)
+				return nil, fmt.Errorf("a Strip of %q, %d and %d is not supported", c.Content, c.Start, c.Stop)
 			}
 			v.trim = c.Start == 1
 		case "Metaspace":
@@ -201,14 +201,14 @@ func (v *Vocabulary) readDecoder(p *part) (func([]byte, *token) []byte, error) {
 		if b, ok := hexByte(t.text); ok && bytes {
 			return append(dst, b)
 		}
-		if t.attr&(special|userDefined) != 0 {
+		if t.attr&special != 0 {
 			return append(dst, t.text...)
 		}
 		s := t.text
 		for _, f := range all {
 			s = f(s)
 		}
-		if spelled {
+		if spelled && !strings.ContainsFunc(s, func(r rune) bool { _, ok := runeByte(r); return !ok }) {
 			return spelledBytes(dst, s)
 		}
 		return append(dst, s...)

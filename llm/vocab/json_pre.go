@@ -140,7 +140,7 @@ func metaspace(p *part) (cutting, error) {
 		c.Scheme = "never"
 	}
 	if c.Scheme != "always" && c.Scheme != "first" && c.Scheme != "never" || utf8.RuneCountInString(c.Replacement) != 1 {
-		return cutting{}, fmt.Errorf("Metaspace: prepend_scheme %q with replacement %q is not supported", c.Scheme, c.Replacement)
+		return cutting{}, fmt.Errorf("in Metaspace: prepend_scheme %q with replacement %q is not supported", c.Scheme, c.Replacement)
 	}
 	cut := func(s string, first bool, word func(string, bool)) { word(s, first) }
 	if c.Split == nil || *c.Split {
@@ -170,7 +170,7 @@ func cutters(p *part) (cutting, error) {
 			return cutting{}, err
 		}
 		if all.bytes {
-			return cutting{}, errors.New("Sequence: a step after ByteLevel is not supported")
+			return cutting{}, errors.New("in Sequence: a step after ByteLevel is not supported")
 		}
 		if i == 0 {
 			all = next
@@ -200,10 +200,10 @@ func splitOf(p *part) (cutting, error) {
 	case c.Pattern.Regex != nil:
 		var ok bool
 		if match, ok = expressions()[plainExpression(*c.Pattern.Regex)]; !ok {
-			return cutting{}, fmt.Errorf("Split: the expression %q is not known", *c.Pattern.Regex)
+			return cutting{}, fmt.Errorf("in Split: the expression %q is not known", *c.Pattern.Regex)
 		}
 	default:
-		return cutting{}, errors.New("Split: no pattern")
+		return cutting{}, errors.New("in Split: no pattern")
 	}
 	cut, err := behaving(match, classes16(), c.Behavior, c.Invert)
 	return cutting{cut: cut}, err

@@ -2,6 +2,7 @@ package vocab
 
 import (
 	"bytes"
+	"flag"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,14 +39,31 @@ func (v *Vocabulary) names() []string {
 	return append(out, "<s", "|>", "<|", "<unused", "  ", "\n\n")
 }
 
-// TestLibllama compares with libllama on all files in the developer's cache: tokens, texts of tokens, ends.
+// thorough makes the tests beside other libraries try all files in the cache, and many texts with each: 15 minutes.
+var thorough = flag.Bool("thorough", false, "try all tokenizers in the cache beside libllama and Hugging Face's, with many texts")
+
+// tries is how many random texts a tokenizer is tried with.
+func tries(usual int) int {
+	if *thorough {
+		return 10 * usual
+	}
+	return usual
+}
+
+// usual are the files that are tried each time.
+var usual = []string{"smollm2.gguf", "gemma3.gguf", "ggml-vocab-phi-3.gguf", "ggml-vocab-bert-bge.gguf", "ggml-vocab-gpt-2.gguf", "minilm", "qwen3"}
+
+// TestLibllama compares with libllama on the files in the developer's cache: tokens, texts of tokens, ends.
 func TestLibllama(t *testing.T) {
 	for _, path := range ggufs(t) {
+		if !*thorough && !slices.Contains(usual, filepath.Base(path)) {
+			continue
+		}
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			v := loadGGUF(t, path)
 			lib, vocab := theirVocabulary(t, path)
 			compareTokens(t, v, lib, vocab)
-			texts := corpus(200, v.names())
+			texts := corpus(tries(150), v.names())
 			if strings.Contains(v.Kind(), "WordPiece") {
 				texts = slices.DeleteFunc(texts, theirsIsWrong)
 			}

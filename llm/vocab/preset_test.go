@@ -44,7 +44,7 @@ func TestPresets(t *testing.T) {
 	if data == nil {
 		t.Skip("no ggml-vocab-gpt-2.gguf in the cache")
 	}
-	texts := corpus(presetTexts, nil)
+	texts := corpus(tries(100), nil)
 	for _, p := range presetNames {
 		pre := strings.Fields(p.names)[0]
 		if p.make().raw {
@@ -58,6 +58,3 @@ func TestPresets(t *testing.T) {
 		})
 	}
 }
-
-// presetTexts is how many random texts each way is tried with.
-const presetTexts = 150
