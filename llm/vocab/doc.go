@@ -4,10 +4,12 @@
 // Called by task/… before a request is queued, by engines, and by the commands that describe a model. It imports llm/gguf and
 // golang.org/x/text/unicode/norm.
 //
-// What is equal to what. A GGUF vocabulary tokenizes as llama.cpp does (src/llama-vocab.cpp, src/unicode.cpp of b7000 and
-// later), and where that reading differs from Hugging Face's of the same model, as llama.cpp still. A tokenizer.json
-// tokenizes as Hugging Face's tokenizers does. Text that is not UTF-8 is read as if each byte that is not part of a valid
-// character were U+FFFD. Nothing is ever cut to a length.
+// What is equal to what. A GGUF vocabulary tokenizes as llama.cpp v0.5.0 does (src/llama-vocab.cpp, src/unicode.cpp), also where
+// that is not what the model's own tokenizer does; with one exception, BERT, whose text is normalized as Hugging Face does, since
+// llama.cpp loses most of Korean and many marks. A tokenizer.json tokenizes as Hugging Face's tokenizers 0.23 does. Both are
+// compared with the library itself: by golden answers, and live where the library is in the cache (go test -thorough for all).
+// Known to differ: letters whose case Unicode 16 and 17 added, and the order of marks in runs of more than 30 under NFC and NFKC.
+// Text that is not UTF-8 is read as if each byte that is not part of a valid character were U+FFFD. Nothing is ever cut to a length.
 //
 // Where to look: vocabulary.go is the API; gguf.go and gguf_special.go read a GGUF file, json*.go a tokenizer.json; special.go
 // finds the names of special tokens in text; class.go, rule.go and pre*.go cut text into words, by scanners that are written

@@ -44,7 +44,7 @@ func TestPresets(t *testing.T) {
 	if data == nil {
 		t.Skip("no ggml-vocab-gpt-2.gguf in the cache")
 	}
-	texts := corpus(tries(100), nil)
+	texts := corpus(tries(40), nil)
 	for _, p := range presetNames {
 		pre := strings.Fields(p.names)[0]
 		if p.make().raw {
