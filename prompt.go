@@ -166,7 +166,8 @@ type Sampling struct {
 // Encode is what an engine takes that makes vectors, or scores, of tokens. task makes it.
 type Encode struct {
 	List    [][]int32
-	Pooling string // "mean", "cls", "last", "rank"; "": the model's own
+	Types   [][]int32 // of each token, which text of a pair it is of; nil: all are of the first
+	Pooling string    // "mean", "cls", "last", "rank"; "": the model's own
 }
 
 func (*Chat) isInput()       {}
