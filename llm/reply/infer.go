@@ -167,6 +167,9 @@ func inferTagged(one, two string) *format {
 		key = key[at:]
 	}
 	end := between[:len(between)-n]
+	if strings.HasPrefix(tail, end) { // else the white space after a value stands between values only
+		tail = strings.TrimRight(end, " \n") + tail[len(end):]
+	}
 	if strings.TrimSpace(key) == "" || strings.TrimSpace(end) == "" || !strings.HasPrefix(tail, strings.TrimRight(end, " \n")) {
 		return nil
 	}
@@ -182,6 +185,9 @@ func inferTagged(one, two string) *format {
 		sep, rest, ok := strings.Cut(after, secondTool)
 		if ok && !strings.HasPrefix(rest, mid) {
 			return nil // the calls are told apart in a way that is not known
+		}
+		if strings.HasPrefix(sep, end) {
+			sep = strings.TrimRight(end, " \n") + sep[len(end):]
 		}
 		if ok && strings.HasPrefix(sep, strings.TrimRight(end, " \n")) {
 			f.sep, f.single = holes(strings.TrimPrefix(sep, strings.TrimRight(end, " \n"))), false

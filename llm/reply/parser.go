@@ -30,6 +30,7 @@ type Parser struct {
 	started bool   // its name was given out
 	raw     string // its text so far, until then
 	spoken  bool   // some text was given out
+	thought bool   // some reasoning was
 }
 
 // maxHeld bounds a call's text before its arguments.
@@ -41,6 +42,7 @@ type state uint8
 const (
 	atStart   state = iota // nothing but white space so far
 	reasoning              // inside the reasoning
+	answering              // after it: white space is no part of the text
 	speaking               // text
 	calling                // inside a call
 	quoting                // text in which no call begins any more
@@ -95,8 +97,11 @@ func (p *Parser) End(emit func(Event)) {
 	p.emit = emit
 	for p.held != "" && p.step(true) {
 	}
-	if p.call != nil && !p.started {
+	switch {
+	case p.call != nil && !p.started:
 		p.say(p.raw + p.held)
+	case p.call != nil:
+		p.call.read(p, "", true)
 	}
 	p.held, p.raw, p.call = "", "", nil
 }
@@ -108,6 +113,12 @@ func (p *Parser) step(last bool) bool {
 		return p.begin(last)
 	case reasoning:
 		return p.reason(last)
+	case answering:
+		if p.held = strings.TrimLeft(p.held, white); p.held == "" {
+			return false
+		}
+		p.state = speaking
+		return p.begin(last)
 	case speaking:
 		return p.speak(last)
 	case calling:
@@ -128,20 +139,24 @@ func (p *Parser) begin(last bool) bool {
 		return last
 	}
 	open := strings.TrimSpace(p.style.thinks.open)
-	if open != "" {
+	if open != "" && p.state == atStart {
 		if rest, ok := strings.CutPrefix(text, open); ok {
-			p.held, p.state = strings.TrimLeft(rest, "\r\n"), reasoning
+			p.held, p.state = rest, reasoning
 			return true
 		}
 		if !last && strings.HasPrefix(open, text) {
 			return false
 		}
 	}
+	before := p.state
+	if before == speaking {
+		before = answering
+	}
 	p.state = speaking
 	if p.style.calls != nil && p.open == "" && p.style.calls.kind == objects {
 		text = strings.TrimPrefix(text, "<|python_tag|>") // Llama's, before a call that it makes by itself
 		if !last && strings.HasPrefix("<|python_tag|>", text) {
-			p.state = atStart
+			p.state = before
 			return false
 		}
 		if text != "" && (text[0] == '{' || text[0] == '[') {
@@ -160,8 +175,8 @@ func (p *Parser) reason(last bool) bool {
 		p.think(strings.TrimRight(p.held[:at], " \t\r\n"))
 		p.held = p.held[at:]
 		if marker == close {
-			p.held = strings.TrimLeft(p.held[len(close):], "\r\n")
-			p.state = atEnd(p.held)
+			p.held = p.held[len(close):]
+			p.state = answering
 			return true
 		}
 		p.state = speaking
@@ -174,14 +189,6 @@ func (p *Parser) reason(last bool) bool {
 	p.think(p.held[:keep])
 	p.held = p.held[keep:]
 	return false
-}
-
-// atEnd is the state after the reasoning: white space before the text is not part of it.
-func atEnd(rest string) state {
-	if rest == "" {
-		return atStart
-	}
-	return speaking
 }
 
 // speak passes text on up to a call.
@@ -280,6 +287,10 @@ func (p *Parser) say(text string) {
 }
 
 func (p *Parser) think(text string) {
+	if !p.thought {
+		text = strings.TrimLeft(text, white)
+	}
+	p.thought = p.thought || text != ""
 	if text != "" {
 		p.emit(Event{Reasoning: text})
 	}

@@ -255,7 +255,7 @@ func (o *objectReader) closed(p *Parser) (int, status) {
 // ending reads what follows an object.
 func (o *objectReader) ending(text string, last bool) (int, status) {
 	switch c := text[0]; {
-	case c == ',' || c == ';' || c == '{' && (o.inside || o.open == ""):
+	case c == ',' || c == ';' || c == '{' && (o.inside || !strings.Contains(o.sep.String(), o.open) || o.open == ""):
 		o.step = wantObject
 		if c == '{' {
 			return 0, goingOn

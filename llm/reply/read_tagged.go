@@ -19,7 +19,10 @@ type taggedReader struct {
 	any    bool   // its type is not known
 	value1 string // of what is not a string, so far
 	opened bool   // the string's quote was given out
+	cdata  bool   // the value stands in XML's CDATA
 }
+
+const cdataTag = "<![CDATA["
 
 const (
 	tagName uint8 = iota
@@ -89,8 +92,7 @@ func (r *taggedReader) readKey(p *Parser, text string, last bool) (int, status) 
 	body := strings.TrimLeft(text, white)
 	skipped := len(text) - len(body)
 	if body == "" {
-		if last {
-			p.argue("}")
+		if last { // what was cut is not made to look complete
 			return len(text), done
 		}
 		return 0, more
@@ -211,8 +213,15 @@ func typeOf(tool *serval.Tool, key string) (isText, unknown bool) {
 // readValue passes a string on as it comes, and anything else when it is complete.
 func (r *taggedReader) readValue(p *Parser, text string, last bool) (int, status) {
 	if !r.opened {
-		if text == "" && !last {
+		if !last && strings.HasPrefix(cdataTag, text) {
 			return 0, more
+		}
+		if r.cdata = strings.HasPrefix(text, cdataTag); r.cdata {
+			r.opened = true
+			if r.text {
+				p.argue(`"`)
+			}
+			return len(cdataTag), goingOn
 		}
 		r.opened = true
 		if r.text {
@@ -223,6 +232,9 @@ func (r *taggedReader) readValue(p *Parser, text string, last bool) (int, status
 		}
 	}
 	end := strings.TrimSpace(r.end)
+	if r.cdata {
+		end = "]]>" + end
+	}
 	at := strings.Index(text, end)
 	if at < 0 {
 		keep := len(text)
@@ -231,14 +243,13 @@ func (r *taggedReader) readValue(p *Parser, text string, last bool) (int, status
 		}
 		r.piece(p, text[:keep])
 		if last {
-			r.finish(p)
-			p.argue("}")
+			p.argue(r.value1)
 			return len(text), done
 		}
 		return keep, more
 	}
 	body := text[:at]
-	if strings.HasPrefix(r.end, "\n") {
+	if strings.HasPrefix(r.end, "\n") && !r.cdata {
 		body = strings.TrimSuffix(body, "\n")
 	}
 	r.piece(p, body)

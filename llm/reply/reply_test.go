@@ -205,6 +205,8 @@ func roundTrip(t *testing.T, name, source string, s Style) {
 		if len(calls) > 2 && s.calls.single || text == "" {
 			continue
 		}
+		s := s
+		s.thinking = s.thinks.close != "" && strings.HasPrefix(strings.TrimSpace(text), strings.TrimSpace(s.thinks.close))
 		for size := range 8 {
 			check(t, name, parse(t, New(s, tools), text, size), "", "", calls...)
 		}
