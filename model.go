@@ -114,6 +114,7 @@ type TextSettings struct {
 	Reasoning string            `yaml:"reasoning" doc:"the tags around the model's reasoning, as in <think>…</think>; default: known from the template; none: it is not set apart"`
 	Speculate bool              `yaml:"speculate" doc:"guesses tokens from the prompt and checks several at once, where that is faster"`
 	Adapters  map[string]string `yaml:"adapters" doc:"LoRA adapters: name → file in the model's folder"`
+	Tensors   bool              `yaml:"tensors" doc:"clients give and get the tensors of an encoder, though its tokenizer stands beside it"`
 	Pooling   string            `yaml:"pooling" doc:"how token vectors become a text's: mean, cls, last; default: the model's own" enum:"mean,cls,last"`
 
 	MaxTokens   int      `yaml:"max_tokens" doc:"most tokens of an answer where the request does not say; 0: what fits" min:"0"`

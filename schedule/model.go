@@ -117,6 +117,7 @@ func (m *Model) fill(e *entry, req *serval.Request, in *serval.Tensors) {
 		}
 		e.key = shapeKey(in.List)
 	}
+	e.items = e.call.Rows
 	e.level = m.level(req.Priority)
 	e.timing = serval.Timing{}
 	e.enqueued = time.Now()
@@ -358,13 +359,15 @@ func (m *Model) rest(inst *instance) {
 func (m *Model) execute(inst *instance, why Closed) (int64, serval.Timing) {
 	start := time.Now()
 	inst.calls = inst.calls[:0]
+	items := int64(0)
 	for _, e := range inst.entries {
 		inst.calls = append(inst.calls, &e.call)
+		items += e.items
 	}
 	rows := engine.Rows(inst.calls)
 	err := protect(m.ctx, inst.model, inst.calls)
 	end := time.Now()
-	t := serval.Timing{Compute: end.Sub(start), Batch: int(rows)}
+	t := serval.Timing{Compute: end.Sub(start), Batch: int(items)}
 	if l, ok := inst.model.(laps); ok {
 		t.Input, t.Output = l.Laps()
 		t.Compute -= t.Input + t.Output
@@ -378,10 +381,10 @@ func (m *Model) execute(inst *instance, why Closed) (int64, serval.Timing) {
 			e.call.Fail(err)
 		}
 		if e.call.Err == nil {
-			answered += e.call.Rows
+			answered += e.items
 		}
 	}
-	if answered > 0 || err == nil && rows == 0 { // as Triton counts: what failed is no inference
+	if answered > 0 || err == nil && items == 0 { // as Triton counts: what failed is no inference
 		m.stats.batch(answered, why, t, end)
 	}
 	for i, e := range inst.entries {

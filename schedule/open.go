@@ -43,10 +43,11 @@ const slowRow = 2 * time.Millisecond
 // cores is how many threads all instances together may use.
 func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (*Opened, error) {
 	what := fmt.Sprintf("model '%s' version %s", spec.Name, spec.Version)
-	s := withDefaults(spec.Settings)
+	asked := spec.Settings
+	s := withDefaults(asked)
 	spec.Settings = s
 	spec.Threads, spec.Cores = max(s.Threads, 1), cores
-	eng = fit(eng, s)
+	eng = texts(fit(eng, s), &spec, asked.Batching.Max)
 	first, err := eng.Open(ctx, spec)
 	if err != nil {
 		return nil, err
@@ -61,6 +62,10 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 	}
 	switch model := first.(type) {
 	case engine.Batcher:
+		if _, ok := model.(*ragged); ok {
+			s = withTextDefaults(spec.Settings, asked)
+			spec.Settings = s
+		}
 		found := probe(ctx, model, s)
 		if s.Threads == 0 && s.Instances <= 1 && cores > 1 && found.row > slowRow {
 			model, found, spec.Threads = tryThreads(ctx, eng, spec, model, found, cores)
@@ -75,6 +80,9 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 		}
 		m := newModel(what, s, sig, found)
 		m.start(copies)
+		if r, ok := model.(*ragged); ok {
+			return &Opened{Loaded: newEncoder(m, r), Signature: sig, Language: languageOf(r), Memory: model.Memory(), Settings: s}, nil
+		}
 		opened := &Opened{Loaded: m, Signature: sig, Memory: model.Memory(), Settings: s}
 		if s.Sequence != nil {
 			if err := opened.sequences(m, cmp.Or(spec.Root, spec.Dir)); err != nil {
@@ -146,6 +154,17 @@ func withDefaults(s serval.ModelSettings) serval.ModelSettings {
 	}
 	if s.Batching.Mode == "" {
 		s.Batching.Mode = "auto"
+	}
+	return s
+}
+
+// withTextDefaults changes the defaults to those of an encoder, whose batches are counted in tokens.
+func withTextDefaults(s, asked serval.ModelSettings) serval.ModelSettings {
+	if asked.Batching.Max == 0 {
+		s.Batching.Max = DefaultTokens
+	}
+	if asked.Queue.MaxWait == 0 {
+		s.Queue.MaxWait = DefaultTextWait
 	}
 	return s
 }

@@ -26,6 +26,9 @@ type probed struct {
 // the leading symbolic dimension, and rows run together must equal the same rows run alone.
 func probe(ctx context.Context, m engine.Batcher, s serval.ModelSettings) probed {
 	sig, mode := m.Signature(), s.Batching.Mode
+	if r, ok := m.(*ragged); ok {
+		return r.probe(ctx, mode)
+	}
 	shared, leads, why := sharesLeading(sig)
 	p := probed{leads: leads, batching: serval.Batching{Reason: why}}
 	from := sampler{sig: sig, leads: leads, dims: s.Dims}

@@ -32,6 +32,7 @@ func (c Closed) String() string { return closedNames[c] }
 type entry struct {
 	call       engine.Call
 	key        uint64 // calls of equal key have equal shapes but for the rows
+	items      int64  // inferences: its rows, or of an encoder, whose rows are tokens, its texts
 	level      int
 	enqueued   time.Time
 	timing     serval.Timing
