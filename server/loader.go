@@ -70,7 +70,7 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 // not make it an unknown one.
 func probed(spec engine.Spec) engine.Spec {
 	s := &spec.Settings
-	spec.Settings = serval.ModelSettings{Engine: s.Engine, Device: s.Device, File: s.File, Sequence: s.Sequence, Constants: s.Constants, Dims: s.Dims, Options: s.Options}
+	spec.Settings = serval.ModelSettings{Engine: s.Engine, Device: s.Device, File: s.File, Sequence: s.Sequence, Constants: s.Constants, Dims: s.Dims, Options: s.Options, Text: s.Text}
 	return spec
 }
 
