@@ -87,6 +87,9 @@ func (d *decoder) fits(in *serval.Generate) bool {
 	if len(d.live) >= d.slots || in.Alone || d.live[0].in.Alone {
 		return false
 	}
+	if d.plan.Stream > 0 {
+		return true
+	}
 	need := len(in.Tokens) + min(in.Limit, ahead)
 	shared := 0
 	for _, s := range d.live {

@@ -18,7 +18,8 @@ import (
 // greedy, the same threads, in turns, so that a busy machine hurts both. The metrics are medians: tokens a second, and engine by
 // raw in percent, for the whole, for the prompts, and for the tokens after the first.
 //
-// SERVAL_BENCH_GGUF names another model, SERVAL_BENCH_THREADS the threads (2), SERVAL_BENCH_ROUNDS the rounds (5).
+// SERVAL_BENCH_GGUF names another model, SERVAL_BENCH_THREADS the threads (2), SERVAL_BENCH_ROUNDS the rounds (5), SERVAL_BENCH_KV
+// the kind of cache.
 func BenchmarkAgainstRaw(b *testing.B) {
 	path := os.Getenv("SERVAL_BENCH_GGUF")
 	if path == "" {
@@ -32,7 +33,8 @@ func BenchmarkAgainstRaw(b *testing.B) {
 	}
 	threads, rounds := number("SERVAL_BENCH_THREADS", 2), number("SERVAL_BENCH_ROUNDS", 5)
 	m, err := testEngine(b).Open(b.Context(), engine.Spec{
-		Name: "m", Dir: folder(b, path), Settings: serval.ModelSettings{Text: &serval.TextSettings{Context: 2048, Cache: 8192, Slots: 16}}, Threads: threads,
+		Name: "m", Dir: folder(b, path), Threads: threads,
+		Settings: serval.ModelSettings{Text: &serval.TextSettings{Context: 2048, Slots: 16}, Options: map[string]string{"kv": os.Getenv("SERVAL_BENCH_KV")}},
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -89,8 +91,8 @@ func benchPrompts(vocab, n, length, round int) [][]int32 {
 func rawRun(b *testing.B, d *decoder, prompts [][]int32, answer int) timing {
 	b.Helper()
 	p := d.lib.contextDefaults()
-	p.Ctx, p.Batch, p.Ubatch, p.SeqMax = uint32(len(prompts)*(len(prompts[0])+answer)), 512, 512, uint32(len(prompts))
-	p.Unified = os.Getenv("SERVAL_BENCH_STREAMS") == "" // else each sequence has cells of its own
+	p.Ctx, p.Batch, p.Ubatch, p.SeqMax = uint32(len(prompts)*max(512, len(prompts[0])+answer)), 512, 512, uint32(len(prompts))
+	p.Unified = false // each sequence has cells of its own, which is faster
 	s, err := d.newSession(p, d.threads)
 	if err != nil {
 		b.Fatal(err)

@@ -51,81 +51,82 @@ func audit(t *testing.T, d *decoder) {
 }
 
 func TestPrefixCache(t *testing.T) {
-	d := open(t, small(t), nil)
-	system := long(d, 200)
-	question := func(i int) []int32 {
-		return d.words.Encode(slices.Clone(system), fmt.Sprintf("Question %d: who comes to place %d?", i, i), options)
-	}
-	var want [][]int32
-	for i := range 4 {
-		d.clearCache()
-		a := ask(greedy(question(i), 8))
-		run(t, d, a)
-		if a.usage.Cached != 0 {
-			t.Errorf("an empty cache held %d tokens", a.usage.Cached)
+	eachCache(t, small(t), nil, func(t *testing.T, d *decoder) {
+		system := long(d, 200)
+		question := func(i int) []int32 {
+			return d.words.Encode(slices.Clone(system), fmt.Sprintf("Question %d: who comes to place %d?", i, i), options)
 		}
-		want = append(want, a.ids())
-	}
-	t.Run("one after the other", func(t *testing.T) {
-		d.clearCache()
+		var want [][]int32
 		for i := range 4 {
+			d.clearCache()
 			a := ask(greedy(question(i), 8))
 			run(t, d, a)
-			if !slices.Equal(a.ids(), want[i]) {
-				t.Errorf("question %d: %v, without cache %v", i, a.ids(), want[i])
+			if a.usage.Cached != 0 {
+				t.Errorf("an empty cache held %d tokens", a.usage.Cached)
 			}
-			if i > 0 && a.usage.Cached < int64(len(system)) {
-				t.Errorf("question %d: %d tokens were cached, expected the %d that all begin with", i, a.usage.Cached, len(system))
+			want = append(want, a.ids())
+		}
+		t.Run("one after the other", func(t *testing.T) {
+			d.clearCache()
+			for i := range 4 {
+				a := ask(greedy(question(i), 8))
+				run(t, d, a)
+				if !slices.Equal(a.ids(), want[i]) {
+					t.Errorf("question %d: %v, without cache %v", i, a.ids(), want[i])
+				}
+				if i > 0 && a.usage.Cached < int64(len(system)) {
+					t.Errorf("question %d: %d tokens were cached, expected the %d that all begin with", i, a.usage.Cached, len(system))
+				}
+				audit(t, d)
+			}
+		})
+		t.Run("at once", func(t *testing.T) {
+			d.clearCache()
+			var all []*answer
+			for i := range 4 {
+				all = append(all, ask(greedy(question(i), 8)))
+			}
+			run(t, d, all...)
+			read := int64(0)
+			for i, a := range all {
+				read += a.usage.Prompt - a.usage.Cached
+				if !slices.Equal(a.ids(), want[i]) {
+					t.Errorf("question %d: %v, without cache %v", i, a.ids(), want[i])
+				}
+			}
+			if most := int64(len(system) + 4*20); read > most {
+				t.Errorf("%d tokens were read, expected the shared ones once: at most %d", read, most)
 			}
 			audit(t, d)
-		}
-	})
-	t.Run("at once", func(t *testing.T) {
-		d.clearCache()
-		var all []*answer
-		for i := range 4 {
-			all = append(all, ask(greedy(question(i), 8)))
-		}
-		run(t, d, all...)
-		read := int64(0)
-		for i, a := range all {
-			read += a.usage.Prompt - a.usage.Cached
-			if !slices.Equal(a.ids(), want[i]) {
-				t.Errorf("question %d: %v, without cache %v", i, a.ids(), want[i])
+		})
+		t.Run("the same again", func(t *testing.T) {
+			a := ask(greedy(question(1), 8))
+			run(t, d, a)
+			if a.usage.Cached != a.usage.Prompt-1 || !slices.Equal(a.ids(), want[1]) {
+				t.Errorf("%d of %d cached, %v, without cache %v", a.usage.Cached, a.usage.Prompt, a.ids(), want[1])
 			}
-		}
-		if most := int64(len(system) + 4*20); read > most {
-			t.Errorf("%d tokens were read, expected the shared ones once: at most %d", read, most)
-		}
+		})
+		t.Run("the next turn", func(t *testing.T) {
+			first := ask(greedy(question(2), 8))
+			run(t, d, first)
+			next := slices.Concat(question(2), first.ids(), d.words.Encode(nil, " And then?", options))
+			a := ask(greedy(next, 8))
+			run(t, d, a)
+			if least := int64(len(question(2)) + 7); a.usage.Cached < least {
+				t.Errorf("%d cached, expected question and answer: at least %d", a.usage.Cached, least)
+			}
+		})
+		t.Run("another salt", func(t *testing.T) {
+			in := greedy(question(2), 8)
+			in.Salt = "other tenant"
+			a := ask(in)
+			run(t, d, a)
+			if a.usage.Cached != 0 || !slices.Equal(a.ids(), want[2]) {
+				t.Errorf("%d cached, %v, expected %v", a.usage.Cached, a.ids(), want[2])
+			}
+		})
 		audit(t, d)
 	})
-	t.Run("the same again", func(t *testing.T) {
-		a := ask(greedy(question(1), 8))
-		run(t, d, a)
-		if a.usage.Cached != a.usage.Prompt-1 || !slices.Equal(a.ids(), want[1]) {
-			t.Errorf("%d of %d cached, %v, without cache %v", a.usage.Cached, a.usage.Prompt, a.ids(), want[1])
-		}
-	})
-	t.Run("the next turn", func(t *testing.T) {
-		first := ask(greedy(question(2), 8))
-		run(t, d, first)
-		next := slices.Concat(question(2), first.ids(), d.words.Encode(nil, " And then?", options))
-		a := ask(greedy(next, 8))
-		run(t, d, a)
-		if least := int64(len(question(2)) + 7); a.usage.Cached < least {
-			t.Errorf("%d cached, expected question and answer: at least %d", a.usage.Cached, least)
-		}
-	})
-	t.Run("another salt", func(t *testing.T) {
-		in := greedy(question(2), 8)
-		in.Salt = "other tenant"
-		a := ask(in)
-		run(t, d, a)
-		if a.usage.Cached != 0 || !slices.Equal(a.ids(), want[2]) {
-			t.Errorf("%d cached, %v, expected %v", a.usage.Cached, a.ids(), want[2])
-		}
-	})
-	audit(t, d)
 }
 
 // What is kept makes room for what is asked, and sequences that do not fit together get there one after the other.
@@ -187,92 +188,95 @@ func TestNoRoom(t *testing.T) {
 
 // A canceled call's slot is free after one step, also in the middle of its prompt.
 func TestCancel(t *testing.T) {
-	d := open(t, small(t), &serval.TextSettings{Context: 1024, Cache: 1024, Slots: 2, Chunk: 64})
-	a, b := ask(greedy(long(d, 900), 16)), ask(greedy(d.words.Encode(nil, "Hello", options), 64))
-	for _, x := range []*answer{b, a} {
-		if err := d.Admit(&x.call); err != nil {
-			t.Fatal(err)
+	eachCache(t, small(t), &serval.TextSettings{Context: 1024, Cache: 1024, Slots: 2, Chunk: 64}, func(t *testing.T, d *decoder) {
+		a, b := ask(greedy(long(d, 900), 16)), ask(greedy(d.words.Encode(nil, "Hello", options), 64))
+		for _, x := range []*answer{b, a} {
+			if err := d.Admit(&x.call); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	for range 3 {
-		if _, err := d.Step(t.Context()); err != nil {
-			t.Fatal(err)
+		for range 3 {
+			if _, err := d.Step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	a.cancel, b.cancel = true, true
-	live, err := d.Step(t.Context())
-	if live != 0 || err != nil || !a.ended || !b.ended || a.err == nil || len(a.tokens) > 0 {
-		t.Errorf("after a step: %d live, %v, ended %v %v, error %v, %d tokens", live, err, a.ended, b.ended, a.err, len(a.tokens))
-	}
-	audit(t, d)
+		a.cancel, b.cancel = true, true
+		live, err := d.Step(t.Context())
+		if live != 0 || err != nil || !a.ended || !b.ended || a.err == nil || len(a.tokens) > 0 {
+			t.Errorf("after a step: %d live, %v, ended %v %v, error %v, %d tokens", live, err, a.ended, b.ended, a.err, len(a.tokens))
+		}
+		audit(t, d)
+	})
 }
 
 // A reader that does not read pauses its own answer only.
 func TestSlowReader(t *testing.T) {
-	d := open(t, small(t), nil)
-	want := ask(greedy(long(d, 30), 10))
-	run(t, d, want)
-	slow, quick := ask(greedy(long(d, 30), 10)), ask(greedy(long(d, 25), 10))
-	slow.room = 2
-	for _, x := range []*answer{slow, quick} {
-		if err := d.Admit(&x.call); err != nil {
-			t.Fatal(err)
+	eachCache(t, small(t), nil, func(t *testing.T, d *decoder) {
+		want := ask(greedy(long(d, 30), 10))
+		run(t, d, want)
+		slow, quick := ask(greedy(long(d, 30), 10)), ask(greedy(long(d, 25), 10))
+		slow.room = 2
+		for _, x := range []*answer{slow, quick} {
+			if err := d.Admit(&x.call); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	stalled := false
-	for range 40 {
-		live, err := d.Step(t.Context())
-		if errors.Is(err, engine.ErrStalled) {
-			stalled = true
-			break
+		stalled := false
+		for range 40 {
+			live, err := d.Step(t.Context())
+			if errors.Is(err, engine.ErrStalled) {
+				stalled = true
+				break
+			}
+			if err != nil || live == 0 {
+				t.Fatal(live, err)
+			}
 		}
-		if err != nil || live == 0 {
-			t.Fatal(live, err)
+		if !stalled || !quick.ended || len(slow.tokens) != 2 {
+			t.Fatalf("stalled %v, the quick one ended %v, the slow one has %d tokens", stalled, quick.ended, len(slow.tokens))
 		}
-	}
-	if !stalled || !quick.ended || len(slow.tokens) != 2 {
-		t.Fatalf("stalled %v, the quick one ended %v, the slow one has %d tokens", stalled, quick.ended, len(slow.tokens))
-	}
-	slow.room = -1
-	for !slow.ended {
-		if _, err := d.Step(t.Context()); err != nil {
-			t.Fatal(err)
+		slow.room = -1
+		for !slow.ended {
+			if _, err := d.Step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if !slices.Equal(slow.ids(), want.ids()) || slow.usage.Completion != 10 {
-		t.Errorf("%v, read at once %v", slow.ids(), want.ids())
-	}
+		if !slices.Equal(slow.ids(), want.ids()) || slow.usage.Completion != 10 {
+			t.Errorf("%v, read at once %v", slow.ids(), want.ids())
+		}
+	})
 }
 
 // Running answers get their next token in every step while a long prompt is read in pieces.
 func TestLongPromptStarvesNobody(t *testing.T) {
-	d := open(t, small(t), &serval.TextSettings{Context: 2048, Cache: 4096, Slots: 4, Chunk: 128})
-	a := ask(greedy(d.words.Encode(nil, "Hello there", options), 100))
-	a.call.Input.(*serval.Generate).Sampling.IgnoreEnd = true
-	if err := d.Admit(&a.call); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if _, err := d.Step(t.Context()); err != nil {
+	eachCache(t, small(t), &serval.TextSettings{Context: 2048, Cache: 4096, Slots: 4, Chunk: 128}, func(t *testing.T, d *decoder) {
+		a := ask(greedy(d.words.Encode(nil, "Hello there", options), 100))
+		a.call.Input.(*serval.Generate).Sampling.IgnoreEnd = true
+		if err := d.Admit(&a.call); err != nil {
 			t.Fatal(err)
 		}
-	}
-	b := ask(greedy(long(d, 1900), 2))
-	if err := d.Admit(&b.call); err != nil {
-		t.Fatal(err)
-	}
-	steps := 0
-	for len(b.tokens) == 0 {
-		before := len(a.tokens)
-		if _, err := d.Step(t.Context()); err != nil {
+		for range 3 {
+			if _, err := d.Step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := ask(greedy(long(d, 1900), 2))
+		if err := d.Admit(&b.call); err != nil {
 			t.Fatal(err)
 		}
-		steps++
-		if len(a.tokens) != before+1 {
-			t.Fatalf("step %d made %d tokens of the running answer", steps, len(a.tokens)-before)
+		steps := 0
+		for len(b.tokens) == 0 {
+			before := len(a.tokens)
+			if _, err := d.Step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			steps++
+			if len(a.tokens) != before+1 {
+				t.Fatalf("step %d made %d tokens of the running answer", steps, len(a.tokens)-before)
+			}
 		}
-	}
-	if want := 1900/128 + 1; steps < want-1 || steps > want+1 {
-		t.Errorf("the prompt took %d steps, expected %d", steps, want)
-	}
+		if want := 1900/128 + 1; steps < want-1 || steps > want+1 {
+			t.Errorf("the prompt took %d steps, expected %d", steps, want)
+		}
+	})
 }

@@ -95,6 +95,9 @@ func (d *decoder) freshIDs() {
 
 // sequences is how many sequences the cache may hold, kept ones among them.
 func (d *decoder) sequences() int {
+	if d.plan.Stream > 0 {
+		return d.slots + d.plan.Archive
+	}
 	if d.recurrent {
 		return d.slots + d.plan.spare()
 	}

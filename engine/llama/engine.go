@@ -43,7 +43,7 @@ func (e *Engine) Isolated() {}
 
 // Knows says which options a model may set; see engine.Optioned.
 func (e *Engine) Knows(option string) bool {
-	return slices.Contains([]string{"kv_type", "gpu_layers", "mmap", "flash_attention"}, option)
+	return slices.Contains([]string{"kv", "kv_type", "gpu_layers", "mmap", "flash_attention"}, option)
 }
 
 // Detect wants one model of .gguf in the folder, perhaps in several parts, that begins as GGUF files do.

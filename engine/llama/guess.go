@@ -29,7 +29,7 @@ func (g *guesser) saw(guessed, right int) {
 
 // guesses are the tokens that may follow the last one of s; none where that costs more than it brings.
 func (d *decoder) guesses(s *sequence, running int) []int32 {
-	if !s.guess.on {
+	if !s.guess.on || d.plan.Stream > 0 && running > 1 { // of streams, llama.cpp computes as many tokens of each together
 		return nil
 	}
 	b := d.main.batch

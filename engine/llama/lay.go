@@ -15,7 +15,11 @@ func (d *decoder) layRunning() error {
 		}
 	}
 	d.running = running
-	for _, s := range d.live {
+	list := d.live
+	if d.plan.Stream > 0 {
+		list = d.byStream()
+	}
+	for _, s := range list {
 		if s.adapter != d.turn || !s.running() || s.waits() || d.main.batch.room() == 0 {
 			continue
 		}
@@ -39,7 +43,7 @@ func (d *decoder) clearBatch() {
 
 // start gives places in the cache to sequences that have none. One that is to be alone finds an empty cache.
 func (d *decoder) start() {
-	if d.live[0].in.Alone && d.live[0].id < 0 {
+	if d.live[0].in.Alone && d.live[0].id < 0 && d.plan.Stream == 0 {
 		d.clearCache()
 	}
 	for i, s := range d.live {
@@ -154,33 +158,49 @@ const alonePiece = 256
 
 func (s *sequence) short() bool { return len(s.tokens) < tiled }
 
-// layPrompts puts a batch of prompts together: short ones, or a piece of long ones, whichever came first. The first gets half of it
-// or more, the shortest the rest, so that they pass a long one and the long one gets on.
-func (d *decoder) layPrompts() {
+// readPrompts computes a piece of the prompts that are read: in one batch, short ones or pieces of long ones, whichever came first;
+// or, where each has its stream, one after the other. The first gets half of the piece or more, the shortest the rest, so that they
+// pass a long one and the long one gets on. It reports whether there was something to compute.
+func (d *decoder) readPrompts() (computed bool, err error) {
 	d.clearBatch()
+	streams := d.plan.Stream > 0
 	var reading []*sequence
 	for _, s := range d.live {
-		if s.id >= 0 && s.adapter == d.turn && !s.waits() && !s.running() && (len(reading) == 0 || s.short() == reading[0].short()) {
+		if s.id >= 0 && s.adapter == d.turn && !s.waits() && !s.running() && (streams || len(reading) == 0 || s.short() == reading[0].short()) {
 			reading = append(reading, s)
 		}
 	}
 	if len(reading) == 0 {
-		return
+		return false, nil
 	}
 	budget := d.pace.piece(d.running, d.main.batch.room(), d.chunk)
 	switch {
 	case reading[0].in.Alone:
 		budget = min(alonePiece, d.main.batch.room())
-	case reading[0].short():
+	case reading[0].short() && !streams:
 		budget = tiled - 1
 	}
 	share := d.divide(reading, budget)
 	for i, s := range reading {
 		d.layPrompt(s, share[i])
+		if streams && d.main.batch.n > 0 {
+			computed = true
+			d.fill(s)
+			if err := d.compute(d.pace.sawPrompt); err != nil {
+				return true, err
+			}
+			d.clearBatch()
+		}
+	}
+	if d.main.batch.n == 0 {
+		return computed, nil
 	}
 	if !reading[0].short() && !reading[0].in.Alone && !d.recurrent {
 		d.pad()
 	}
+	err = d.compute(d.pace.sawPrompt)
+	d.clearBatch()
+	return true, err
 }
 
 // pad fills a batch up to the kernel for long prompts with tokens of no sequence, where a beginning that was in the cache left few
@@ -197,7 +217,7 @@ func (d *decoder) pad() {
 	d.padded = true
 }
 
-// divide shares a budget of tokens; see layPrompts.
+// divide shares a budget of tokens; see readPrompts.
 func (d *decoder) divide(reading []*sequence, budget int) []int {
 	share := make([]int, len(reading))
 	give := func(i, n int) {
@@ -218,7 +238,10 @@ func (d *decoder) divide(reading []*sequence, budget int) []int {
 		}
 		give(at, budget)
 	}
-	for i := range reading {
+	for i, s := range reading {
+		if i > 0 && !s.short() && s.left()-share[i] > budget && share[i]+budget < tiled {
+			continue // too short a piece for its kernel; the first may have it
+		}
 		give(i, budget)
 	}
 	if total := reading[0].left() - share[0]; total > 0 && total < tiled && !reading[0].short() {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,7 +33,13 @@ func testEngine(t testing.TB) *Engine {
 			shared.err = err
 			return
 		}
-		store := native.New(native.Options{Cache: filepath.Join(cache, "serval"), Progress: os.Stderr})
+		o := native.Options{Cache: filepath.Join(cache, "serval"), Progress: os.Stderr}
+		for _, name := range []string{"llama", "llama-cuda"} { // of machines that reach no registry
+			if path := os.Getenv("SERVAL_TEST_" + strings.ReplaceAll(name, "-", "_")); path != "" {
+				o.Libraries = map[string]string{name: path}
+			}
+		}
+		store := native.New(o)
 		_, shared.err = store.Ensure(context.Background(), "llama")
 		shared.engine = New(store)
 	})
@@ -52,13 +59,41 @@ func folder(t testing.TB, path string) string {
 	return dir
 }
 
-// open loads a model; settings may be nil.
+// open loads a model with a cache that all sequences share; settings may be nil.
 func open(t testing.TB, path string, text *serval.TextSettings) *decoder {
 	t.Helper()
-	if text == nil {
-		text = &serval.TextSettings{Context: 1024, Cache: 4096}
+	return openKV(t, "shared", path, text)
+}
+
+// eachCache runs a test with both kinds of cache.
+func eachCache(t *testing.T, path string, text *serval.TextSettings, f func(*testing.T, *decoder)) {
+	for _, kv := range []string{"shared", "streams"} {
+		t.Run(kv, func(t *testing.T) {
+			with := text
+			if kv == "streams" && text != nil {
+				copied := *text
+				copied.Cache = 0
+				with = &copied
+			}
+			d := openKV(t, kv, path, with)
+			if (d.plan.Stream > 0) != (kv == "streams") {
+				t.Fatalf("the cache is another: %+v", d.plan)
+			}
+			f(t, d)
+		})
 	}
-	m, err := testEngine(t).Open(t.Context(), engine.Spec{Name: "m", Dir: folder(t, path), Settings: serval.ModelSettings{Text: text}, Threads: 1})
+}
+
+func openKV(t testing.TB, kv, path string, text *serval.TextSettings) *decoder {
+	t.Helper()
+	if text == nil {
+		text = &serval.TextSettings{Context: 1024}
+		if kv == "shared" {
+			text.Cache = 4096
+		}
+	}
+	settings := serval.ModelSettings{Text: text, Options: map[string]string{"kv": kv}}
+	m, err := testEngine(t).Open(t.Context(), engine.Spec{Name: "m", Dir: folder(t, path), Settings: settings, Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

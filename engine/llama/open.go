@@ -30,6 +30,10 @@ func newDecoder(w *weights, plan *Plan, spec *engine.Spec) (*decoder, error) {
 	if w.facts.Encoder {
 		return d, nil
 	}
+	if w.recurrent && plan.Stream > 0 { // the header did not tell
+		plan.Stream, plan.Archive, plan.recurrent = 0, 0, true
+		plan.cache(&w.facts, max(plan.Context, plan.Slots*slotCells))
+	}
 	p := w.lib.contextDefaults()
 	kv, err := kvTypeOf(spec.Settings.Options)
 	if err != nil {
@@ -41,6 +45,9 @@ func newDecoder(w *weights, plan *Plan, spec *engine.Spec) (*decoder, error) {
 	p.Unified, p.SWAFull = true, true
 	// A recurrent model has a state for each sequence; of others only the rows of logits depend on this number.
 	p.SeqMax = uint32(plan.Slots + plan.spare())
+	if plan.Stream > 0 {
+		p.Unified, p.SeqMax = false, uint32(plan.Slots+plan.Archive)
+	}
 	switch v := spec.Settings.Options["flash_attention"]; v {
 	case "", "auto":
 	case "on":

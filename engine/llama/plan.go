@@ -17,6 +17,8 @@ type Plan struct {
 	Trained      int // and as it was trained; 0: not said
 	Slots        int
 	Cells        int // tokens in the key-value cache
+	Stream       int // of which each sequence has so many for itself; 0: they share all
+	Archive      int // streams for finished sequences
 	Outputs      int
 	Weights      int64
 	KV           int64
@@ -84,6 +86,10 @@ func MakePlan(f *gguf.File, s *serval.ModelSettings, free int64) (*Plan, error) 
 		return p, nil
 	}
 	p.State = x.State * int64(p.Slots+p.spare())
+	streams, err := p.streams(&x, s.Options["kv"], text.Cache)
+	if err != nil || streams {
+		return p, err
+	}
 	if text.Cache > 0 {
 		if text.Cache < p.Context && text.Context > 0 {
 			return nil, serval.Errorf(serval.InvalidArgument, "text.cache is %d, which is less than one sequence of text.context, %d", text.Cache, text.Context).At("text.cache")
@@ -124,8 +130,41 @@ func MakePlan(f *gguf.File, s *serval.ModelSettings, free int64) (*Plan, error) 
 func (p *Plan) cache(x *facts, cells int) {
 	p.Cells = (cells + cellStep - 1) / cellStep * cellStep
 	p.KV = int64(p.Cells) * p.KVCell
-	p.Compute = x.compute(min(p.ubatch, p.Cells), p.Cells, p.Outputs)
+	width := p.Cells
+	if p.Stream > 0 {
+		width = p.Stream
+	}
+	p.Compute = x.compute(min(p.ubatch, p.Cells), width, p.Outputs)
 	p.sum()
+}
+
+// streamBytes is how much memory a cache in streams may take where the settings do not say how large it is to be, if that is at
+// most a third of what is free.
+const streamBytes = 2 << 30
+
+// streams plans a cache in which each sequence has as many cells for itself as the longest may need; see streams.go. It reports
+// false where they had better share one.
+func (p *Plan) streams(x *facts, kv string, cache int) (bool, error) {
+	stream := (p.Context + cellStep - 1) / cellStep * cellStep
+	for archive := p.Slots; ; archive /= 2 {
+		p.Stream, p.Archive = stream, archive
+		p.cache(x, stream*(p.Slots+archive))
+		switch {
+		case kv != "" && kv != "auto" && kv != "streams" && kv != "shared":
+			return false, serval.Errorf(serval.InvalidArgument, "options.kv is %q; use streams, shared or auto", kv).At("options.kv")
+		case kv == "shared" || p.recurrent:
+		case cache > 0 && p.Cells <= max(cache, cellStep):
+			return true, nil
+		case cache == 0 && p.KV <= streamBytes && (p.Free == 0 || p.Total <= p.Free && p.KV <= p.Free/3):
+			return true, nil
+		case kv == "streams" && archive == 0:
+			return true, nil
+		}
+		if archive == 0 {
+			p.Stream = 0
+			return false, nil
+		}
+	}
 }
 
 func (p *Plan) sum() {
@@ -223,13 +262,20 @@ func (e *Engine) Plan(spec engine.Spec) (*engine.Plan, error) {
 	}
 	out.Parts = []engine.PlanPart{{Name: "weights", Bytes: p.Weights, Note: p.Architecture}}
 	if p.KV > 0 {
-		out.Parts = append(out.Parts, engine.PlanPart{Name: "key-value cache", Bytes: p.KV, Note: fmt.Sprintf("%d tokens of %d bytes", p.Cells, p.KVCell)})
+		out.Parts = append(out.Parts, engine.PlanPart{Name: "key-value cache", Bytes: p.KV, Note: p.note()})
 	}
 	if p.State > 0 {
 		out.Parts = append(out.Parts, engine.PlanPart{Name: "recurrent state", Bytes: p.State, Note: fmt.Sprintf("%d sequences", p.Slots+p.spare())})
 	}
 	out.Parts = append(out.Parts, engine.PlanPart{Name: "computing", Bytes: p.Compute, Note: fmt.Sprintf("%d tokens at once", p.ubatch)})
 	return out, nil
+}
+
+func (p *Plan) note() string {
+	if p.Stream == 0 {
+		return fmt.Sprintf("%d tokens of %d bytes, shared by all sequences", p.Cells, p.KVCell)
+	}
+	return fmt.Sprintf("%d tokens of %d bytes: %d sequences and %d kept ones of %d", p.Cells, p.KVCell, p.Slots, p.Archive, p.Stream)
 }
 
 // freeFor is the memory that bounds a model on a device; 0: not known.

@@ -75,7 +75,11 @@ func (d *decoder) find(s *sequence) (best source, ahead *sequence) {
 			promised, ahead = n, o
 		}
 	}
-	if promised < best.n+worthWaiting {
+	worth := worthWaiting
+	if d.plan.Stream > 0 {
+		worth = max(worth, d.copyTokens())
+	}
+	if promised < best.n+worth {
 		ahead = nil
 	}
 	return best, ahead
@@ -86,6 +90,9 @@ const worthWaiting = 16
 
 // begin gives s a place in the cache, with what of its beginning is there already. It reports false if it had better wait.
 func (d *decoder) begin(s *sequence) bool {
+	if d.plan.Stream > 0 {
+		return d.beginStream(s)
+	}
 	from, ahead := d.find(s)
 	if ahead != nil {
 		return false
@@ -106,9 +113,7 @@ func (d *decoder) begin(s *sequence) bool {
 		d.lib.seqCp(d.main.mem, from.id, id, 0, end)
 		s.cells = d.cells.share(s.cells[:0], from.cells[:from.n])
 	}
-	if !s.told {
-		s.cached = min(from.n, s.prompt)
-	}
+	d.began(s)
 	return true
 }
 

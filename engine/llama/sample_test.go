@@ -35,25 +35,26 @@ func TestSeed(t *testing.T) {
 
 // A call that is to be repeatable runs with no other, and its numbers are the same to the last bit.
 func TestAlone(t *testing.T) {
-	d := open(t, small(t), nil)
-	make := func() *answer {
-		in := drawn(long(d, 300), 6, 1)
-		in.Alone, in.Logprobs = true, 3
-		return ask(in)
-	}
-	first := make()
-	run(t, d, first)
-	second := make()
-	run(t, d, ask(greedy(long(d, 50), 9)), ask(greedy(long(d, 250), 5)), second, ask(greedy(long(d, 20), 3)))
-	for i, tok := range first.tokens {
-		if other := second.tokens[i]; tok.ID != other.ID || tok.Logprob != other.Logprob || !slices.EqualFunc(tok.Top, other.Top, func(a, b serval.Token) bool { return a.ID == b.ID && a.Logprob == b.Logprob }) {
-			t.Fatalf("token %d: %+v, repeated %+v", i, tok, other)
+	eachCache(t, small(t), nil, func(t *testing.T, d *decoder) {
+		make := func() *answer {
+			in := drawn(long(d, 300), 6, 1)
+			in.Alone, in.Logprobs = true, 3
+			return ask(in)
 		}
-	}
-	if second.usage.Cached != 0 {
-		t.Errorf("%d tokens came from the cache", second.usage.Cached)
-	}
-	audit(t, d)
+		first := make()
+		run(t, d, first)
+		second := make()
+		run(t, d, ask(greedy(long(d, 50), 9)), ask(greedy(long(d, 250), 5)), second, ask(greedy(long(d, 20), 3)))
+		for i, tok := range first.tokens {
+			if other := second.tokens[i]; tok.ID != other.ID || tok.Logprob != other.Logprob || !slices.EqualFunc(tok.Top, other.Top, func(a, b serval.Token) bool { return a.ID == b.ID && a.Logprob == b.Logprob }) {
+				t.Fatalf("token %d: %+v, repeated %+v", i, tok, other)
+			}
+		}
+		if second.usage.Cached != 0 {
+			t.Errorf("%d tokens came from the cache", second.usage.Cached)
+		}
+		audit(t, d)
+	})
 }
 
 // The prompt's log-probabilities are those of a plain run over it, whatever the pieces, and its tokens' likelihoods come to one.
@@ -208,28 +209,29 @@ func TestConstraint(t *testing.T) {
 
 // With guesses, answers are what they would have been, greedy and drawn.
 func TestGuesses(t *testing.T) {
-	d := open(t, smol(t), nil)
-	p := d.words.Encode(nil, "Repeat: red green blue white black. red green blue white black. red green blue white black. red green", options)
-	for name, in := range map[string]*serval.Generate{"greedy": greedy(p, 24), "drawn": drawn(p, 24, 5)} {
-		in.Sampling.RepetitionPenalty = 1
-		plain := ask(in)
-		run(t, d, plain)
-		with := *in
-		with.Speculate = true
-		a := ask(&with)
-		for i := range d.pace.rows { // where rows cost nothing, every guess is worth it
-			d.pace.rows[i] = 1
+	eachCache(t, smol(t), nil, func(t *testing.T, d *decoder) {
+		p := d.words.Encode(nil, "Repeat: red green blue white black. red green blue white black. red green blue white black. red green", options)
+		for name, in := range map[string]*serval.Generate{"greedy": greedy(p, 24), "drawn": drawn(p, 24, 5)} {
+			in.Sampling.RepetitionPenalty = 1
+			plain := ask(in)
+			run(t, d, plain)
+			with := *in
+			with.Speculate = true
+			a := ask(&with)
+			for i := range d.pace.rows { // where rows cost nothing, every guess is worth it
+				d.pace.rows[i] = 1
+			}
+			run(t, d, a)
+			if !slices.Equal(a.ids(), plain.ids()) {
+				t.Errorf("%s: %v, without guesses %v", name, a.ids(), plain.ids())
+			}
+			if a.usage.Drafted == 0 || a.usage.Accepted > a.usage.Drafted || a.usage.Completion != 24 || a.finish != serval.Length {
+				t.Errorf("%s: usage %+v, %q", name, a.usage, a.finish)
+			}
+			if name == "greedy" && a.usage.Accepted == 0 {
+				t.Errorf("of %d guesses at a repeated text none was right", a.usage.Drafted)
+			}
 		}
-		run(t, d, a)
-		if !slices.Equal(a.ids(), plain.ids()) {
-			t.Errorf("%s: %v, without guesses %v", name, a.ids(), plain.ids())
-		}
-		if a.usage.Drafted == 0 || a.usage.Accepted > a.usage.Drafted || a.usage.Completion != 24 || a.finish != serval.Length {
-			t.Errorf("%s: usage %+v, %q", name, a.usage, a.finish)
-		}
-		if name == "greedy" && a.usage.Accepted == 0 {
-			t.Errorf("of %d guesses at a repeated text none was right", a.usage.Drafted)
-		}
-	}
-	audit(t, d)
+		audit(t, d)
+	})
 }

@@ -52,13 +52,8 @@ func (d *decoder) generate() (computed bool, err error) {
 			return false, err
 		}
 	}
-	d.layPrompts()
-	if d.main.batch.n > 0 {
-		computed = true
-		err = d.compute(d.pace.sawPrompt)
-		d.clearBatch()
-	}
-	return computed, err
+	read, err := d.readPrompts()
+	return computed || read, err
 }
 
 // compute runs the batch and takes it apart; saw is told what it cost.
