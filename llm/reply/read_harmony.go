@@ -55,14 +55,33 @@ func (c *channels) one(p *Parser, text string, last bool) (int, status) {
 	return at + len(tag), goingOn
 }
 
+// headBegins says whether a message's head begins like this; partly: whether it may, with more text.
+func headBegins(text string) (begins, partly bool) {
+	for _, b := range []string{"<|", "to=", "assistant"} {
+		if strings.HasPrefix(text, b) {
+			return true, false
+		}
+		partly = partly || strings.HasPrefix(b, text)
+	}
+	return false, partly
+}
+
 // head reads up to a message's body.
 func (c *channels) head(p *Parser, text string, last bool) (int, status) {
+	if !c.said {
+		begins, partly := headBegins(strings.TrimLeft(text, white))
+		switch {
+		case partly && !last:
+			return 0, more
+		case !begins && !partly: // no message at all: text
+			c.body, c.aloud = true, true
+			return 0, goingOn
+		}
+	}
 	at := strings.Index(text, messageTag)
 	if at < 0 {
-		plain := !strings.HasPrefix(text, "<") && !strings.HasPrefix(strings.TrimSpace(text), "to=") && !strings.HasPrefix("to=", strings.TrimSpace(text)) &&
-			!strings.HasPrefix(text, "assistant") && !strings.HasPrefix("assistant", text)
 		switch {
-		case plain && !c.said || len(text) > 1024: // no message at all: text
+		case len(text) > 1024:
 			c.body, c.aloud = true, true
 			return 0, goingOn
 		case last:

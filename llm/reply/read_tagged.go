@@ -61,7 +61,7 @@ func (r *taggedReader) one(p *Parser, text string, last bool) (int, status) {
 // readName reads the name: it ends before what stands between name and arguments, or before the end of the call.
 func (r *taggedReader) readName(p *Parser, text string, last bool) (int, status) {
 	mid := strings.TrimSpace(r.mid.first())
-	stops := []string{mid, strings.TrimSpace(r.key), strings.TrimSpace(r.tail.first())}
+	stops := []string{mid, strings.TrimSpace(r.key), oneTag.FindString(r.tail.first())}
 	if mid == "" { // white space ends the name
 		stops = append(stops, "\n")
 	}

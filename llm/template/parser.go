@@ -15,9 +15,8 @@ type parser struct {
 	ids    map[string]int
 	names  []string
 	depth  int
-	loops  int  // loops around the current place, inside the current macro
-	soft   int  // conditions around it: what is unknown there is an error only if it is reached
-	used   bool // the body being parsed is a macro's and asks for caller, varargs or kwargs
+	loops  int // loops around the current place, inside the current macro
+	soft   int // conditions around it: what is unknown there is an error only if it is reached
 }
 
 func (p *parser) peek() *token { return &p.tokens[p.at] }
