@@ -45,7 +45,9 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 	what := fmt.Sprintf("model '%s' version %s", spec.Name, spec.Version)
 	asked := spec.Settings
 	s := withDefaults(asked)
-	spec.Settings = s
+	if len(asked.Declared) > 0 { // clients give what the declaration names; a process of its own is not told that
+		spec.Settings.Text = &serval.TextSettings{Tensors: true}
+	}
 	spec.Threads, spec.Cores = max(s.Threads, 1), cores
 	eng = texts(fit(eng, s), &spec, asked.Batching.Max)
 	first, err := eng.Open(ctx, spec)
@@ -63,8 +65,7 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 	switch model := first.(type) {
 	case engine.Batcher:
 		if _, ok := model.(*ragged); ok {
-			s = withTextDefaults(spec.Settings, asked)
-			spec.Settings = s
+			s = withTextDefaults(s, asked)
 		}
 		found := probe(ctx, model, s)
 		if s.Threads == 0 && s.Instances <= 1 && cores > 1 && found.row > slowRow {

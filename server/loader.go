@@ -69,8 +69,11 @@ func (l *loader) Load(ctx context.Context, src registry.Source) (registry.Loaded
 // probed is what a probe child is told: what changes how the artefact is loaded or run, so that another queue or label does
 // not make it an unknown one.
 func probed(spec engine.Spec) engine.Spec {
-	s := &spec.Settings
+	s, declared := &spec.Settings, spec.Settings.Declared
 	spec.Settings = serval.ModelSettings{Engine: s.Engine, Device: s.Device, File: s.File, Sequence: s.Sequence, Constants: s.Constants, Dims: s.Dims, Options: s.Options, Text: s.Text}
+	if len(declared) > 0 {
+		spec.Settings.Text = &serval.TextSettings{Tensors: true}
+	}
 	return spec
 }
 

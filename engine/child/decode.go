@@ -36,6 +36,9 @@ func decodeRequest(m *worker.Request, now time.Time) (*serval.Request, error) {
 		for i, l := range in.Encode.GetList() {
 			e.List[i] = l.GetTokens()
 		}
+		for _, l := range in.Encode.GetTypes() {
+			e.Types = append(e.Types, l.GetTokens())
+		}
 		req.Input = e
 	default:
 		return nil, errors.New("a request without an input")

@@ -29,6 +29,9 @@ func encodeRequest(req *serval.Request, now time.Time) (*worker.Request, error) 
 		for i, tokens := range in.List {
 			e.List[i] = &worker.TokenList{Tokens: tokens}
 		}
+		for _, types := range in.Types {
+			e.Types = append(e.Types, &worker.TokenList{Tokens: types})
+		}
 		m.Input = &worker.Request_Encode{Encode: e}
 	default:
 		return nil, serval.Errorf(serval.InvalidArgument, "the model does not take this kind of input")

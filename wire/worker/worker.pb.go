@@ -1056,6 +1056,7 @@ type Encode struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	List          []*TokenList           `protobuf:"bytes,1,rep,name=list,proto3" json:"list,omitempty"`
 	Pooling       string                 `protobuf:"bytes,2,opt,name=pooling,proto3" json:"pooling,omitempty"`
+	Types         []*TokenList           `protobuf:"bytes,3,rep,name=types,proto3" json:"types,omitempty"` // of each token, which text of a pair it is of; none: all are of the first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1102,6 +1103,13 @@ func (x *Encode) GetPooling() string {
 		return x.Pooling
 	}
 	return ""
+}
+
+func (x *Encode) GetTypes() []*TokenList {
+	if x != nil {
+		return x.Types
+	}
+	return nil
 }
 
 type TokenList struct {
@@ -2237,10 +2245,11 @@ const file_worker_proto_rawDesc = "" +
 	"Constraint\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x14\n" +
-	"\x05param\x18\x03 \x01(\tR\x05param\"P\n" +
+	"\x05param\x18\x03 \x01(\tR\x05param\"\x80\x01\n" +
 	"\x06Encode\x12,\n" +
 	"\x04list\x18\x01 \x03(\v2\x18.serval.worker.TokenListR\x04list\x12\x18\n" +
-	"\apooling\x18\x02 \x01(\tR\apooling\"#\n" +
+	"\apooling\x18\x02 \x01(\tR\apooling\x12.\n" +
+	"\x05types\x18\x03 \x03(\v2\x18.serval.worker.TokenListR\x05types\"#\n" +
 	"\tTokenList\x12\x16\n" +
 	"\x06tokens\x18\x01 \x03(\x05R\x06tokens\"Z\n" +
 	"\x06Answer\x12*\n" +
@@ -2377,37 +2386,38 @@ var file_worker_proto_depIdxs = []int32{
 	9,  // 9: serval.worker.Generate.sampling:type_name -> serval.worker.Sampling
 	10, // 10: serval.worker.Generate.constraint:type_name -> serval.worker.Constraint
 	12, // 11: serval.worker.Encode.list:type_name -> serval.worker.TokenList
-	14, // 12: serval.worker.Answer.chunk:type_name -> serval.worker.Chunk
-	20, // 13: serval.worker.Answer.end:type_name -> serval.worker.End
-	15, // 14: serval.worker.Chunk.usage:type_name -> serval.worker.Usage
-	6,  // 15: serval.worker.Chunk.tensors:type_name -> serval.worker.Tensors
-	16, // 16: serval.worker.Chunk.tokens:type_name -> serval.worker.Tokens
-	18, // 17: serval.worker.Chunk.embeddings:type_name -> serval.worker.Embeddings
-	17, // 18: serval.worker.Tokens.list:type_name -> serval.worker.Token
-	17, // 19: serval.worker.Tokens.prompt:type_name -> serval.worker.Token
-	17, // 20: serval.worker.Token.top:type_name -> serval.worker.Token
-	19, // 21: serval.worker.Embeddings.list:type_name -> serval.worker.Vector
-	21, // 22: serval.worker.End.failure:type_name -> serval.worker.Failure
-	22, // 23: serval.worker.End.timing:type_name -> serval.worker.Timing
-	21, // 24: serval.worker.WarmAnswer.failure:type_name -> serval.worker.Failure
-	21, // 25: serval.worker.CloseAnswer.failure:type_name -> serval.worker.Failure
-	0,  // 26: serval.worker.Worker.Open:input_type -> serval.worker.OpenRequest
-	4,  // 27: serval.worker.Worker.Warm:input_type -> serval.worker.Request
-	2,  // 28: serval.worker.Worker.Handle:input_type -> serval.worker.Ask
-	24, // 29: serval.worker.Worker.Health:input_type -> serval.worker.HealthRequest
-	26, // 30: serval.worker.Worker.Stats:input_type -> serval.worker.StatsRequest
-	28, // 31: serval.worker.Worker.Close:input_type -> serval.worker.CloseRequest
-	1,  // 32: serval.worker.Worker.Open:output_type -> serval.worker.OpenAnswer
-	23, // 33: serval.worker.Worker.Warm:output_type -> serval.worker.WarmAnswer
-	13, // 34: serval.worker.Worker.Handle:output_type -> serval.worker.Answer
-	25, // 35: serval.worker.Worker.Health:output_type -> serval.worker.HealthAnswer
-	27, // 36: serval.worker.Worker.Stats:output_type -> serval.worker.StatsAnswer
-	29, // 37: serval.worker.Worker.Close:output_type -> serval.worker.CloseAnswer
-	32, // [32:38] is the sub-list for method output_type
-	26, // [26:32] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	12, // 12: serval.worker.Encode.types:type_name -> serval.worker.TokenList
+	14, // 13: serval.worker.Answer.chunk:type_name -> serval.worker.Chunk
+	20, // 14: serval.worker.Answer.end:type_name -> serval.worker.End
+	15, // 15: serval.worker.Chunk.usage:type_name -> serval.worker.Usage
+	6,  // 16: serval.worker.Chunk.tensors:type_name -> serval.worker.Tensors
+	16, // 17: serval.worker.Chunk.tokens:type_name -> serval.worker.Tokens
+	18, // 18: serval.worker.Chunk.embeddings:type_name -> serval.worker.Embeddings
+	17, // 19: serval.worker.Tokens.list:type_name -> serval.worker.Token
+	17, // 20: serval.worker.Tokens.prompt:type_name -> serval.worker.Token
+	17, // 21: serval.worker.Token.top:type_name -> serval.worker.Token
+	19, // 22: serval.worker.Embeddings.list:type_name -> serval.worker.Vector
+	21, // 23: serval.worker.End.failure:type_name -> serval.worker.Failure
+	22, // 24: serval.worker.End.timing:type_name -> serval.worker.Timing
+	21, // 25: serval.worker.WarmAnswer.failure:type_name -> serval.worker.Failure
+	21, // 26: serval.worker.CloseAnswer.failure:type_name -> serval.worker.Failure
+	0,  // 27: serval.worker.Worker.Open:input_type -> serval.worker.OpenRequest
+	4,  // 28: serval.worker.Worker.Warm:input_type -> serval.worker.Request
+	2,  // 29: serval.worker.Worker.Handle:input_type -> serval.worker.Ask
+	24, // 30: serval.worker.Worker.Health:input_type -> serval.worker.HealthRequest
+	26, // 31: serval.worker.Worker.Stats:input_type -> serval.worker.StatsRequest
+	28, // 32: serval.worker.Worker.Close:input_type -> serval.worker.CloseRequest
+	1,  // 33: serval.worker.Worker.Open:output_type -> serval.worker.OpenAnswer
+	23, // 34: serval.worker.Worker.Warm:output_type -> serval.worker.WarmAnswer
+	13, // 35: serval.worker.Worker.Handle:output_type -> serval.worker.Answer
+	25, // 36: serval.worker.Worker.Health:output_type -> serval.worker.HealthAnswer
+	27, // 37: serval.worker.Worker.Stats:output_type -> serval.worker.StatsAnswer
+	29, // 38: serval.worker.Worker.Close:output_type -> serval.worker.CloseAnswer
+	33, // [33:39] is the sub-list for method output_type
+	27, // [27:33] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_worker_proto_init() }

@@ -30,7 +30,7 @@ class Graph:
         self.nodes, self.weights, self.named = [], {}, 0
 
     def weight(self, name, value):
-        self.weights.setdefault(name, np.ascontiguousarray(value))
+        self.weights.setdefault(name, np.array(value, order="C"))
         return name
 
     def node(self, op, *inputs, **attributes):
