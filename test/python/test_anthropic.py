@@ -55,7 +55,7 @@ def test_stop_sequence(client):
     assert m.stop_reason == "stop_sequence" and m.stop_sequence == "5" and "5" not in m.content[0].text
 
 
-TOOL = {"name": "get_weather", "description": "The weather of a city", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}}
+TOOL = {"name": "get_weather", "description": "The weather of a city", "input_schema": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}}, "required": ["city"], "additionalProperties": False}}
 
 
 def test_tools(client):

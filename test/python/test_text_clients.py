@@ -33,7 +33,7 @@ def test_huggingface_client(http_address):
     assert "banana" in r.choices[0].message.content
     text = "".join(x.choices[0].delta.content or "" for x in c.chat_completion([{"role": "user", "content": "Write the word banana."}], model=MODEL, max_tokens=24, temperature=0, stream=True) if x.choices)
     assert text == r.choices[0].message.content
-    c = InferenceClient(model=f"http://{http_address}/generate", token=False, timeout=120)
+    c = InferenceClient(model=f"http://{http_address}/generate", timeout=120)
     r = c.text_generation("1, 2, 3, 4,", max_new_tokens=8, details=True)
     assert "5" in r.generated_text and r.details.generated_tokens == len(r.details.tokens) or r.details.finish_reason == "eos_token"
 

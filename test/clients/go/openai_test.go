@@ -53,7 +53,7 @@ func TestTools(t *testing.T) {
 		Model: "chat", Messages: ask, Temperature: openai.Float(0), MaxTokens: openai.Int(100),
 		Tools: []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(openai.FunctionDefinitionParam{
 			Name: "get_weather", Parameters: openai.FunctionParameters{
-				"type": "object", "properties": map[string]any{"city": map[string]string{"type": "string"}}, "required": []string{"city"}, "additionalProperties": false,
+				"type": "object", "properties": map[string]any{"city": map[string]any{"type": "string", "enum": []string{"Paris", "Rome"}}}, "required": []string{"city"}, "additionalProperties": false,
 			},
 		})},
 		ToolChoice: openai.ChatCompletionToolChoiceOptionUnionParam{OfAuto: openai.String("required")},
