@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestHostile renders templates that try to take all time or memory.
@@ -56,12 +55,10 @@ func TestHostile(t *testing.T) {
 		"cutting":              `{% set a = 'é' * 1000000 %}{% for i in range(100000) %}{{ a[999999] }}{% endfor %}`,
 		"too large":            strings.Repeat("x", maxSource+1),
 	} {
-		start := time.Now()
 		tpl, err := Parse(source)
 		if err == nil {
 			_, err = tpl.Render(map[string]any{"x": map[string]any{}})
 		}
-		t.Logf("%s: %v: %v", name, time.Since(start).Round(time.Millisecond), err)
 		var e *Error
 		if !errors.As(err, &e) || e.Line < 1 || e.Column < 1 {
 			t.Errorf("%s: want an error with a place, got %v", name, err)
