@@ -59,7 +59,7 @@ TOOL = {"name": "get_weather", "description": "The weather of a city", "input_sc
 
 
 def test_tools(client):
-    args = dict(model=MODEL, max_tokens=120, extra_body=GREEDY, tools=[TOOL], tool_choice={"type": "any"}, messages=ask("What is the weather in Paris?"))
+    args = dict(model=MODEL, max_tokens=120, extra_body=GREEDY, tools=[TOOL], tool_choice={"type": "any", "disable_parallel_tool_use": True}, messages=ask("What is the weather in Paris?"))
     m = client.messages.create(**args)
     use = next(b for b in m.content if b.type == "tool_use")
     assert m.stop_reason == "tool_use" and use.name == "get_weather" and set(use.input) == {"city"}

@@ -155,7 +155,7 @@ WEATHER = {
 
 
 def test_tool_required(client):
-    args = dict(model=MODEL, messages=ask("What is the weather in Paris?"), tools=[WEATHER], tool_choice="required", temperature=0, max_tokens=100)
+    args = dict(model=MODEL, messages=ask("What is the weather in Paris?"), tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, temperature=0, max_tokens=100)
     r = client.chat.completions.create(**args)
     call = r.choices[0].message.tool_calls[0]
     assert r.choices[0].finish_reason == "tool_calls" and call.function.name == "get_weather" and call.id

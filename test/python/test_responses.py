@@ -51,7 +51,7 @@ def test_stream(client):
 
 def test_tools_and_schema(client):
     tool = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}}, "required": ["city"], "additionalProperties": False}, "strict": True}
-    r = client.responses.create(model=MODEL, input="Weather in Paris?", tools=[tool], tool_choice="required", temperature=0, max_output_tokens=100)
+    r = client.responses.create(model=MODEL, input="Weather in Paris?", tools=[tool], tool_choice="required", parallel_tool_calls=False, temperature=0, max_output_tokens=100)
     call = next(o for o in r.output if o.type == "function_call")
     assert call.name == "get_weather" and set(json.loads(call.arguments)) == {"city"}
     r2 = client.responses.create(model=MODEL, previous_response_id=r.id, input=[{"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}], tools=[tool], max_output_tokens=16)

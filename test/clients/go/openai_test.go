@@ -50,7 +50,7 @@ func TestChat(t *testing.T) {
 func TestTools(t *testing.T) {
 	c := client(t)
 	r, err := c.Chat.Completions.New(t.Context(), openai.ChatCompletionNewParams{
-		Model: "chat", Messages: ask, Temperature: openai.Float(0), MaxTokens: openai.Int(100),
+		Model: "chat", Messages: ask, Temperature: openai.Float(0), MaxTokens: openai.Int(100), ParallelToolCalls: openai.Bool(false),
 		Tools: []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(openai.FunctionDefinitionParam{
 			Name: "get_weather", Parameters: openai.FunctionParameters{
 				"type": "object", "properties": map[string]any{"city": map[string]any{"type": "string", "enum": []string{"Paris", "Rome"}}}, "required": []string{"city"}, "additionalProperties": false,

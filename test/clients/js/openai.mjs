@@ -23,7 +23,7 @@ test('a chat, whole and streamed', async () => {
 
 test('tools, by the stream helper', async () => {
   const tools = [{ type: 'function', function: { name: 'get_weather', parameters: { type: 'object', properties: { city: { type: 'string', enum: ['Paris', 'Rome'] } }, required: ['city'], additionalProperties: false } } }]
-  const runner = client.chat.completions.stream({ model, messages, tools, tool_choice: 'required', temperature: 0, max_tokens: 100 })
+  const runner = client.chat.completions.stream({ model, messages, tools, tool_choice: 'required', parallel_tool_calls: false, temperature: 0, max_tokens: 100 })
   const final = await runner.finalChatCompletion()
   const call = final.choices[0].message.tool_calls[0]
   assert.equal(call.function.name, 'get_weather')
