@@ -3,10 +3,12 @@ package generate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"serval"
 	"serval/llm/reply"
+	"serval/llm/template"
 	"serval/llm/vocab"
 )
 
@@ -67,7 +69,7 @@ func (m *Model) render(in *serval.Chat) (*conversation, error) {
 	for k, v := range in.Variables {
 		vars[k] = v
 	}
-	vars["messages"] = templateMessages(messages, style)
+	vars["messages"] = templateMessages(messages)
 	vars["add_generation_prompt"] = !in.Continue
 	vars["bos_token"], vars["eos_token"] = m.edge(m.vocab.BOS()), m.edge(m.vocab.EOS())
 	if len(tools) > 0 {
@@ -77,8 +79,12 @@ func (m *Model) render(in *serval.Chat) (*conversation, error) {
 		vars["enable_thinking"], vars["thinking"] = *in.Think, *in.Think
 	}
 	text, err := m.chat.Render(vars)
-	if err != nil {
-		return nil, serval.Errorf(serval.InvalidArgument, "messages: the chat template of %s refuses them: %v", m.what, err).At("messages")
+	var raised *template.Error
+	switch {
+	case errors.As(err, &raised) && raised.Raised: // the template's own words
+		return nil, serval.Errorf(serval.InvalidArgument, "messages: the chat template of %s refuses them: %s", m.what, raised.Message).At("messages")
+	case err != nil:
+		return nil, serval.Errorf(serval.InvalidArgument, "messages: the chat template of %s cannot be rendered with them: %v", m.what, err).At("messages")
 	}
 	if in.Continue {
 		if text, err = cutAfter(text, messages[len(messages)-1].Content); err != nil {
@@ -151,20 +157,21 @@ func (m *Model) checkChat(in *serval.Chat) error {
 	return nil
 }
 
-// templateMessages are messages as templates know them: the dicts of Hugging Face's chat format.
-func templateMessages(messages []serval.Message, style reply.Style) []any {
+// templateMessages are messages as templates know them: the dicts of Hugging Face's chat format, in its order of keys.
+func templateMessages(messages []serval.Message) []any {
 	list := make([]any, len(messages))
 	for i := range messages {
 		msg := &messages[i]
-		v := map[string]any{"role": roles[msg.Role], "content": msg.Content}
+		d := template.NewDict("role", roles[msg.Role], "content", msg.Content)
 		if msg.Name != "" {
-			v["name"] = msg.Name
+			d.Set("name", msg.Name)
 		}
 		if msg.Reasoning != "" {
-			v["reasoning_content"] = msg.Reasoning
+			d.Set("reasoning_content", msg.Reasoning)
+			d.Set("thinking", msg.Reasoning) // the same for gpt-oss's templates
 		}
 		if msg.CallID != "" {
-			v["tool_call_id"] = msg.CallID
+			d.Set("tool_call_id", msg.CallID)
 		}
 		if len(msg.Calls) > 0 {
 			calls := make([]any, len(msg.Calls))
@@ -173,11 +180,11 @@ func templateMessages(messages []serval.Message, style reply.Style) []any {
 				if json.Valid([]byte(c.Arguments)) {
 					arguments = json.RawMessage(c.Arguments)
 				}
-				calls[j] = map[string]any{"id": c.ID, "type": "function", "function": map[string]any{"name": c.Name, "arguments": arguments}}
+				calls[j] = template.NewDict("id", c.ID, "type", "function", "function", template.NewDict("name", c.Name, "arguments", arguments))
 			}
-			v["tool_calls"] = calls
+			d.Set("tool_calls", calls)
 		}
-		list[i] = v
+		list[i] = d
 	}
 	return list
 }
