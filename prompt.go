@@ -55,6 +55,9 @@ type Completion struct {
 	Generation
 }
 
+// MaxChoices is how many answers one request may ask for.
+const MaxChoices = 16
+
 // Generation is what a client wishes of an answer. A nil field means the model's default.
 type Generation struct {
 	Limit             *int // most tokens of the answer; nil: what fits

@@ -102,7 +102,7 @@ func (s *stream) signal() {
 }
 
 // deliver sends chunks until the call ends, and calls room when a full ring was emptied; errLeft means that the reader went
-// first, ErrEnough that it has all it needs.
+// first, ErrEnough that it has all it needs; a *serval.Error may be its own.
 func (s *stream) deliver(ctx context.Context, sink serval.Sink, room func()) error {
 	var taken []serval.Chunk
 	for {
@@ -119,12 +119,13 @@ func (s *stream) deliver(ctx context.Context, sink serval.Sink, room func()) err
 			room()
 		}
 		for i := range taken {
+			var own *serval.Error
 			switch no := sink.Send(&taken[i]); {
 			case no == nil:
-			case ended:
-				return err
 			case errors.Is(no, serval.ErrEnough):
 				return serval.ErrEnough
+			case errors.As(no, &own):
+				return own
 			default:
 				return errLeft
 			}

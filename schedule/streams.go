@@ -19,6 +19,7 @@ import (
 type Streams struct {
 	what  string
 	limit int
+	slots int // sequences that are stepped together, where the model says; 0: it does not
 	model engine.Decoder
 	stats stats
 	loop  sync.WaitGroup
@@ -47,6 +48,9 @@ const (
 
 func newStreams(what string, s serval.ModelSettings, model engine.Decoder) *Streams {
 	m := &Streams{what: what, limit: s.Queue.Limit, timeout: s.Queue.Timeout, model: model, live: map[*stream]struct{}{}, wake: make(chan struct{}, 1)}
+	if l, ok := model.(engine.Language); ok {
+		m.slots = l.Language().Slots
+	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.stats.init()
 	m.loop.Add(1)
@@ -76,19 +80,23 @@ func (m *Streams) Handle(ctx context.Context, req *serval.Request, sink serval.S
 	if err := m.enter(s); err != nil {
 		return err
 	}
-	deadline := req.Deadline
-	if own := s.began.Add(m.timeout); m.timeout > 0 && (deadline.IsZero() || own.Before(deadline)) {
-		deadline = own
+	if m.timeout > 0 { // of waiting, not of the answer
+		late := time.AfterFunc(m.timeout, func() { m.late(s) })
+		defer late.Stop()
 	}
-	if !deadline.IsZero() {
+	if deadline := req.Deadline; !deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
 	err := s.deliver(ctx, sink, m.nudge)
-	if err == serval.ErrEnough {
+	var own *serval.Error
+	switch {
+	case err == serval.ErrEnough:
 		m.leave(s)
 		err = nil
+	case errors.As(err, &own): // the receiver's, or the call's own
+		m.leave(s)
 	}
 	if at := s.admittedAt(); !at.IsZero() {
 		req.Timing.Queue, req.Timing.Compute = at.Sub(s.began), time.Since(at)
@@ -111,15 +119,27 @@ func (m *Streams) Handle(ctx context.Context, req *serval.Request, sink serval.S
 	return serval.AsError(ctx.Err())
 }
 
-// leave drops a call that still waits, or waits until the decoder, which reads the inputs, dropped its sequence.
-func (m *Streams) leave(s *stream) {
+// late ends a call that still waits after queue.timeout.
+func (m *Streams) late(s *stream) {
+	if m.take(s) {
+		s.End(serval.Errorf(serval.DeadlineExceeded, "%s: the request waited %v for a slot, which is its queue.timeout", m.what, m.timeout).After(m.timeout))
+	}
+}
+
+// take removes a call from those that wait; false if it is not among them.
+func (m *Streams) take(s *stream) bool {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	at := slices.Index(m.waiting, s)
 	if at >= 0 {
 		m.waiting = slices.Delete(m.waiting, at, at+1)
 	}
-	m.mu.Unlock()
-	if at >= 0 {
+	return at >= 0
+}
+
+// leave drops a call that still waits, or waits until the decoder, which reads the inputs, dropped its sequence.
+func (m *Streams) leave(s *stream) {
+	if m.take(s) {
 		s.End(errLeft)
 		return
 	}
@@ -136,7 +156,7 @@ func (m *Streams) enter(s *stream) error {
 		return serval.ErrRetired
 	case m.broken != nil:
 		return m.broken
-	case len(m.waiting) >= m.limit:
+	case len(m.waiting) >= m.limit+max(0, m.slots-len(m.live)):
 		m.stats.refuse(refusedFull, 0)
 		wait := m.pace.of(len(m.waiting) + 1)
 		return serval.Errorf(serval.Unavailable, "%s is overloaded: %d requests are answered and %d wait, which is its queue.limit; the next place is free in about %v", m.what, len(m.live), len(m.waiting), wait.Round(100*time.Millisecond)).
@@ -150,6 +170,15 @@ func (m *Streams) enter(s *stream) error {
 	m.waiting = slices.Insert(m.waiting, at, s)
 	m.nudge()
 	return nil
+}
+
+// back puts a call that found no room before its equals. m.mu is held.
+func (m *Streams) back(s *stream) {
+	at := 0
+	for at < len(m.waiting) && urgency(m.waiting[at].priority) < urgency(s.priority) {
+		at++
+	}
+	m.waiting = slices.Insert(m.waiting, at, s)
 }
 
 // urgency orders priorities: 1 first, and 0, which is not said, as 2: see serval.Request.
@@ -178,7 +207,7 @@ func (m *Streams) run() {
 	}()
 	live := 0
 	for {
-		if live == 0 {
+		if live == 0 && m.idle() {
 			select {
 			case <-m.wake:
 			case <-m.ctx.Done():
@@ -200,6 +229,13 @@ func (m *Streams) run() {
 			live = 0 // the decoder ended its calls with the error
 		}
 	}
+}
+
+// idle says that nobody waits: then the loop sleeps until a call comes.
+func (m *Streams) idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.waiting) == 0
 }
 
 // fail ends every call inside with an error, and every later one.
@@ -245,7 +281,7 @@ func (m *Streams) admit(live int) (taken int) {
 		case err == engine.ErrNoRoom && live+taken > 0: // there will be, once a sequence has ended
 			m.mu.Lock()
 			delete(m.live, s)
-			m.waiting = append([]*stream{s}, m.waiting...)
+			m.back(s)
 			m.mu.Unlock()
 			if s.Canceled() { // its reader left meanwhile, and did not find it among those that wait
 				m.drop(s)
@@ -260,15 +296,9 @@ func (m *Streams) admit(live int) (taken int) {
 	}
 }
 
-// drop ends a call at the head of those that wait, if it still is there.
+// drop ends a call that waits, if it still does.
 func (m *Streams) drop(s *stream) {
-	m.mu.Lock()
-	found := len(m.waiting) > 0 && m.waiting[0] == s
-	if found {
-		m.waiting = m.waiting[1:]
-	}
-	m.mu.Unlock()
-	if found {
+	if m.take(s) {
 		s.End(context.Canceled)
 	}
 }

@@ -63,8 +63,8 @@ func (g *generation) wish() (serval.Generation, error) {
 		StopTokens: g.StopTokens, KeepStop: g.KeepStop, IgnoreEnd: g.IgnoreEnd, Adapter: g.Adapter, Alone: g.Deterministic, Speculate: g.Speculate,
 	}
 	if g.N != nil {
-		if *g.N < 1 {
-			return w, serval.Errorf(serval.InvalidArgument, "n is %d; it must be at least 1", *g.N).At("n")
+		if *g.N < 1 || *g.N > serval.MaxChoices {
+			return w, serval.Errorf(serval.InvalidArgument, "n is %d; it must be between 1 and %d", *g.N, serval.MaxChoices).At("n")
 		}
 		w.N = *g.N
 	}

@@ -2,9 +2,12 @@ package generate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"sync"
+	"time"
 
 	"serval"
 	"serval/llm/reply"
@@ -35,13 +38,12 @@ type Model struct {
 	next     serval.Handler
 }
 
-// maxChoices is how many answers one request may ask for, and maxBias how many tokens it may bias, maxTop how many
-// alternatives it may see.
+// maxBias is how many tokens a request may bias, maxTop how many alternatives it may see, maxStops how many texts and tokens may
+// end it.
 const (
-	maxChoices = 16
-	maxBias    = 4096
-	maxTop     = 20
-	maxStops   = 16
+	maxBias  = 4096
+	maxTop   = 20
+	maxStops = 16
 )
 
 // New makes the task of one version. A template that cannot be parsed is an error that names the line.
@@ -95,10 +97,12 @@ type work struct {
 func (m *Model) prepare(req *serval.Request, wish *serval.Generation, tokens []int32, constraint *serval.Constraint) (*work, error) {
 	w := &work{wish: wish, n: max(wish.N, 1)}
 	switch {
-	case wish.N < 0 || w.n > maxChoices:
-		return nil, serval.Errorf(serval.InvalidArgument, "n is %d; it must be between 1 and %d", wish.N, maxChoices).At("n")
+	case wish.N < 0 || w.n > serval.MaxChoices:
+		return nil, serval.Errorf(serval.InvalidArgument, "n is %d; it must be between 1 and %d", wish.N, serval.MaxChoices).At("n")
 	case len(wish.Stop) > maxStops:
 		return nil, serval.Errorf(serval.InvalidArgument, "stop has %d texts; at most %d are looked for", len(wish.Stop), maxStops).At("stop")
+	case len(wish.StopTokens) > maxStops:
+		return nil, serval.Errorf(serval.InvalidArgument, "stop_token_ids has %d tokens; at most %d are looked for", len(wish.StopTokens), maxStops).At("stop_token_ids")
 	case len(wish.Bias) > maxBias:
 		return nil, serval.Errorf(serval.InvalidArgument, "logit_bias has %d tokens; at most %d may be biased", len(wish.Bias), maxBias).At("logit_bias")
 	}
@@ -217,6 +221,11 @@ func (m *Model) sampling(wish *serval.Generation) (serval.Sampling, error) {
 			return s, serval.Errorf(serval.InvalidArgument, "logit_bias: the bias of token %d is not a number", b.Token).At("logit_bias")
 		}
 	}
+	for _, id := range wish.StopTokens {
+		if id < 0 || int(id) >= m.vocab.Size() {
+			return s, serval.Errorf(serval.InvalidArgument, "stop_token_ids: %s has the tokens 0 to %d, not %d", m.what, m.vocab.Size()-1, id).At("stop_token_ids")
+		}
+	}
 	if wish.Seed != nil {
 		s.Seed = uint64(*wish.Seed)
 	} else {
@@ -246,26 +255,43 @@ func (m *Model) run(ctx context.Context, req *serval.Request, w *work, sink serv
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var lock sync.Mutex
+	sent := false
 	serial := serval.SinkFunc(func(c *serval.Chunk) error {
 		lock.Lock()
 		defer lock.Unlock()
+		sent = true
 		return sink.Send(c)
 	})
 	var wait sync.WaitGroup
-	errs := make([]error, w.n)
 	for i := range w.n {
 		wait.Go(func() {
 			own := *req
-			if errs[i] = m.choice(ctx, &own, w, i, serial); errs[i] != nil {
-				cancel(errs[i]) // one that fails ends the answer: the others need not go on
+			if err := m.guarded(ctx, &own, w, i, serial); err != nil {
+				cancel(err) // one that fails ends the answer: the others need not go on
+			}
+			if i == 0 {
+				lock.Lock()
+				req.Timing.Queue, req.Timing.Compute = own.Timing.Queue, own.Timing.Compute
+				lock.Unlock()
 			}
 		})
 	}
 	wait.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return err
+	err := context.Cause(ctx)
+	if errors.Is(err, serval.ErrRetired) && sent { // to begin again would send twice
+		return serval.Errorf(serval.Unavailable, "%s was replaced while it answered; ask again", m.what).After(time.Second)
 	}
-	return nil
+	return err
+}
+
+// guarded is choice on a goroutine of its own: a panic there would end the process.
+func (m *Model) guarded(ctx context.Context, req *serval.Request, w *work, index int, sink serval.Sink) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return m.choice(ctx, req, w, index, sink)
 }
 
 // choice makes one answer.
