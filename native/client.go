@@ -74,13 +74,18 @@ func installHint(kind Client) string {
 // save has the client save p's archive into temp/out, with temp as its folder for temporary files; fresh passes by the
 // client's own cache. No code of the package is run: pip is held to wheels, npm to ignore scripts.
 func (c client) save(ctx context.Context, p Package, temp string, fresh bool) error {
+	return c.call(ctx, p.arguments(filepath.Join(temp, "out")), temp, fresh)
+}
+
+// call runs the client with the arguments in the folder temp/out, which it makes.
+func (c client) call(ctx context.Context, words []string, temp string, fresh bool) error {
 	out, scratch := filepath.Join(temp, "out"), filepath.Join(temp, "scratch")
 	for _, d := range []string{out, scratch} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return err
 		}
 	}
-	args := append(c.command[1:len(c.command):len(c.command)], p.arguments(out)...)
+	args := append(c.command[1:len(c.command):len(c.command)], words...)
 	if c.kind == Pip {
 		args = append(args, "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
 		if fresh {

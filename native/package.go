@@ -47,7 +47,7 @@ func (f File) matches(name string) bool {
 }
 
 // String is the package as messages name it: "onnxruntime 1.32.0".
-func (p Package) String() string { return p.Name + " " + p.Version }
+func (p Package) String() string { return strings.TrimSpace(p.Name + " " + p.Version) }
 
 // digestOf is the pinned digest of the file at path inside the archive, empty if none is given.
 func (p Package) digestOf(path string) string {

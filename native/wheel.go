@@ -60,3 +60,16 @@ func (w wheel) arguments() []string {
 	}
 	return args
 }
+
+// cutWheel is a wheel's file name taken apart after the package's name.
+func cutWheel(file string) (name, rest string, ok bool) {
+	if !strings.HasSuffix(file, ".whl") {
+		return "", "", false
+	}
+	return strings.Cut(file, "-")
+}
+
+// plainName is a package's name as the index compares it (PEP 503).
+func plainName(s string) string {
+	return strings.Join(strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return strings.ContainsRune("-_.", r) }), "-")
+}

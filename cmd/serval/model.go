@@ -15,7 +15,6 @@ import (
 
 	"serval"
 	"serval/client"
-	"serval/starter"
 )
 
 // remote is where a command finds a running server.
@@ -243,27 +242,5 @@ func modelChange(verb, short string, do func(*client.Client, context.Context, st
 		},
 	}
 	r.flags(c)
-	return c
-}
-
-func modelPull() *cobra.Command {
-	p, dir := &place{}, ""
-	c := &cobra.Command{
-		Use: "pull starter", Short: "Fetch the starter models into the models folder", Args: cobra.ExactArgs(1), ValidArgs: []string{"starter"},
-		Example: "  serval model pull starter --models models",
-		RunE: func(c *cobra.Command, args []string) error {
-			if args[0] != "starter" {
-				return usage(fmt.Errorf("%q: only 'starter' can be pulled so far", args[0]))
-			}
-			store, err := p.store(os.Stderr)
-			if err != nil {
-				return err
-			}
-			_, err = starter.Install(c.Context(), store, dir, func(m starter.Installed) { fmt.Println(m) })
-			return err
-		},
-	}
-	p.storeFlags(c)
-	c.Flags().StringVar(&dir, "models", "models", "folder to put them in")
 	return c
 }

@@ -46,6 +46,7 @@ var rules = []rule{
 	{"batch", []string{"."}},
 	{"monitor", []string{"."}},
 	{"registry", []string{"."}},
+	{"registry/source", []string{"."}},
 	{"tenant", []string{"."}},
 	{"telemetry", []string{"."}},
 	{"config", []string{"."}},
@@ -59,7 +60,7 @@ var rules = []rule{
 
 	{"bench/load", []string{".", "wire/..."}},
 	{"bench", []string{".", "wire/...", "bench/..."}},
-	{"cmd", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "engine/all", "schedule/tune"}},
+	{"cmd", []string{".", "server", "client", "client/...", "config", "native", "registry/source", "starter", "bench/load", "engine/all", "schedule/tune"}},
 	{"test", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "test/...", "wire/...", "internal/testkit"}},
 }
 
