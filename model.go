@@ -135,7 +135,7 @@ type VersionPolicy struct {
 // BatchSettings bounds the batches that a model's queue makes.
 type BatchSettings struct {
 	Mode      string        `yaml:"mode" doc:"auto (default: on where a probe shows that rows together equal rows alone), on, off" enum:"auto,on,off"`
-	Max       int           `yaml:"max" doc:"most rows in a batch; 0: 64" min:"0"`
+	Max       int           `yaml:"max" doc:"most rows in a batch, of an ONNX encoder most tokens; 0: 64, and as many tokens as take 0.1 s" min:"0"`
 	Preferred []int         `yaml:"preferred" doc:"sizes to close a batch at, when one can be reached" min:"1"`
 	MaxDelay  time.Duration `yaml:"max_delay" doc:"how long a batch may wait to fill; 0: never waits"`
 	Request   int           `yaml:"request" doc:"most rows of one request; more are refused; 0: no limit" min:"0"`
@@ -144,7 +144,7 @@ type BatchSettings struct {
 // QueueSettings bounds a model's queue.
 type QueueSettings struct {
 	Limit          int           `yaml:"limit" doc:"most calls that wait; more are refused at once; 0: 1024" min:"0"`
-	MaxWait        time.Duration `yaml:"max_wait" doc:"refuse at once when the wait would be longer by the measured rate; 0: 1s"`
+	MaxWait        time.Duration `yaml:"max_wait" doc:"refuse at once when the wait would be longer by the measured rate; 0: 1s, of an ONNX encoder 30s"`
 	Timeout        time.Duration `yaml:"timeout" doc:"longest that a request may wait in the queue, if its own deadline is not sooner; 0: limits.request_timeout alone"`
 	PriorityLevels int           `yaml:"priority_levels" doc:"number of priorities, 1 the most urgent; 0: 2 (the default priority is the middle one)" min:"0"`
 

@@ -75,6 +75,9 @@ func Open(ctx context.Context, eng engine.Engine, spec engine.Spec, cores int) (
 			s.Instances = max(1, cores/spec.Threads)
 		}
 		s.Threads = spec.Threads
+		if r, ok := model.(*ragged); ok {
+			s.Batching.Max = r.plan.budget
+		}
 		copies, err := share(ctx, eng, spec, model, s.Instances)
 		if err != nil {
 			return nil, err
@@ -159,11 +162,8 @@ func withDefaults(s serval.ModelSettings) serval.ModelSettings {
 	return s
 }
 
-// withTextDefaults changes the defaults to those of an encoder, whose batches are counted in tokens.
+// withTextDefaults changes the defaults to those of an encoder.
 func withTextDefaults(s, asked serval.ModelSettings) serval.ModelSettings {
-	if asked.Batching.Max == 0 {
-		s.Batching.Max = DefaultTokens
-	}
 	if asked.Queue.MaxWait == 0 {
 		s.Queue.MaxWait = DefaultTextWait
 	}

@@ -349,7 +349,7 @@ func (r *ragged) probe(ctx context.Context, mode string) probed {
 		p.batching.Reason = "batching.mode is off"
 	default:
 		why := r.compareTexts(ctx, made, alone)
-		if p.batching = (serval.Batching{On: true, Reason: fmt.Sprintf("texts are laid together up to %d tokens, and have the same vectors as alone", r.plan.budget)}); why != nil {
+		if p.batching = (serval.Batching{On: true, Reason: "texts of similar length are laid together, by their tokens, and have the same vectors as alone"}); why != nil {
 			p.batching = serval.Batching{On: mode == "on", Reason: why.Error()}
 			if mode == "on" {
 				p.batching.Reason = "batching.mode is on, against the probe: " + p.batching.Reason
@@ -365,6 +365,9 @@ func (r *ragged) probe(ctx context.Context, mode string) probed {
 	r.more = [2]time.Duration{short, many}
 	if tokens := n*r.padded(min(probeLong, r.plan.lang.Context)) - r.padded(min(probeShort, r.plan.lang.Context)); many > short && tokens > 0 {
 		each := float64(many-short) / float64(tokens)
+		if r.plan.measured {
+			r.plan.budget = min(max(leastTokens, int(float64(batchTime)/each)), mostTokens)
+		}
 		r.overhead = min(max(0, int(float64(short)/each)-probeShort), r.plan.budget)
 	}
 	return p

@@ -12,15 +12,21 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"serval"
 	"serval/engine"
 )
 
-// Limits of texts where neither the model's files nor its settings say.
+// defaultContext is how many tokens a text may have where neither the model's files nor its settings say.
+const defaultContext = 512
+
+// Where the settings do not say how many tokens a batch has, they are as many as the engine computes in batchTime, since
+// whoever comes next waits for it: longer batches of texts of similar length are no faster on a CPU. See docs/decisions/0010.
 const (
-	DefaultTokens  = 2048 // of a batch
-	defaultContext = 512
+	leastTokens = 512
+	mostTokens  = 8192
+	batchTime   = 100 * time.Millisecond
 )
 
 // The parts that an encoder's inputs have, by their usual names.
@@ -51,6 +57,8 @@ type textPlan struct {
 	pad    int64 // the token that is no text
 	single bool  // the model takes one text at a time
 	budget int   // tokens of a batch, padding among them
+
+	measured bool // budget is to be
 }
 
 // texts wraps an engine so that encoders with a tokenizer beside them are models of text; it returns eng itself where there
@@ -118,7 +126,7 @@ func planTexts(sig serval.Signature, spec *engine.Spec, asked int) (*textPlan, e
 		p.lang.Width = int(width[len(width)-1])
 	}
 	p.pad = int64(c.Pad)
-	p.budget = cmp.Or(asked, DefaultTokens)
+	p.budget, p.measured = cmp.Or(asked, leastTokens), asked == 0
 	err := p.readContext(&c, files, spec.Settings.Text)
 	if err == nil {
 		err = p.readPooling(files, spec.Settings.Text)
