@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"serval"
@@ -39,13 +41,22 @@ func DecodeObject(body []byte, v any) error {
 	case errors.As(err, &e):
 		return e
 	case errors.As(err, &wrong) && wrong.Field != "":
-		return serval.Errorf(serval.InvalidArgument, "%s must not be a %s", wrong.Field, wrong.Value).At(wrong.Field)
+		field := outside(wrong.Field)
+		return serval.Errorf(serval.InvalidArgument, "%s must not be a %s", field, wrong.Value).At(field)
 	case errors.As(err, &wrong):
 		return serval.Errorf(serval.InvalidArgument, "the request's body is a JSON %s; it must be an object", wrong.Value)
 	case errors.As(err, &syntax):
 		return serval.Errorf(serval.InvalidArgument, "the request's body is not valid JSON at byte %d: %v", syntax.Offset, err)
 	}
 	return serval.Errorf(serval.InvalidArgument, "the request's body is not the JSON object that is expected: %v", err)
+}
+
+// outside is a field's path without the structs that only this program knows of: encoding/json names those that are embedded.
+func outside(path string) string {
+	parts := strings.Split(path, ".")
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool {
+		return p == "generation" || p == "common" || p == "chatRequest" || p == "generateParameters"
+	}), ".")
 }
 
 func firstInvalid(b []byte) int {

@@ -61,7 +61,7 @@ type block struct {
 	Name      string          `json:"name"`
 	Input     json.RawMessage `json:"input"`
 	ToolUseID string          `json:"tool_use_id"`
-	Content   blocks          `json:"content"`
+	Content   results         `json:"content"`
 	IsError   bool            `json:"is_error"`
 }
 
@@ -70,20 +70,51 @@ type blocks []block
 
 // UnmarshalJSON reads either.
 func (b *blocks) UnmarshalJSON(raw []byte) error {
-	if bytes.Equal(raw, []byte("null")) {
+	switch {
+	case bytes.Equal(raw, []byte("null")):
 		return nil
+	case raw[0] == '"':
+		*b = blocks{{Type: "text"}}
+		return json.Unmarshal(raw, &(*b)[0].Text)
 	}
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		*b = blocks{{Type: "text", Text: text}}
-		return nil
-	}
-	var list []block
-	if err := json.Unmarshal(raw, &list); err != nil {
+	if err := json.Unmarshal(raw, (*[]block)(b)); err != nil {
 		return serval.Errorf(serval.InvalidArgument, "content must be a string or a list of blocks: %v", err).At("messages")
 	}
-	*b = list
 	return nil
+}
+
+// results is what a tool said: a string, or a list of blocks that hold no blocks.
+type results []result
+
+type result struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
+}
+
+// UnmarshalJSON reads either.
+func (r *results) UnmarshalJSON(raw []byte) error {
+	switch {
+	case bytes.Equal(raw, []byte("null")):
+		return nil
+	case raw[0] == '"':
+		*r = results{{Type: "text"}}
+		return json.Unmarshal(raw, &(*r)[0].Text)
+	}
+	if err := json.Unmarshal(raw, (*[]result)(r)); err != nil {
+		return serval.Errorf(serval.InvalidArgument, "tool_result: content must be a string or a list of text blocks: %v", err).At("messages")
+	}
+	return nil
+}
+
+func (r results) text() (string, error) {
+	var all []string
+	for i := range r {
+		if r[i].Type != "text" {
+			return "", serval.Errorf(serval.InvalidArgument, "tool_result: a block of type %q; this server's models take text only", r[i].Type).At("messages")
+		}
+		all = append(all, r[i].Text)
+	}
+	return strings.Join(all, "\n"), nil
 }
 
 // text is that of blocks which may only be text.
@@ -130,6 +161,9 @@ func (r *request) chat() (*serval.Chat, error) {
 	if len(r.Messages) == 0 {
 		return nil, serval.Errorf(serval.InvalidArgument, "messages: at least one message is required").At("messages")
 	}
+	if len(c.Messages) == 0 {
+		return nil, serval.Errorf(serval.InvalidArgument, "messages: none of them holds text, a tool_use or a tool_result").At("messages")
+	}
 	last := &c.Messages[len(c.Messages)-1]
 	c.Continue = last.Role == "assistant" && len(last.Calls) == 0
 	return c, r.tools(c)
@@ -153,7 +187,7 @@ func (m *message) add(c *serval.Chat, at int) error {
 		case b.Type == "tool_use" && m.Role == "assistant":
 			out.Calls = append(out.Calls, serval.ToolCall{ID: b.ID, Name: b.Name, Arguments: string(b.Input)})
 		case b.Type == "tool_result" && m.Role == "user":
-			text, err := b.Content.text("tool_result")
+			text, err := b.Content.text()
 			if err != nil {
 				return err
 			}
@@ -173,8 +207,13 @@ func (m *message) add(c *serval.Chat, at int) error {
 		return nil // results only
 	}
 	if n := len(c.Messages); n > 0 && c.Messages[n-1].Role == m.Role && len(c.Messages[n-1].Calls) == 0 {
-		c.Messages[n-1].Content += "\n" + out.Content // this API joins turns of one role; templates want them to alternate
-		c.Messages[n-1].Calls = out.Calls
+		before := &c.Messages[n-1] // this API joins turns of one role; templates want them to alternate
+		if before.Content != "" && out.Content != "" {
+			before.Content += "\n"
+		}
+		before.Content += out.Content
+		before.Reasoning += out.Reasoning
+		before.Calls = out.Calls
 		return nil
 	}
 	c.Messages = append(c.Messages, out)

@@ -87,7 +87,7 @@ type answers struct {
 	text   strings.Builder
 	think  strings.Builder
 	calls  []toolCall
-	args   []strings.Builder
+	args   [][]byte
 }
 
 func (p *Protocol) answer(w http.ResponseWriter, r *http.Request, body *common, in serval.Input, chat bool) error {
@@ -125,12 +125,12 @@ func (a *answers) Send(c *serval.Chunk) error {
 	a.usage.Add(c.Usage)
 	for _, call := range d.Calls {
 		for len(a.calls) <= call.Index {
-			a.calls, a.args = append(a.calls, toolCall{}), append(a.args, strings.Builder{})
+			a.calls, a.args = append(a.calls, toolCall{}), append(a.args, nil)
 		}
 		a.calls[call.Index].ID += call.ID
 		a.calls[call.Index].Function.Name += call.Name
 		a.calls[call.Index].Function.Index = call.Index
-		a.args[call.Index].WriteString(call.Arguments)
+		a.args[call.Index] = append(a.args[call.Index], call.Arguments...)
 	}
 	var told []logprob
 	for i := range d.Logprobs {
@@ -172,8 +172,8 @@ func (a *answers) Send(c *serval.Chunk) error {
 // finished are the tool calls, whose arguments are objects here, not text.
 func (a *answers) finished() []toolCall {
 	for i := range a.calls {
-		if text := a.args[i].String(); json.Valid([]byte(text)) {
-			a.calls[i].Function.Arguments = json.RawMessage(text)
+		if text := a.args[i]; json.Valid(text) {
+			a.calls[i].Function.Arguments = text
 		} else {
 			a.calls[i].Function.Arguments = json.RawMessage("{}")
 		}

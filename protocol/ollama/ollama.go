@@ -50,6 +50,7 @@ func (p *Protocol) Routes() []protocol.Route {
 	add(protocol.Read, "GET /api/tags", p.tags)
 	add(protocol.Read, "GET /api/ps", p.ps)
 	add(protocol.Read, "POST /api/show", p.show)
+	add(protocol.Control, "POST /api/pull", p.pull)
 	for _, pattern := range []string{"POST /api/create", "POST /api/copy", "POST /api/push", "DELETE /api/delete", "POST /api/blobs/{digest}", "HEAD /api/blobs/{digest}"} {
 		add(protocol.Control, pattern, func(http.ResponseWriter, *http.Request) error {
 			return serval.Errorf(serval.Unimplemented, "this server's models are folders: add, change or remove them in its models folder")

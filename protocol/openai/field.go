@@ -61,7 +61,7 @@ func (c *content) parts(b []byte) error {
 	var all strings.Builder
 	for i, p := range parts {
 		switch {
-		case (p.Type == "text" || p.Type == "input_text" || p.Type == "output_text") && p.Text != nil:
+		case (p.Type == "text" || p.Type == "input_text" || p.Type == "output_text" || p.Type == "reasoning_text" || p.Type == "summary_text") && p.Text != nil:
 			all.WriteString(*p.Text)
 		case p.Type == "refusal" && p.Refusal != nil:
 			all.WriteString(*p.Refusal)

@@ -160,6 +160,10 @@ func addItem(c *serval.Chat, item *responseItem, at int) error {
 		if item.Role == "" {
 			return serval.Errorf(serval.InvalidArgument, "input[%d].role is missing", at).At("input")
 		}
+		if n := len(c.Messages); n > 0 && item.Role == "assistant" && c.Messages[n-1].Role == "assistant" && c.Messages[n-1].Content == "" && len(c.Messages[n-1].Calls) == 0 {
+			c.Messages[n-1].Content = item.Content.text // the reasoning before it is of the same turn
+			break
+		}
 		c.Messages = append(c.Messages, serval.Message{Role: item.Role, Content: item.Content.text})
 	case "function_call":
 		m := last()

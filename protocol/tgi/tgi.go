@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 
@@ -163,7 +164,7 @@ func (r *request) input() (*serval.Completion, error) {
 		in.Temperature = &greedy
 	}
 	if g := q.Grammar; g != nil {
-		in.Constraint = &serval.Constraint{Source: string(g.Value), Param: "grammar.value"}
+		in.Constraint = &serval.Constraint{Source: schemaOf(g.Value), Param: "grammar.value"}
 		switch g.Type {
 		case "json", "json_schema":
 			in.Constraint.Kind = "json_schema"
@@ -177,6 +178,22 @@ func (r *request) input() (*serval.Completion, error) {
 		}
 	}
 	return in, nil
+}
+
+// schemaOf is the schema in a grammar's value: itself, a string that holds it, or under the key schema.
+func schemaOf(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		raw = json.RawMessage(text)
+	}
+	var wrapped struct {
+		Schema json.RawMessage `json:"schema"`
+		Type   json.RawMessage `json:"type"`
+	}
+	if json.Unmarshal(raw, &wrapped) == nil && wrapped.Schema != nil && wrapped.Type == nil {
+		raw = wrapped.Schema
+	}
+	return string(raw)
 }
 
 // generate is POST /generate and /generate_stream.
@@ -194,7 +211,7 @@ func (p *Protocol) generate(w http.ResponseWriter, r *http.Request, stream bool)
 		return err
 	}
 	req := &serval.Request{ID: r.Header.Get("X-Request-Id"), Credential: protocol.Credential(r.Header), Protocol: "tgi", Model: ref, Input: in, Trace: protocol.Trace(r.Header)}
-	a := &answer{seed: body.Parameters.Seed, top: body.Parameters.TopTokens != nil}
+	a := &answer{tokens: []token{}, prefill: []token{}, seed: body.Parameters.Seed, top: body.Parameters.TopTokens != nil}
 	if stream || body.Stream {
 		a.events = protocol.NewEvents(w)
 		defer a.events.Close()
@@ -242,6 +259,7 @@ type answer struct {
 	seed    *int64
 	top     bool
 	index   int
+	partial []byte // of a character that is not whole yet
 }
 
 // Send takes a piece.
@@ -272,6 +290,13 @@ func (a *answer) Send(c *serval.Chunk) error {
 		if t.Prompt {
 			a.prefill = append(a.prefill, one)
 			continue
+		}
+		// A token that ends within a character has no text; the one that completes it has all of it.
+		a.partial = append(a.partial, t.Bytes...)
+		one.Text = ""
+		if utf8.Valid(a.partial) || len(a.partial) >= utf8.UTFMax {
+			one.Text = strings.ToValidUTF8(string(a.partial), "\ufffd")
+			a.partial = a.partial[:0]
 		}
 		a.tokens = append(a.tokens, one)
 		if err := a.event(one, t.Top, i == last && c.Finish != serval.More); err != nil {

@@ -52,6 +52,11 @@ func (m *Model) render(in *serval.Chat) (*conversation, error) {
 	if m.chat == nil {
 		return nil, serval.Errorf(serval.InvalidArgument, "%s has no chat template: give one as text.template in model.yaml, or send a prompt to the completions endpoint", m.what).At("messages")
 	}
+	if n := len(in.Messages); in.Continue && n > 1 && in.Messages[n-1].Content == "" && in.Messages[n-1].Role == "assistant" {
+		own := *in // nothing is there to go on with: the turn is begun
+		own.Messages, own.Continue = in.Messages[:n-1], false
+		in = &own
+	}
 	if err := m.checkChat(in); err != nil {
 		return nil, err
 	}
@@ -68,6 +73,10 @@ func (m *Model) render(in *serval.Chat) (*conversation, error) {
 	vars := map[string]any{}
 	for k, v := range in.Variables {
 		vars[k] = v
+	}
+	if in.Continue {
+		messages = append([]serval.Message(nil), messages...)
+		messages[len(messages)-1].Content += cutMark
 	}
 	vars["messages"] = templateMessages(messages)
 	vars["add_generation_prompt"] = !in.Continue
@@ -87,9 +96,11 @@ func (m *Model) render(in *serval.Chat) (*conversation, error) {
 		return nil, serval.Errorf(serval.InvalidArgument, "messages: the chat template of %s cannot be rendered with them: %v", m.what, err).At("messages")
 	}
 	if in.Continue {
-		if text, err = cutAfter(text, messages[len(messages)-1].Content); err != nil {
-			return nil, err
+		before, _, found := strings.Cut(text, cutMark)
+		if !found {
+			return nil, serval.Errorf(serval.InvalidArgument, "messages: the last message cannot be gone on with: the chat template does not show its text as it is").At("messages")
 		}
+		text = before
 	}
 	style = style.At(text)
 	// A template that writes the first token itself must not get it twice.
@@ -111,15 +122,8 @@ func (m *Model) edge(id int32, ok bool) string {
 	return string(m.vocab.Piece(id))
 }
 
-// cutAfter ends a rendered conversation with its last message's text, so that the model goes on with it.
-func cutAfter(text, content string) (string, error) {
-	content = strings.TrimSpace(content)
-	at := strings.LastIndex(text, content)
-	if content == "" || at < 0 {
-		return "", serval.Errorf(serval.InvalidArgument, "messages: the last message cannot be gone on with: the chat template does not show its text").At("messages")
-	}
-	return text[:at+len(content)], nil
-}
+// cutMark stands at the end of a message that is gone on with while it is rendered; what a template puts behind is cut off.
+const cutMark = "\u2060\u27e6\u2060here\u2060\u27e7"
 
 // checkChat refuses what no template could render.
 func (m *Model) checkChat(in *serval.Chat) error {

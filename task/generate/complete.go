@@ -40,7 +40,14 @@ func (m *Model) complete(ctx context.Context, req *serval.Request, in *serval.Co
 		return serval.Errorf(serval.InvalidArgument, "max_tokens is 0: there is nothing to make; give at least 1, or echo with logprobs").At("max_tokens")
 	}
 	if w.gen.Limit == 0 && w.gen.PromptLogprobs < 0 {
-		return sink.Send(&serval.Chunk{Output: &serval.Delta{Text: w.prompt}, Usage: serval.Usage{Prompt: int64(len(tokens))}, Finish: serval.Length})
+		usage := serval.Usage{Prompt: int64(len(tokens))}
+		for i := range w.n {
+			if err := sink.Send(&serval.Chunk{Output: &serval.Delta{Text: w.prompt}, Usage: usage, Finish: serval.Length, Choice: i}); err != nil {
+				return err
+			}
+			usage = serval.Usage{}
+		}
+		return nil
 	}
 	return m.run(ctx, req, w, sink)
 }
