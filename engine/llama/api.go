@@ -121,6 +121,7 @@ type api struct {
 	backendInit     func()
 	loadBackends    func(dir string)
 	logSet          func(callback, data uintptr)
+	abortSet        func(callback uintptr)
 	supportsGPU     func() bool
 	maxSequences    func() uint64
 	modelDefaults   func() modelParams
@@ -189,7 +190,7 @@ func (a *api) bind(handle uintptr) error {
 		name string
 	}{
 		{&a.version, "llama_version"}, {&a.backendInit, "llama_backend_init"}, {&a.loadBackends, "ggml_backend_load_all_from_path"},
-		{&a.logSet, "llama_log_set"}, {&a.supportsGPU, "llama_supports_gpu_offload"}, {&a.maxSequences, "llama_max_parallel_sequences"},
+		{&a.logSet, "llama_log_set"}, {&a.abortSet, "ggml_set_abort_callback"}, {&a.supportsGPU, "llama_supports_gpu_offload"}, {&a.maxSequences, "llama_max_parallel_sequences"},
 		{&a.modelDefaults, "llama_model_default_params"}, {&a.contextDefaults, "llama_context_default_params"},
 		{&a.modelLoad, "llama_model_load_from_file"}, {&a.modelSplits, "llama_model_load_from_splits"}, {&a.modelFree, "llama_model_free"},
 		{&a.getVocab, "llama_model_get_vocab"}, {&a.nCtxTrain, "llama_model_n_ctx_train"}, {&a.nEmbdOut, "llama_model_n_embd_out"},

@@ -151,6 +151,9 @@ func (e *Engine) ready(d engine.Device) (*library, error) {
 	if err != nil {
 		return nil, fmt.Errorf("libllama is needed to load .gguf files: %w", err)
 	}
+	if err := checkCUDA(path, d); err != nil {
+		return nil, err
+	}
 	l, err := openLibrary(path)
 	if err != nil {
 		return nil, err

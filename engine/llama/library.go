@@ -1,6 +1,8 @@
 package llama
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -47,8 +49,9 @@ func openLibrary(path string) (*library, error) {
 	if field, ok := l.defaultsFit(); !ok {
 		return nil, serval.Errorf(serval.Unavailable, "libllama at %s is v%s, whose structs are laid out in another way (its default of %s is not where it was); llama.cpp v%s is needed", path, l.release, field, known)
 	}
-	// Callbacks are never freed, so these two are made once a process.
+	// Callbacks are never freed, so these are made once a process.
 	l.logSet(purego.NewCallback(l.log), 0)
+	l.abortSet(purego.NewCallback(l.aborting))
 	l.progress = purego.NewCallback(l.loading)
 	l.backendInit()
 	l.loadBackends(filepath.Dir(path))
@@ -97,6 +100,12 @@ func (l *library) log(level int32, text, _ uintptr) uintptr {
 	if len(l.partial) > 4<<10 {
 		l.partial = ""
 	}
+	return 0
+}
+
+// aborting is called by C before it ends the process: these are the last words that the parent of an engine's process hears.
+func (l *library) aborting(text uintptr) uintptr {
+	fmt.Fprintf(os.Stderr, "llama.cpp gives up: %s (%s)\n", goString(text), l.words())
 	return 0
 }
 

@@ -33,10 +33,10 @@ func testEngine(t testing.TB) *Engine {
 			shared.err = err
 			return
 		}
-		o := native.Options{Cache: filepath.Join(cache, "serval"), Progress: os.Stderr}
+		o := native.Options{Cache: filepath.Join(cache, "serval"), Progress: os.Stderr, Libraries: map[string]string{}}
 		for _, name := range []string{"llama", "llama-cuda"} { // of machines that reach no registry
 			if path := os.Getenv("SERVAL_TEST_" + strings.ReplaceAll(name, "-", "_")); path != "" {
-				o.Libraries = map[string]string{name: path}
+				o.Libraries[name] = path
 			}
 		}
 		store := native.New(o)
