@@ -75,6 +75,9 @@ func (g *Gateway) As(tenant string) serval.Handler {
 	return serval.HandlerFunc(func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
 		return g.handle(ctx, req, sink, func(req *serval.Request, _ int64) *serval.Error {
 			req.Credential, req.Tenant = "", tenant
+			if limit := g.policy.Load().timeout(req.Input); limit > 0 {
+				req.Deadline = req.Timing.Start.Add(limit)
+			}
 			return nil
 		})
 	})

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"strings"
+	"time"
 
 	"serval"
 )
@@ -86,6 +87,18 @@ func (g *Gateway) Tenant(credential string) (string, *serval.Error) {
 		return DefaultTenant, nil
 	}
 	return k.Name, nil
+}
+
+// Admit is Tenant for a request that is answered later, by As: it is taken from the key's rate now.
+func (g *Gateway) Admit(credential string) (string, *serval.Error) {
+	k, err := g.policy.Load().identify(credential, Infer)
+	if err != nil {
+		return "", err
+	}
+	if k == nil {
+		return DefaultTenant, nil
+	}
+	return k.Name, k.take(time.Now())
 }
 
 // identify finds the key and checks that it allows what is asked. It returns nil, nil when no keys are configured.

@@ -64,6 +64,8 @@ type Backend struct {
 	Responses Responses
 	// Tenant is the owner of a key, as requests with it have; an error for a key that may not infer.
 	Tenant func(credential string) (string, *serval.Error)
+	// Admit is Tenant for a request that is answered later: it is taken from the key's rate.
+	Admit func(credential string) (string, *serval.Error)
 	// As is the chain for what a tenant asked for earlier, without its key.
 	As       func(tenant string) serval.Handler
 	Stopping <-chan struct{} // closed when the server begins to drain; nil: it never does

@@ -14,12 +14,15 @@ type Response struct {
 
 // Responses keeps answers; a store implements it. What it acknowledged survives a kill. Safe for concurrent use.
 type Responses interface {
-	// PutResponse inserts or replaces one.
+	// PutResponse adds one.
 	PutResponse(context.Context, *Response) error
+	// UpdateResponse changes Open and Body of one that is there and still open; it reports false for any other.
+	UpdateResponse(context.Context, *Response) (bool, error)
 	// Response returns a tenant's, or a NotFound.
 	Response(ctx context.Context, tenant, id string) (*Response, error)
 	// DeleteResponse removes a tenant's, or is a NotFound.
 	DeleteResponse(ctx context.Context, tenant, id string) error
-	// OpenResponses are those of all tenants that are to be answered in the background, the oldest first.
+	// OpenResponses are those of all tenants that are to be answered in the background, the oldest first; only Tenant, ID and
+	// Created are set.
 	OpenResponses(context.Context) ([]*Response, error)
 }

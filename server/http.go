@@ -5,8 +5,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 
+	"serval"
 	"serval/gateway"
 	"serval/protocol"
 )
@@ -70,16 +72,37 @@ func refuse(w http.ResponseWriter, status int, why string) {
 // guard checks the key before the protocol reads anything; who may call a route of the chain, the chain checks once more.
 func (s *Server) guard(r protocol.Route) http.HandlerFunc {
 	need, checked := accessOf(r.Access)
-	if !checked {
-		return r.Serve
-	}
 	return func(w http.ResponseWriter, req *http.Request) {
+		defer s.caught(w, req, r.Fail)
+		if !checked {
+			r.Serve(w, req)
+			return
+		}
 		if err := s.gate.Authorize(protocol.Credential(req.Header), need); err != nil {
 			r.Fail(w, req, err)
 			return
 		}
 		r.Serve(w, req)
 	}
+}
+
+// caught turns a panic of a protocol into an error of its dialect; the stack is in the log. An answer that was begun can only
+// be cut.
+func (s *Server) caught(w http.ResponseWriter, req *http.Request, fail protocol.Fail) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	s.log.Error("a protocol panicked", "path", req.URL.Path, "panic", v, "stack", string(debug.Stack()))
+	defer func() {
+		if recover() != nil {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	fail(w, req, serval.Errorf(serval.Internal, "internal error; the server's log has the cause"))
 }
 
 // notFound answers a path that no protocol has, or not with that method. Every dialect mounted so far writes errors as

@@ -113,7 +113,7 @@ func New(opt Options) (*Server, error) {
 	backend := protocol.Backend{
 		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,
 		Control: &repository{s.models, s.life, cfg.ModelControl.Mode, s.log}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
-		Tenant: s.gate.Tenant, As: func(tenant string) serval.Handler { return route.Resolve(s.models, s.gate.As(tenant)) },
+		Tenant: s.gate.Tenant, Admit: s.gate.Admit, As: func(tenant string) serval.Handler { return route.Resolve(s.models, s.gate.As(tenant)) },
 	}
 	switch s.state, err = sqlite.Open(s.life, filepath.Join(cfg.DataDir, "state.db")); {
 	case err == nil:
@@ -344,11 +344,16 @@ func (s *Server) Stop() error {
 	if len(s.ports) > 0 {
 		<-s.polled
 	}
+	s.working.Wait()
 	s.models.Close()
 	if s.probe != nil {
 		s.probe.close()
 	}
-	return s.watch.Close()
+	var err error
+	if s.state != nil {
+		err = s.state.Close()
+	}
+	return errors.Join(err, s.watch.Close())
 }
 
 // giveUp cuts the connections that are left after drain_timeout and says how many requests that hit. Models stay open, as

@@ -25,6 +25,7 @@ func (p *Protocol) chat(w http.ResponseWriter, r *http.Request) error {
 	head := answerHead{ID: protocol.NewID("chatcmpl-"), Created: now(), Model: body.Model}
 	if body.Stream {
 		s := newChatStream(w, head, max(in.N, 1), &body.generation)
+		s.functions = len(body.Functions) > 0
 		return s.run(p.backend.Handler, r, req)
 	}
 	answer := chatAnswer{answerHead: head, Object: "chat.completion", Choices: make([]chatChoice, max(in.N, 1))}

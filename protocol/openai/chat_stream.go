@@ -13,13 +13,14 @@ import (
 
 // chatStream writes an answer's pieces as chat.completion.chunk events, and belongs to the request's goroutine.
 type chatStream struct {
-	events *protocol.Events
-	head   []byte // {"id":…,"choices":[{"index":
-	begun  []bool // choices whose role was sent
-	final  bool   // a last event has the usage
-	always bool   // every event has it
-	buf    []byte
-	usage  serval.Usage
+	events    *protocol.Events
+	head      []byte // {"id":…,"choices":[{"index":
+	begun     []bool // choices whose role was sent
+	final     bool   // a last event has the usage
+	always    bool   // every event has it
+	functions bool   // calls are told in their older form
+	buf       []byte
+	usage     serval.Usage
 }
 
 func newChatStream(w http.ResponseWriter, head answerHead, n int, g *generation) *chatStream {
@@ -71,7 +72,7 @@ func (s *chatStream) Send(c *serval.Chunk) error {
 	}
 	if d.Text != "" || d.Reasoning != "" || len(d.Calls) > 0 || len(d.Logprobs) > 0 {
 		b = s.begin(b, c.Choice)
-		b = appendDelta(append(b, `"delta":{`...), d)
+		b = appendDelta(append(b, `"delta":{`...), d, s.functions)
 		b = append(b, `},"logprobs":`...)
 		if b, err = appendLogprobs(b, d.Logprobs); err != nil {
 			return err
@@ -80,7 +81,11 @@ func (s *chatStream) Send(c *serval.Chunk) error {
 	}
 	if c.Finish != serval.More {
 		b = s.begin(b, c.Choice)
-		b = jsontensor.AppendString(append(b, `"delta":{},"logprobs":null,"finish_reason":`...), string(c.Finish))
+		finish := string(c.Finish)
+		if s.functions && c.Finish == serval.Called {
+			finish = "function_call"
+		}
+		b = jsontensor.AppendString(append(b, `"delta":{},"logprobs":null,"finish_reason":`...), finish)
 		b = s.end(append(b, '}'))
 	}
 	s.buf = b
@@ -107,7 +112,7 @@ func (s *chatStream) end(b []byte) []byte {
 	return append(b, "}\n\n"...)
 }
 
-func appendDelta(b []byte, d *serval.Delta) []byte {
+func appendDelta(b []byte, d *serval.Delta, functions bool) []byte {
 	first := true
 	comma := func() {
 		if !first {
@@ -123,7 +128,10 @@ func appendDelta(b []byte, d *serval.Delta) []byte {
 		comma()
 		b = jsontensor.AppendString(append(b, `"reasoning_content":`...), d.Reasoning)
 	}
-	if len(d.Calls) > 0 {
+	if len(d.Calls) > 0 && functions {
+		comma()
+		b = append(appendFunction(append(b, `"function_call":`...), &d.Calls[0]), '}')
+	} else if len(d.Calls) > 0 {
 		comma()
 		b = append(b, `"tool_calls":[`...)
 		for i, c := range d.Calls {
@@ -135,17 +143,21 @@ func appendDelta(b []byte, d *serval.Delta) []byte {
 				b = jsontensor.AppendString(append(b, `,"id":`...), c.ID)
 				b = append(b, `,"type":"function"`...)
 			}
-			b = append(b, `,"function":{`...)
-			if c.Name != "" {
-				b = jsontensor.AppendString(append(b, `"name":`...), c.Name)
-				b = append(b, ',')
-			}
-			b = jsontensor.AppendString(append(b, `"arguments":`...), c.Arguments)
-			b = append(b, "}}"...)
+			b = append(appendFunction(append(b, `,"function":`...), &c), "}}"...)
 		}
 		b = append(b, ']')
 	}
 	return b
+}
+
+// appendFunction appends {"name":…,"arguments":… without its end.
+func appendFunction(b []byte, c *serval.CallDelta) []byte {
+	b = append(b, '{')
+	if c.Name != "" {
+		b = jsontensor.AppendString(append(b, `"name":`...), c.Name)
+		b = append(b, ',')
+	}
+	return jsontensor.AppendString(append(b, `"arguments":`...), c.Arguments)
 }
 
 func appendLogprobs(b []byte, list []serval.TokenText) ([]byte, error) {

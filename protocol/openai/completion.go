@@ -2,8 +2,10 @@ package openai
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 
 	"serval"
 	"serval/protocol"
@@ -104,18 +106,65 @@ func (p *Protocol) completions(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		answer.Choices = make([]completionChoice, n*len(body.Prompt))
 	}
-	var spent serval.Usage
-	for i := range body.Prompt {
+	reqs := make([]*serval.Request, len(body.Prompt))
+	for i := range reqs {
 		in := &serval.Completion{Text: body.Prompt[i].Text, Tokens: body.Prompt[i].Tokens, Special: true, Echo: body.Echo, Generation: wish}
-		req, err := p.request(w, r, body.Model, in)
-		if err != nil {
+		if reqs[i], err = p.request(w, r, body.Model, in); err != nil {
 			return err
 		}
-		answer.base = i * n
-		if err := p.backend.Handler.Handle(r.Context(), req, answer); err != nil {
-			return answer.fail(err)
-		}
-		spent.Add(req.Usage)
+	}
+	spent, err := p.completeAll(r.Context(), reqs, answer, n)
+	if err != nil {
+		return answer.fail(err)
 	}
 	return answer.finish(w, spent)
 }
+
+// sideBySide is how many prompts of one request are answered at the same time.
+const sideBySide = 16
+
+// completeAll answers the prompts of one request, n choices each. The first that fails ends all.
+func (p *Protocol) completeAll(ctx context.Context, reqs []*serval.Request, answer *completionAnswer, n int) (serval.Usage, error) {
+	if len(reqs) == 1 {
+		err := p.backend.Handler.Handle(ctx, reqs[0], promptSink{answer, 0})
+		return reqs[0].Usage, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var lock sync.Mutex
+	var spent serval.Usage
+	places := make(chan struct{}, sideBySide)
+	var wait sync.WaitGroup
+	for i, req := range reqs {
+		places <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-places }()
+			if ctx.Err() != nil {
+				return
+			}
+			sink := promptSink{answer, i * n}
+			err := p.backend.Handler.Handle(ctx, req, serval.SinkFunc(func(c *serval.Chunk) error {
+				lock.Lock()
+				defer lock.Unlock()
+				return sink.Send(c)
+			}))
+			if err != nil {
+				cancel(err)
+			}
+			lock.Lock()
+			spent.Add(req.Usage)
+			lock.Unlock()
+		})
+	}
+	wait.Wait()
+	return spent, context.Cause(ctx)
+}
+
+// promptSink takes the pieces of one prompt's choices.
+type promptSink struct {
+	answer *completionAnswer
+	base   int // the first choice
+}
+
+// Send takes a piece.
+func (s promptSink) Send(c *serval.Chunk) error { return s.answer.take(c, s.base+c.Choice) }

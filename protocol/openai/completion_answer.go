@@ -9,7 +9,7 @@ import (
 	"serval/protocol"
 )
 
-// completionAnswer is a whole answer, or a piece of one in a stream. As a Sink it collects the pieces, or writes them.
+// completionAnswer is a whole answer, or a piece of one in a stream. It collects the pieces, or writes them.
 type completionAnswer struct {
 	answerHead
 	Object      string             `json:"object"`
@@ -19,7 +19,6 @@ type completionAnswer struct {
 
 	events *protocol.Events // of a stream
 	final  bool
-	base   int // the first choice of the prompt that is answered
 	top    int // alternatives asked for; -1: no log-probabilities
 	spans  []int
 }
@@ -39,13 +38,12 @@ type completionLogprobs struct {
 	Offsets []int                `json:"text_offset"` // in characters
 }
 
-// Send takes a piece.
-func (a *completionAnswer) Send(c *serval.Chunk) error {
+// take takes a piece of choice index.
+func (a *completionAnswer) take(c *serval.Chunk, index int) error {
 	d, err := delta(c)
 	if err != nil {
 		return err
 	}
-	index := a.base + c.Choice
 	if a.events != nil {
 		piece := completionChoice{Index: index}
 		a.add(&piece, d, c.Finish)

@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -26,7 +25,7 @@ var _ protocol.Protocol = (*Protocol)(nil)
 
 // New makes the protocol. The Backend's Handler and Models must be set.
 func New(backend protocol.Backend) *Protocol {
-	return &Protocol{backend: backend, background: background{wake: make(chan struct{}, 1), cancel: map[[2]string]context.CancelFunc{}}}
+	return &Protocol{backend: backend, background: newBackground()}
 }
 
 // Name is "openai".

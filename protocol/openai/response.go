@@ -3,8 +3,9 @@ package openai
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"sync"
+	"strings"
 
 	"serval"
 	"serval/protocol"
@@ -17,7 +18,7 @@ const maxChain = 256
 // in the background.
 type stored struct {
 	Items   []json.RawMessage `json:"items"`
-	Request json.RawMessage   `json:"request"`
+	Request json.RawMessage   `json:"request,omitempty"`
 }
 
 // respond is POST /v1/responses.
@@ -37,7 +38,14 @@ func (p *Protocol) respond(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tenant, fail := p.backend.Tenant(protocol.Credential(r.Header))
+	if p.backend.Responses == nil {
+		if body.Background || body.Previous != nil || body.Store != nil && *body.Store {
+			return serval.Errorf(serval.Unavailable, "this server cannot store responses: its data folder cannot be used; send store: false").At("store")
+		}
+		no := false
+		body.Store = &no
+	}
+	tenant, fail := p.tenant(r, body.Background)
 	if fail != nil {
 		return fail
 	}
@@ -49,12 +57,16 @@ func (p *Protocol) respond(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	keep, err := json.Marshal(stored{Items: items, Request: text})
+	keep := stored{Items: items}
+	if body.Background {
+		keep.Request = text
+	}
+	request, err := json.Marshal(keep)
 	if err != nil {
 		return err
 	}
 	answer := newResponse(protocol.NewID("resp_"), &body)
-	row := &protocol.Response{Tenant: tenant, ID: answer.ID, Created: answer.Created, Request: keep}
+	row := &protocol.Response{Tenant: tenant, ID: answer.ID, Created: answer.Created, Request: request}
 	if body.Background {
 		return p.queue(w, r, answer, row)
 	}
@@ -86,9 +98,19 @@ func (p *Protocol) respond(w http.ResponseWriter, r *http.Request) error {
 	return write(w, &final)
 }
 
+// tenant is the owner of the request's key. With admit, the request is taken from the key's rate, as it would be by the chain.
+func (p *Protocol) tenant(r *http.Request, admit bool) (string, *serval.Error) {
+	credential := protocol.Credential(r.Header)
+	if admit {
+		return p.backend.Admit(credential)
+	}
+	return p.backend.Tenant(credential)
+}
+
 // chatOf is the conversation that a request goes on with: that of the response before it, and its own items.
 func (p *Protocol) chatOf(ctx context.Context, tenant string, body *responseRequest, items []json.RawMessage) (*serval.Chat, error) {
 	chain := [][]json.RawMessage{items}
+	size := int64(0)
 	for id, n := body.Previous, 0; id != nil; n++ {
 		if p.backend.Responses == nil || n == maxChain {
 			return nil, serval.Errorf(serval.InvalidArgument, "previous_response_id: the conversation has more than %d responses", maxChain).At("previous_response_id")
@@ -96,6 +118,9 @@ func (p *Protocol) chatOf(ctx context.Context, tenant string, body *responseRequ
 		row, err := p.backend.Responses.Response(ctx, tenant, *id)
 		if err != nil {
 			return nil, previousError(err, *id)
+		}
+		if size += int64(len(row.Request) + len(row.Body)); p.backend.Config.MaxBody > 0 && size > p.backend.Config.MaxBody {
+			return nil, serval.Errorf(serval.TooLarge, "previous_response_id: the conversation has more than %d bytes", p.backend.Config.MaxBody).At("previous_response_id")
 		}
 		var before stored
 		var answer struct {
@@ -130,14 +155,11 @@ func previousError(err error, id string) error {
 }
 
 func (p *Protocol) put(ctx context.Context, row *protocol.Response, answer *response) error {
-	if p.backend.Responses == nil {
-		return serval.Errorf(serval.Unavailable, "this server has no data folder to store responses in; send store: false").At("store")
-	}
 	body, err := json.Marshal(answer)
 	if err != nil {
 		return err
 	}
-	row.Body, row.Open = body, answer.Status == "queued" || answer.Status == "in_progress"
+	row.Body = body
 	return p.backend.Responses.PutResponse(ctx, row)
 }
 
@@ -172,7 +194,7 @@ func (p *Protocol) deleteResponse(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	p.background.stop(row.Tenant, row.ID)
+	p.background.stop(key{row.Tenant, row.ID})
 	if err := p.backend.Responses.DeleteResponse(r.Context(), row.Tenant, row.ID); err != nil {
 		return err
 	}
@@ -188,27 +210,28 @@ func (p *Protocol) inputItems(w http.ResponseWriter, r *http.Request) error {
 	if err := json.Unmarshal(row.Request, &before); err != nil {
 		return err
 	}
-	list := make([]any, 0, len(before.Items))
-	for i := len(before.Items) - 1; i >= 0; i-- { // the newest first is the default
+	ascending := r.URL.Query().Get("order") == "asc" // else the newest first
+	list := make([]map[string]any, 0, len(before.Items))
+	for n := range before.Items {
+		i := n
+		if !ascending {
+			i = len(before.Items) - 1 - n
+		}
 		var item map[string]any
 		if json.Unmarshal(before.Items[i], &item) != nil {
 			continue
 		}
 		if item["id"] == nil {
-			item["id"] = "item_" + row.ID + "_" + string(rune('a'+i%26))
+			item["id"] = fmt.Sprintf("item_%s_%d", strings.TrimPrefix(row.ID, "resp_"), i)
 		}
 		if item["type"] == nil {
 			item["type"] = "message"
 		}
 		list = append(list, item)
 	}
-	return write(w, map[string]any{"object": "list", "data": list, "has_more": false})
-}
-
-// background runs responses that nobody waits for. Run owns its goroutines.
-type background struct {
-	mu      sync.Mutex
-	wake    chan struct{}
-	waiting []*protocol.Response
-	cancel  map[[2]string]context.CancelFunc // tenant and id → of one that runs
+	page := map[string]any{"object": "list", "data": list, "has_more": false, "first_id": nil, "last_id": nil}
+	if n := len(list); n > 0 {
+		page["first_id"], page["last_id"] = list[0]["id"], list[n-1]["id"]
+	}
+	return write(w, page)
 }

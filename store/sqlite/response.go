@@ -11,12 +11,27 @@ import (
 
 var _ protocol.Responses = (*DB)(nil)
 
-// PutResponse inserts or replaces one. It is on the disk when PutResponse returns.
+// keep is how long a response is kept that is not asked for to be deleted, in seconds: OpenAI's 30 days.
+const keep = 30 * 24 * 60 * 60
+
+// PutResponse adds one. It is on the disk when PutResponse returns. Those that are too old go on this occasion.
 func (d *DB) PutResponse(ctx context.Context, r *protocol.Response) error {
-	_, err := d.db.ExecContext(ctx, `INSERT INTO response (tenant, id, created, open, body, request) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (tenant, id) DO UPDATE SET open = excluded.open, body = excluded.body`,
+	if _, err := d.db.ExecContext(ctx, "DELETE FROM response WHERE open = 0 AND created < ?", r.Created-keep); err != nil {
+		return err
+	}
+	_, err := d.db.ExecContext(ctx, "INSERT INTO response (tenant, id, created, open, body, request) VALUES (?, ?, ?, ?, ?, ?)",
 		r.Tenant, r.ID, r.Created, r.Open, r.Body, r.Request)
 	return err
+}
+
+// UpdateResponse changes one that is open.
+func (d *DB) UpdateResponse(ctx context.Context, r *protocol.Response) (bool, error) {
+	res, err := d.db.ExecContext(ctx, "UPDATE response SET open = ?, body = ? WHERE tenant = ? AND id = ? AND open = 1", r.Open, r.Body, r.Tenant, r.ID)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 // Response returns one, or a NotFound.
@@ -44,15 +59,15 @@ func (d *DB) DeleteResponse(ctx context.Context, tenant, id string) error {
 
 // OpenResponses are those that are to be answered in the background, the oldest first.
 func (d *DB) OpenResponses(ctx context.Context) ([]*protocol.Response, error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT tenant, id, created, open, body, request FROM response WHERE open = 1 ORDER BY created, id")
+	rows, err := d.db.QueryContext(ctx, "SELECT tenant, id, created FROM response WHERE open = 1 ORDER BY created, id")
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var list []*protocol.Response
 	for rows.Next() {
-		r := &protocol.Response{}
-		if err := rows.Scan(&r.Tenant, &r.ID, &r.Created, &r.Open, &r.Body, &r.Request); err != nil {
+		r := &protocol.Response{Open: true}
+		if err := rows.Scan(&r.Tenant, &r.ID, &r.Created); err != nil {
 			return nil, err
 		}
 		list = append(list, r)

@@ -32,8 +32,19 @@ func TestResponses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	put("a", "old", false, "old")
 	put("a", "r1", true, "one")
-	put("a", "r1", false, "two")
+	change := func(id string, open bool, body string) bool {
+		t.Helper()
+		ok, err := d.UpdateResponse(ctx, &protocol.Response{Tenant: "a", ID: id, Open: open, Body: []byte(body)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !change("r1", true, "begun") || !change("r1", false, "two") || change("r1", false, "three") || change("none", false, "x") {
+		t.Error("only what is open can be changed")
+	}
 	put("a", "r2", true, "open")
 	put("b", "r1", false, "other")
 	if err := d.Close(); err != nil {
@@ -47,6 +58,15 @@ func TestResponses(t *testing.T) {
 	if err != nil || string(r.Body) != "two" || r.Open || string(r.Request) != `{"q":1}` || r.Created != 7 {
 		t.Errorf("%+v %v", r, err)
 	}
+	if err := d.PutResponse(ctx, &protocol.Response{Tenant: "a", ID: "new", Created: 7 + keep + 1, Open: true, Body: []byte("x"), Request: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Response(ctx, "a", "old"); err == nil {
+		t.Error("what is too old is still there")
+	}
+	if err := d.DeleteResponse(ctx, "a", "new"); err != nil {
+		t.Error(err)
+	}
 	list, err := d.OpenResponses(ctx)
 	if err != nil || len(list) != 1 || list[0].ID != "r2" || list[0].Tenant != "a" {
 		t.Errorf("open: %v %v", list, err)
@@ -55,14 +75,14 @@ func TestResponses(t *testing.T) {
 	if _, err := d.Response(ctx, "b", "r2"); !errors.As(err, &e) || e.Code != serval.NotFound {
 		t.Errorf("another tenant's: %v", err)
 	}
-	if err := d.DeleteResponse(ctx, "b", "r1"); err != nil {
-		t.Error(err)
-	}
 	if err := d.DeleteResponse(ctx, "b", "r1"); !errors.As(err, &e) || e.Code != serval.NotFound {
 		t.Errorf("twice: %v", err)
 	}
-	if _, err := d.Response(ctx, "a", "r1"); err != nil {
-		t.Errorf("the other tenant's went with it: %v", err)
+	if err := d.DeleteResponse(ctx, "a", "r2"); err != nil {
+		t.Error(err)
+	}
+	if list, err := d.OpenResponses(ctx); err != nil || len(list) != 0 {
+		t.Errorf("open: %v %v", list, err)
 	}
 }
 

@@ -7,4 +7,5 @@ CREATE TABLE response (
   request BLOB NOT NULL,               -- what it answers
   PRIMARY KEY (tenant, id)
 ) WITHOUT ROWID;
+CREATE INDEX response_created ON response (created);
 CREATE INDEX response_open ON response (open) WHERE open = 1;
