@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"serval"
@@ -130,6 +131,7 @@ func (h *hub) resolve(ctx context.Context, _ string) (*plan, error) {
 		names[i] = list.Siblings[i].Name
 		byName[names[i]] = &list.Siblings[i]
 	}
+	slices.Sort(names)
 	chosen, note, err := h.choose(names)
 	if err != nil {
 		return nil, err
@@ -149,7 +151,7 @@ func (h *hub) resolve(ctx context.Context, _ string) (*plan, error) {
 		} else if isHex(s.Blob, 20) && f.size >= 0 {
 			f.blob = s.Blob
 		}
-		if f.size < 0 { // a mirror that lists names only
+		if f.size == -1 { // a mirror that lists names only
 			looked, err := h.p.look(ctx, c.to, h.web(list.SHA, c.from))
 			if err != nil {
 				return nil, err
