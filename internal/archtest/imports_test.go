@@ -30,7 +30,7 @@ var rules = []rule{
 	{"native", []string{"."}},
 
 	{"protocol", []string{".", "shared"}},
-	{"protocol/*", []string{".", "shared", "parent"}},
+	{"protocol/*", []string{".", "shared", "parent", "protocol/protocoltest"}},
 	{"protocol/all", []string{".", "shared", "parent", "protocol/..."}},
 	{"engine", []string{".", "shared"}},
 	{"engine/*", []string{".", "shared", "parent"}},
