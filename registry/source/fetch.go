@@ -300,7 +300,8 @@ func (t *partial) copy(ctx context.Context, s *stream) error {
 		}
 		n, err := s.Read(buf)
 		if t.f.size >= 0 && t.have+int64(n) > t.f.size {
-			return errors.Join(t.discard(), serval.Errorf(serval.Unavailable, "%s: more is sent than the %d bytes that were announced; what came was thrown away", t.f.path, t.f.size).At("source"))
+			err := serval.Errorf(serval.Unavailable, "%s: more is sent than the %d bytes that were announced; what came was thrown away", t.f.path, t.f.size)
+			return errors.Join(t.discard(), err.At("source"))
 		}
 		if n > 0 {
 			if _, err := to.Write(buf[:n]); err != nil {

