@@ -35,7 +35,7 @@ func (t *text) Handle(ctx context.Context, req *serval.Request, sink serval.Sink
 	case *serval.Texts, *serval.Rank:
 		return t.embed.Handle(ctx, req, sink)
 	}
-	return serval.Errorf(serval.InvalidArgument, "%s takes text, not tensors; see GET /v1/models for its endpoints", t.what).At("model")
+	return serval.Errorf(serval.InvalidArgument, "%s takes text, by the APIs of OpenAI and others; for its tensors, set text: {tensors: true} in model.yaml", t.what).At("model")
 }
 
 // presentText puts the tasks before an opened model of text.
