@@ -75,8 +75,8 @@ func Errorf(code Code, format string, args ...any) *Error {
 // At names the field or tensor at fault and returns e.
 func (e *Error) At(param string) *Error { e.Param = param; return e }
 
-// As names the reason and returns e.
-func (e *Error) As(reason string) *Error { e.Reason = reason; return e }
+// Named gives the reason its word and returns e.
+func (e *Error) Named(reason string) *Error { e.Reason = reason; return e }
 
 // After says when to try again and returns e.
 func (e *Error) After(d time.Duration) *Error { e.RetryAfter = d; return e }

@@ -105,7 +105,7 @@ func (n *Encoder) check(in *serval.Encode) error {
 			return serval.Errorf(serval.InvalidArgument, "text %d has no tokens", i).At("input")
 		case len(list) > n.lang.Context:
 			return serval.Errorf(serval.InvalidArgument, "text %d has %d tokens; %s takes %d, so it is %d too long", i, len(list), n.what, n.lang.Context, len(list)-n.lang.Context).
-				At("input").As("context_length_exceeded")
+				At("input").Named("context_length_exceeded")
 		case slices.Min(list) < 0:
 			return serval.Errorf(serval.InvalidArgument, "text %d has the token %d; there are no tokens below 0", i, slices.Min(list)).At("input")
 		case in.Types != nil && len(in.Types[i]) != len(list):

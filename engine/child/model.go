@@ -98,7 +98,7 @@ func (m *Model) Handle(ctx context.Context, req *serval.Request, sink serval.Sin
 			continue
 		}
 		m.lose(began)
-		return err.(*serval.Error).After(time.Second).As("process_died")
+		return err.(*serval.Error).After(time.Second).Named("process_died")
 	}
 }
 

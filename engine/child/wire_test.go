@@ -125,7 +125,7 @@ func TestEveryFieldPasses(t *testing.T) {
 }
 
 func TestErrorsPass(t *testing.T) {
-	known := serval.Errorf(serval.ResourceExhausted, "full").At("x").As("r").After(3 * time.Second)
+	known := serval.Errorf(serval.ResourceExhausted, "full").At("x").Named("r").After(3 * time.Second)
 	got := decodeFailure(passed(t, encodeFailure(fmt.Errorf("outer: %w", known)), &worker.Failure{}))
 	if !reflect.DeepEqual(got, error(known)) {
 		t.Errorf("%#v", got)

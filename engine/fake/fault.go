@@ -78,7 +78,7 @@ func (f *faults) happen(at string, c *engine.Call) error {
 func (f *faults) do(s *faultSpec) error {
 	switch s.Do {
 	case "fail":
-		return serval.Errorf(serval.InvalidArgument, "the model fails, as it was told to").At("x").As("told")
+		return serval.Errorf(serval.InvalidArgument, "the model fails, as it was told to").At("x").Named("told")
 	case "crash":
 		fmt.Fprintln(os.Stderr, "last words: the model crashes, as it was told to")
 		go panic("a fault of the model") // on a goroutine of its own nobody catches it: as fatal as one in C

@@ -72,7 +72,7 @@ func (d *decoder) check(in *serval.Generate) error {
 	}
 	if n := len(in.Tokens) + in.Limit; n > d.window || n < 0 {
 		return serval.Errorf(serval.InvalidArgument, "the prompt has %d tokens and the answer may have %d; model '%s' takes %d together, so it is %d too long",
-			len(in.Tokens), in.Limit, d.name, d.window, n-d.window).At("max_tokens").As("context_length_exceeded")
+			len(in.Tokens), in.Limit, d.name, d.window, n-d.window).At("max_tokens").Named("context_length_exceeded")
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (d *decoder) admitEncode(c *engine.Call, in *serval.Encode) error {
 		}
 		if len(list) > d.window {
 			return serval.Errorf(serval.InvalidArgument, "text %d has %d tokens; model '%s' takes %d, so it is %d too long", i, len(list), d.name, d.window, len(list)-d.window).
-				At("input").As("context_length_exceeded")
+				At("input").Named("context_length_exceeded")
 		}
 		for _, t := range list {
 			if t < 0 || int(t) >= d.vocab {

@@ -66,7 +66,7 @@ func (c *content) parts(b []byte) error {
 		case p.Type == "refusal" && p.Refusal != nil:
 			all.WriteString(*p.Refusal)
 		case p.Type == "image_url" || p.Type == "input_image" || p.Type == "input_audio" || p.Type == "file" || p.Type == "input_file":
-			return serval.Errorf(serval.InvalidArgument, "messages: content[%d] is of type %s; this server's models take text only", i, p.Type).At("messages").As("unsupported_content")
+			return serval.Errorf(serval.InvalidArgument, "messages: content[%d] is of type %s; this server's models take text only", i, p.Type).At("messages").Named("unsupported_content")
 		default:
 			return serval.Errorf(serval.InvalidArgument, "messages: content[%d] must be {\"type\": \"text\", \"text\": …}; its type is %q", i, p.Type).At("messages")
 		}

@@ -151,7 +151,7 @@ func previousError(err error, id string) error {
 	if e := serval.AsError(err); e.Code != serval.NotFound {
 		return e
 	}
-	return serval.Errorf(serval.NotFound, "previous_response_id: there is no response '%s'", id).At("previous_response_id").As("previous_response_not_found")
+	return serval.Errorf(serval.NotFound, "previous_response_id: there is no response '%s'", id).At("previous_response_id").Named("previous_response_not_found")
 }
 
 func (p *Protocol) put(ctx context.Context, row *protocol.Response, answer *response) error {

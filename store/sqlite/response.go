@@ -40,7 +40,7 @@ func (d *DB) Response(ctx context.Context, tenant, id string) (*protocol.Respons
 	err := d.db.QueryRowContext(ctx, "SELECT created, open, body, request FROM response WHERE tenant = ? AND id = ?", tenant, id).
 		Scan(&r.Created, &r.Open, &r.Body, &r.Request)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, serval.Errorf(serval.NotFound, "there is no response '%s'", id).At("response_id").As("response_not_found")
+		return nil, serval.Errorf(serval.NotFound, "there is no response '%s'", id).At("response_id").Named("response_not_found")
 	}
 	return r, err
 }
@@ -54,7 +54,7 @@ func (d *DB) DeleteResponse(ctx context.Context, tenant, id string) error {
 	if n, err := res.RowsAffected(); err != nil || n > 0 {
 		return err
 	}
-	return serval.Errorf(serval.NotFound, "there is no response '%s'", id).At("response_id").As("response_not_found")
+	return serval.Errorf(serval.NotFound, "there is no response '%s'", id).At("response_id").Named("response_not_found")
 }
 
 // OpenResponses are those that are to be answered in the background, the oldest first.

@@ -102,7 +102,7 @@ func (m *Model) tokens(t *serval.Text, i int, truncate bool) ([]int32, error) {
 		if bytes := max(m.lang.Context*512, 1<<20); len(text) > bytes {
 			if !truncate {
 				return nil, serval.Errorf(serval.InvalidArgument, "input[%d] has %d bytes; that cannot fit into the %d tokens of %s", i, len(text), m.lang.Context, m.what).
-					At("input").As("context_length_exceeded")
+					At("input").Named("context_length_exceeded")
 			}
 			text = text[:bytes]
 		}
@@ -118,7 +118,7 @@ func (m *Model) tokens(t *serval.Text, i int, truncate bool) ([]int32, error) {
 		return nil, serval.Errorf(serval.InvalidArgument, "input[%d] is empty; give it some text", i).At("input")
 	case n > m.lang.Context && !truncate:
 		return nil, serval.Errorf(serval.InvalidArgument, "input[%d] has %d tokens; %s takes %d, so it is %d too long", i, n, m.what, m.lang.Context, n-m.lang.Context).
-			At("input").As("context_length_exceeded")
+			At("input").Named("context_length_exceeded")
 	case n > m.lang.Context:
 		tail := 0
 		if t.Tokens == nil {

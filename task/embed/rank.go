@@ -83,7 +83,7 @@ func (m *Model) pair(query, document string, i int, truncate bool) (tokens, type
 	}
 	if !truncate {
 		return nil, nil, serval.Errorf(serval.InvalidArgument, "documents[%d] and the query have %d tokens together; %s takes %d, so they are %d too long", i, n, m.what, m.lang.Context, n-m.lang.Context).
-			At("documents").As("context_length_exceeded")
+			At("documents").Named("context_length_exceeded")
 	}
 	last := tokens[n-1]
 	tokens, types = tokens[:m.lang.Context], types[:m.lang.Context]

@@ -60,7 +60,7 @@ const mostText = 512
 func (m *Model) encode(text, param string, o vocab.Options) ([]int32, error) {
 	if most := max(m.lang.Context*mostText, 1<<20); len(text) > most {
 		return nil, serval.Errorf(serval.InvalidArgument, "%s has %d bytes; that cannot fit into the %d tokens of %s, whatever they are", param, len(text), m.lang.Context, m.what).
-			At(param).As("context_length_exceeded")
+			At(param).Named("context_length_exceeded")
 	}
 	return m.vocab.Encode(nil, text, o), nil
 }

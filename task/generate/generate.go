@@ -164,7 +164,7 @@ func (m *Model) fit(prompt int, wished *int) (int, error) {
 	if prompt > context || room < 1 && (wished == nil || limit > 0) {
 		return 0, serval.Errorf(serval.InvalidArgument,
 			"the prompt has %d tokens and %s takes %d together with the answer: shorten it by at least %d tokens, or raise text.context in model.yaml",
-			prompt, m.what, context, prompt-context+1).At("messages").As("context_length_exceeded")
+			prompt, m.what, context, prompt-context+1).At("messages").Named("context_length_exceeded")
 	}
 	if wished == nil && limit == 0 {
 		return room, nil
