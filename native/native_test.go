@@ -56,7 +56,7 @@ func onnx(t *testing.T) Library {
 	return Library{}
 }
 
-// archives is a folder, kept between runs, that holds the wheel of ONNX Runtime.
+// archives is a folder, kept between runs, that holds the archives of ONNX Runtime and llama.cpp.
 func archives(t *testing.T) string {
 	t.Helper()
 	user, err := os.UserCacheDir()
@@ -64,8 +64,11 @@ func archives(t *testing.T) string {
 		t.Fatal(err)
 	}
 	s := New(Options{Cache: filepath.Join(user, "serval-test")})
-	p := onnx(t).Package
-	if s.localArchive(p) == "" {
+	for _, name := range []string{"onnxruntime", "llama"} {
+		p := s.candidates(name)[0].Package
+		if s.localArchive(p) != "" {
+			continue
+		}
 		if err := os.RemoveAll(s.dir(p)); err != nil {
 			t.Fatal(err)
 		}

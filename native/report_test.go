@@ -45,7 +45,7 @@ func TestReportOfThisMachine(t *testing.T) {
 			t.Errorf("client: %+v", c)
 		}
 	}
-	if len(r.Libraries) != 1 || !r.Libraries[0].Found || !r.Libraries[0].Verified || r.Libraries[0].Version != l.Package.Version {
+	if len(r.Libraries) != 2 || !r.Libraries[0].Found || !r.Libraries[0].Verified || reported(r, l.Name).Version != l.Package.Version {
 		t.Errorf("libraries: %+v", r.Libraries)
 	}
 
@@ -66,6 +66,16 @@ func TestReportOfThisMachine(t *testing.T) {
 	if !strings.Contains(text.String(), "sha256 ok") || !strings.Contains(text.String(), "All is well.") {
 		t.Error("text lacks the verdict")
 	}
+}
+
+// reported is what a report says of a library.
+func reported(r Report, name string) LibraryReport {
+	for _, l := range r.Libraries {
+		if l.Name == name {
+			return l
+		}
+	}
+	return LibraryReport{}
 }
 
 func TestReportSeesADamagedLibrary(t *testing.T) {
@@ -93,7 +103,7 @@ func TestReportSeesADamagedLibrary(t *testing.T) {
 	}
 	noClients(t)
 	r := s.Report(t.Context())
-	if r.OK() || r.Libraries[0].Verified || !strings.Contains(r.Problems[0].What, "damaged") || !strings.HasPrefix(r.Problems[0].Fix, "rm -rf ") {
+	if r.OK() || reported(r, l.Name).Verified || !strings.Contains(r.Problems[0].What, "damaged") || !strings.HasPrefix(r.Problems[0].Fix, "rm -rf ") {
 		t.Errorf("%+v %+v", r.Libraries, r.Problems)
 	}
 }
