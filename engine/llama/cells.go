@@ -46,16 +46,5 @@ func (c *cells) drop(list []int32, n int) []int32 {
 	return list[:n]
 }
 
-// own is how many cells of list no other sequence holds.
-func (c *cells) own(list []int32) int {
-	n := 0
-	for _, cell := range list {
-		if c.refs[cell] == 1 {
-			n++
-		}
-	}
-	return n
-}
-
 // reset frees all.
 func (c *cells) reset() { *c = *newCells(len(c.refs)) }

@@ -22,7 +22,6 @@ type decoder struct {
 	chunk     int // most prompt tokens between two steps of running sequences; 0: by the clock
 	threads   int
 	speculate bool
-	kvType    int32
 
 	live  []*sequence
 	kept  []*kept

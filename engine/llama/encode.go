@@ -17,7 +17,6 @@ type encodeJob struct {
 	next    int // of the list
 	out     serval.Embeddings
 	tokens  int64
-	ready   bool // all vectors are there; its reader had no room
 }
 
 // encoder is a context that makes vectors with one way of pooling.
