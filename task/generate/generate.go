@@ -263,20 +263,17 @@ func (m *Model) run(ctx context.Context, req *serval.Request, w *work, sink serv
 		return sink.Send(c)
 	})
 	var wait sync.WaitGroup
+	own := make([]serval.Request, w.n)
 	for i := range w.n {
+		own[i] = *req
 		wait.Go(func() {
-			own := *req
-			if err := m.guarded(ctx, &own, w, i, serial); err != nil {
+			if err := m.guarded(ctx, &own[i], w, i, serial); err != nil {
 				cancel(err) // one that fails ends the answer: the others need not go on
-			}
-			if i == 0 {
-				lock.Lock()
-				req.Timing.Queue, req.Timing.Compute = own.Timing.Queue, own.Timing.Compute
-				lock.Unlock()
 			}
 		})
 	}
 	wait.Wait()
+	req.Timing.Queue, req.Timing.Compute = own[0].Timing.Queue, own[0].Timing.Compute
 	err := context.Cause(ctx)
 	if errors.Is(err, serval.ErrRetired) && sent { // to begin again would send twice
 		return serval.Errorf(serval.Unavailable, "%s was replaced while it answered; ask again", m.what).After(time.Second)
