@@ -181,19 +181,14 @@ func (d *decoder) readPrompts() (computed bool, err error) {
 		budget = tiled - 1
 	}
 	share := d.divide(reading, budget)
+	if streams {
+		return d.readStreams(reading, share)
+	}
 	for i, s := range reading {
 		d.layPrompt(s, share[i])
-		if streams && d.main.batch.n > 0 {
-			computed = true
-			d.fill(s)
-			if err := d.compute(d.pace.sawPrompt); err != nil {
-				return true, err
-			}
-			d.clearBatch()
-		}
 	}
 	if d.main.batch.n == 0 {
-		return computed, nil
+		return false, nil
 	}
 	if !reading[0].short() && !reading[0].in.Alone && !d.recurrent {
 		d.pad()

@@ -59,6 +59,7 @@ func TestSettingsRefused(t *testing.T) {
 	dir := folder(t, small(t))
 	for field, s := range map[string]serval.ModelSettings{
 		"options.kv_type":         {Options: map[string]string{"kv_type": "f12"}},
+		"options.kv":              {Options: map[string]string{"kv": "maybe"}},
 		"options.mmap":            {Options: map[string]string{"mmap": "maybe"}},
 		"options.flash_attention": {Options: map[string]string{"flash_attention": "maybe"}},
 		"text.slots":              {Text: &serval.TextSettings{Slots: 1000}},
@@ -101,15 +102,32 @@ func planOf(t *testing.T, s *serval.ModelSettings, free int64) *Plan {
 
 func TestPlan(t *testing.T) {
 	const mib = 1 << 20
-	p := planOf(t, &serval.ModelSettings{}, 8<<30)
+	p := planOf(t, &serval.ModelSettings{Options: map[string]string{"kv": "shared"}}, 8<<30)
 	// 30 layers of 3 key-value heads of 64 numbers, keys and values, in 16 bits.
-	if p.KVCell != 30*3*64*2*2 || p.Context != 8192 || p.Cells != 8*2048 || p.KV != int64(p.Cells)*p.KVCell || !p.Fits || p.Error("m") != nil {
+	if p.KVCell != 30*3*64*2*2 || p.Context != 8192 || p.Cells != 8*2048 || p.Stream != 0 || p.KV != int64(p.Cells)*p.KVCell || !p.Fits || p.Error("m") != nil {
 		t.Errorf("%+v", p)
+	}
+	for name, c := range map[string]struct {
+		settings        serval.ModelSettings
+		free            int64
+		stream, archive int
+	}{
+		"much memory":         {serval.ModelSettings{}, 8 << 30, 8192, 0},
+		"short sequences":     {serval.ModelSettings{Text: &serval.TextSettings{Context: 1000, Slots: 4}}, 8 << 30, 1024, 4},
+		"little memory":       {serval.ModelSettings{}, 3 << 30, 0, 0},
+		"too small a cache":   {serval.ModelSettings{Text: &serval.TextSettings{Context: 1024, Cache: 4096}}, 8 << 30, 0, 0},
+		"a cache for it":      {serval.ModelSettings{Text: &serval.TextSettings{Context: 1024, Cache: 12 * 1024}}, 8 << 30, 1024, 4},
+		"streams asked for":   {serval.ModelSettings{Options: map[string]string{"kv": "streams"}}, 3 << 30, 8192, 0},
+		"a shared one wanted": {serval.ModelSettings{Options: map[string]string{"kv": "shared"}}, 64 << 30, 0, 0},
+	} {
+		if q := planOf(t, &c.settings, c.free); q.Stream != c.stream || q.Archive != c.archive || !q.Fits {
+			t.Errorf("%s: %+v", name, q)
+		}
 	}
 	if p.Weights < 93*mib || p.Weights > 94*mib || p.Total != p.Weights+p.KV+p.State+p.Compute {
 		t.Errorf("%+v", p)
 	}
-	if q := planOf(t, &serval.ModelSettings{Options: map[string]string{"kv_type": "q8_0"}}, 8<<30); q.KVCell != p.KVCell/2*34/32 {
+	if q := planOf(t, &serval.ModelSettings{Options: map[string]string{"kv_type": "q8_0", "kv": "shared"}}, 8<<30); q.KVCell != p.KVCell/2*34/32 {
 		t.Errorf("a cell of q8_0 takes %d bytes, of f16 %d", q.KVCell, p.KVCell)
 	}
 	less := planOf(t, &serval.ModelSettings{}, p.Total-10*mib)

@@ -155,6 +155,7 @@ func (p *Plan) streams(x *facts, kv string, cache int) (bool, error) {
 		case kv == "shared" || p.recurrent:
 		case cache > 0 && p.Cells <= max(cache, cellStep):
 			return true, nil
+		case cache == 0 && archive > 0 && p.KV > streamBytes/2: // rather fewer
 		case cache == 0 && p.KV <= streamBytes && (p.Free == 0 || p.Total <= p.Free && p.KV <= p.Free/3):
 			return true, nil
 		case kv == "streams" && archive == 0:
