@@ -43,11 +43,11 @@ func TestText(t *testing.T) {
 		}
 		files, routines := descriptors(t, s), goroutines(t, s)
 
-		length := pick(b, 60*time.Second, 20*time.Second)
+		length := pick(b, 40*time.Second, 15*time.Second)
 		textOverload(t, s, c, length)
 		textRefusals(t, s, c)
 		textLeavers(t, s, c)
-		textMemory(t, s, c, pick(b, 500, 100))
+		textMemory(t, s, c, pick(b, 300, 60))
 		textKill(t, s, c)
 		c.CloseIdleConnections()
 		settles(t, s, 20*time.Second, files, routines)
