@@ -79,3 +79,33 @@ func TestGreedyOfOtherFiles(t *testing.T) {
 		})
 	}
 }
+
+// Prompts that begin alike are equal to llama.cpp's own with that beginning from the cache, also where short ones and long ones,
+// which are computed by different kernels, come in turns.
+func TestShortAndLongBeginAlike(t *testing.T) {
+	d := openKV(t, "streams", smol(t), &serval.TextSettings{Context: 512})
+	const limit = 6
+	var list, want [][]int32
+	for _, ask := range []string{
+		"What is glass?", "Give me a title for a book on prime numbers, and then a summary of its first chapter, in which the main character goes on a journey through several countries and learns what counts.",
+		"Is bread expensive?", "List three facts about the moon and explain each of them in one short sentence that a child of ten would understand without any help from a teacher or a parent.",
+	} {
+		p := d.words.Encode(nil, "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n<|im_start|>user\n"+ask+"<|im_end|>\n<|im_start|>assistant\n", options)
+		list = append(list, p)
+		want = append(want, reference(t, d, p, limit))
+	}
+	cached := int64(0)
+	for range 2 {
+		for i, p := range list {
+			a := ask(greedy(p, limit))
+			run(t, d, a)
+			cached += a.usage.Cached
+			if !slices.Equal(a.ids(), want[i]) {
+				t.Errorf("prompt %d of %d tokens: %v, llama.cpp says %v", i, len(p), a.ids(), want[i])
+			}
+		}
+	}
+	if cached < 250 {
+		t.Errorf("%d tokens came from the cache", cached)
+	}
+}

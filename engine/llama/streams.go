@@ -155,39 +155,15 @@ func (d *decoder) byStream() []*sequence {
 	return list
 }
 
-// together is up to how many tokens pieces of several prompts are computed in one batch: more are hardly faster, and the first would
-// wait for the last.
-const together = 256
-
-// readStreams computes a piece of each prompt, share[i] of reading[i]. llama.cpp computes as many tokens of each stream together, so
-// pieces of about the same length share a batch, and are filled up to the longest.
+// readStreams computes a piece of each prompt, share[i] tokens of reading[i], one after the other: llama.cpp computes as many tokens of
+// each stream together, and pieces of one length in one batch were measured to be no faster, while the first waits for the last.
 func (d *decoder) readStreams(reading []*sequence, share []int) (computed bool, err error) {
-	order := make([]int, 0, len(reading))
-	for i := range reading {
-		if share[i] > 0 {
-			order = append(order, i)
-		}
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return share[b] - share[a] })
-	for len(order) > 0 {
-		longest := share[order[0]]
-		group := order[:1]
-		for len(group) < len(order) {
-			next := order[len(group)]
-			if share[next] < longest-longest/8 || (len(group)+1)*longest > together || reading[next].short() != reading[order[0]].short() {
-				break
-			}
-			group = order[:len(group)+1]
-		}
-		order = order[len(group):]
-		slices.SortFunc(group, func(a, b int) int { return int(reading[a].id - reading[b].id) })
-		for _, i := range group {
-			d.layPrompt(reading[i], share[i])
-			d.fill(reading[i], longest)
-		}
+	for i, s := range reading {
+		d.layPrompt(s, share[i])
 		if d.main.batch.n == 0 {
 			continue
 		}
+		d.fill(s)
 		computed = true
 		if err := d.compute(d.pace.sawPrompt); err != nil {
 			return true, err
@@ -197,19 +173,13 @@ func (d *decoder) readStreams(reading []*sequence, share []int) (computed bool, 
 	return computed, nil
 }
 
-// fill makes the piece of a prompt that was laid last as long as n tokens, and as the kernel for long prompts wants it, by tokens
-// after its end that are taken out again; see pad.
-func (d *decoder) fill(s *sequence, n int) {
+// fill makes the piece of a prompt as long as the kernel for long prompts wants it, by tokens after its end that are taken out
+// again; see pad.
+func (d *decoder) fill(s *sequence) {
 	b := d.main.batch
-	if len(d.batched) == 0 || d.batched[len(d.batched)-1] != s || s.in.Alone || d.recurrent {
-		return
-	}
-	if !s.short() && d.pace.cheap() {
-		n = max(n, tiled)
-	}
+	n := tiled - s.rows
 	at := s.done + s.rows
-	n -= s.rows
-	if n <= 0 || at+n > d.plan.Stream || len(d.cells.free) < n || b.room() < n {
+	if n <= 0 || s.short() || s.in.Alone || d.recurrent || !d.pace.cheap() || at+n > d.plan.Stream || len(d.cells.free) < n {
 		return
 	}
 	s.cells = d.cells.take(s.cells, n)
