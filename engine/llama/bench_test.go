@@ -19,11 +19,15 @@ import (
 // raw in percent, for the whole, for the prompts, and for the tokens after the first.
 //
 // SERVAL_BENCH_GGUF names another model, SERVAL_BENCH_THREADS the threads (2), SERVAL_BENCH_ROUNDS the rounds (5), SERVAL_BENCH_KV
-// the kind of cache, SERVAL_BENCH_DEVICE the device.
+// the kind of cache, SERVAL_BENCH_DEVICE the device. With SERVAL_BENCH_HEADER, the
+// header of SmolLM2's file, a model of its shape is written to SERVAL_BENCH_GGUF first.
 func BenchmarkAgainstRaw(b *testing.B) {
 	path := os.Getenv("SERVAL_BENCH_GGUF")
-	if path == "" {
+	switch header := os.Getenv("SERVAL_BENCH_HEADER"); {
+	case path == "":
 		path = smol(b)
+	case header != "":
+		writeModel(b, header, path)
 	}
 	number := func(name string, otherwise int) int {
 		if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
@@ -45,7 +49,7 @@ func BenchmarkAgainstRaw(b *testing.B) {
 	}
 	defer m.Close()
 	d := m.(*decoder)
-	for _, shape := range []struct{ sequences, prompt, answer int }{{1, 80, 64}, {8, 80, 64}, {16, 80, 64}, {16, 30, 64}, {1, 1024, 16}} {
+	for _, shape := range []struct{ sequences, prompt, answer int }{{1, 80, 64}, {8, 80, 64}, {16, 80, 64}, {16, 30, 64}, {1, 1024, 32}} {
 		b.Run(fmt.Sprintf("sequences=%d/prompt=%d/answer=%d", shape.sequences, shape.prompt, shape.answer), func(b *testing.B) {
 			s := rawSession(b, d, shape.sequences, shape.prompt+shape.answer)
 			defer s.close()
@@ -190,13 +194,10 @@ func ownRun(b *testing.B, d *decoder, prompts [][]int32, answer int) timing {
 
 type answerTimed struct{ answer }
 
-// TestWriteBenchModel writes a model of SmolLM2's shape with random weights, from the header of a file: for machines that the
-// file does not get to. It runs where SERVAL_BENCH_HEADER names the header and SERVAL_BENCH_GGUF the file to write.
-func TestWriteBenchModel(t *testing.T) {
-	header, out := os.Getenv("SERVAL_BENCH_HEADER"), os.Getenv("SERVAL_BENCH_GGUF")
-	if header == "" || out == "" {
-		t.Skip("SERVAL_BENCH_HEADER and SERVAL_BENCH_GGUF are not set")
-	}
+// writeModel writes a model of SmolLM2's shape with random weights, from the header of its file: for machines that the file does
+// not get to.
+func writeModel(t testing.TB, header, out string) {
+	t.Helper()
 	raw, err := os.ReadFile(header)
 	if err != nil {
 		t.Fatal(err)

@@ -13,24 +13,26 @@ var options = vocab.Options{Around: true, Special: true}
 
 // Alone and in a batch of 16, the answers are llama.cpp's own.
 func TestGreedyEqualsLlama(t *testing.T) {
+	const limit = 8
+	var want [][]int32
 	eachCache(t, smol(t), nil, func(t *testing.T, d *decoder) {
 		list := prompts(d, 16)
-		var want [][]int32
-		for _, p := range list {
-			want = append(want, reference(t, d, p, 12))
+		if want == nil {
+			for _, p := range list {
+				want = append(want, reference(t, d, p, limit))
+			}
 		}
 		var answers []*answer
 		for i, p := range list {
-			a := ask(greedy(p, 12))
-			if i < 4 {
+			if i%5 == 0 {
+				a := ask(greedy(p, limit))
 				run(t, d, a)
 				if got := a.ids(); !slices.Equal(got, want[i]) {
 					t.Errorf("prompt %d alone: %v, llama.cpp says %v", i, got, want[i])
 				}
 				d.clearCache()
-				a = ask(greedy(p, 12))
 			}
-			answers = append(answers, a)
+			answers = append(answers, ask(greedy(p, limit)))
 		}
 		run(t, d, answers...)
 		for i, a := range answers {
@@ -105,7 +107,7 @@ func TestShortAndLongBeginAlike(t *testing.T) {
 			}
 		}
 	}
-	if cached < 200 {
+	if cached < 150 {
 		t.Errorf("%d tokens came from the cache", cached)
 	}
 }

@@ -156,7 +156,7 @@ const tiled = 64
 // alonePiece is the piece in which the prompt of a call that is to be repeatable is read, whatever the clock says.
 const alonePiece = 256
 
-func (s *sequence) short() bool { return len(s.tokens) < tiled }
+func (s *sequence) short() bool { return s.prompt < tiled }
 
 // readPrompts computes a piece of the prompts that are read: in one batch, short ones or pieces of long ones, whichever came first;
 // or, where each has its stream, one after the other. The first gets half of the piece or more, the shortest the rest, so that they
@@ -259,6 +259,9 @@ func (d *decoder) layPrompt(s *sequence, n int) {
 		return
 	}
 	b := d.main.batch
+	if s.short() {
+		n = min(n, tiled-1)
+	}
 	if s.echoes(s.done + 1) {
 		n = min(n, d.plan.Outputs-b.wanted)
 	}

@@ -3,6 +3,8 @@ package llama
 import (
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -148,7 +150,6 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// The plan's numbers are those that llama.cpp comes to: measured as what the process takes.
 func TestFreeMemory(t *testing.T) {
 	root := t.TempDir()
 	put := func(name, text string) {
@@ -184,4 +185,30 @@ func TestFreeMemory(t *testing.T) {
 	put("sys/fs/cgroup/memory/x/memory.usage_in_bytes", "8000\n")
 	put("sys/fs/cgroup/memory/x/memory.stat", "total_inactive_file 500\n")
 	expect("version 1", 1500)
+}
+
+// The plan's numbers are what the process takes.
+func TestPlanIsHonest(t *testing.T) {
+	anonymous := func() int64 {
+		raw, err := os.ReadFile("/proc/self/status")
+		if err != nil {
+			t.Skip("no /proc to measure with")
+		}
+		debug.FreeOSMemory()
+		_, rest, _ := strings.Cut(string(raw), "RssAnon:")
+		kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kib << 10
+	}
+	for _, kv := range []string{"streams", "shared"} {
+		before := anonymous()
+		d := openKV(t, kv, smol(t), &serval.TextSettings{Context: 2048, Slots: 4})
+		run(t, d, ask(greedy(long(d, 100), 2)))
+		took, planned := anonymous()-before, d.plan.KV+d.plan.Compute
+		if took < planned*6/10 || took > planned*11/10 {
+			t.Errorf("%s: it takes %d MiB beside its weights, the plan says %d", kv, took>>20, planned>>20)
+		}
+	}
 }

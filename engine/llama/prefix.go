@@ -33,6 +33,13 @@ func (d *decoder) usable(n, done, most int) int {
 	return done
 }
 
+// alike says whether n tokens that begin another sequence, whose prompt had so many, were computed as those of s would be. Those of a
+// short prompt are rounded in another way than those of a long one (see tiled), and at most so many are worth computing again. What
+// was answered is computed token by token, and taken as it is: a conversation goes on from there.
+func (d *decoder) alike(s *sequence, n, prompt int) bool {
+	return s.short() == (prompt < tiled) || n > prompt || !d.pace.cheap()
+}
+
 // source is where a sequence's beginning stands in the cache.
 type source struct {
 	id    int32
@@ -52,7 +59,7 @@ func (d *decoder) find(s *sequence) (best source, ahead *sequence) {
 		if k.adapter != s.adapter || k.salt != s.in.Salt {
 			continue
 		}
-		if n := d.usable(common(k.tokens, s.tokens), len(k.tokens), most); n > best.n {
+		if n := d.usable(common(k.tokens, s.tokens), len(k.tokens), most); n > best.n && d.alike(s, n, k.prompt) {
 			best = source{k.id, k.cells, n, k}
 		}
 	}
@@ -66,6 +73,9 @@ func (d *decoder) find(s *sequence) (best source, ahead *sequence) {
 			continue
 		}
 		n := common(o.tokens, s.tokens)
+		if !d.alike(s, n, o.prompt) {
+			continue
+		}
 		if o.id >= 0 {
 			if n := d.usable(n, o.done, most); n > best.n {
 				best = source{o.id, o.cells, n, nil}
@@ -149,12 +159,12 @@ func (d *decoder) keep(s *sequence) {
 		d.release(s)
 		return
 	}
-	k := &kept{tokens: s.tokens[:s.done], id: s.id, cells: s.cells, adapter: s.adapter, salt: s.in.Salt, used: d.clock}
+	k := &kept{tokens: s.tokens[:s.done], prompt: s.prompt, id: s.id, cells: s.cells, adapter: s.adapter, salt: s.in.Salt, used: d.clock}
 	s.id, s.cells, s.done = -1, nil, 0
 	// What it begins with is needed no more on its own.
 	for i := len(d.kept) - 1; i >= 0; i-- {
 		o := d.kept[i]
-		if o.adapter == k.adapter && o.salt == k.salt && len(o.tokens) <= len(k.tokens) && !d.recurrent && common(o.tokens, k.tokens) == len(o.tokens) {
+		if o.adapter == k.adapter && o.salt == k.salt && len(o.tokens) <= len(k.tokens) && !d.recurrent && (o.prompt < tiled) == (k.prompt < tiled) && common(o.tokens, k.tokens) == len(o.tokens) {
 			d.forget(o)
 		}
 	}

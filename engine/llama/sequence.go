@@ -66,6 +66,7 @@ func (s *sequence) wants(i int) bool {
 // kept is a finished sequence whose keys and values stay in the cache.
 type kept struct {
 	tokens  []int32
+	prompt  int // how many of them were a prompt
 	id      int32
 	cells   []int32
 	adapter *adapter

@@ -44,7 +44,9 @@ func (d *decoder) beginStream(s *sequence) bool {
 	}
 	own := 0 // of the beginning stands in that stream
 	if k != nil && k.adapter == s.adapter && k.salt == s.in.Salt && !s.in.Alone {
-		own = d.usable(common(k.tokens, s.tokens), len(k.tokens), s.most())
+		if own = d.usable(common(k.tokens, s.tokens), len(k.tokens), s.most()); !d.alike(s, own, k.prompt) {
+			own = 0
+		}
 	}
 	if from.n < own+worth {
 		if own > 0 {
@@ -140,7 +142,7 @@ func (d *decoder) archive(k, spare *kept) {
 	id := d.ids[at]
 	d.claim(id)
 	d.lib.seqCp(d.main.mem, k.id, id, -1, -1)
-	d.kept = append(d.kept, &kept{tokens: slices.Clone(k.tokens), id: id, cells: d.cells.take(nil, len(k.tokens)), adapter: k.adapter, salt: k.salt, used: k.used})
+	d.kept = append(d.kept, &kept{tokens: slices.Clone(k.tokens), prompt: k.prompt, id: id, cells: d.cells.take(nil, len(k.tokens)), adapter: k.adapter, salt: k.salt, used: k.used})
 }
 
 // claim takes an id out of the unused ones.
