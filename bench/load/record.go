@@ -3,22 +3,16 @@ package load
 import (
 	"sync"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-const (
-	maxLatency    = time.Hour // longer ones are recorded as this
-	latencyDigits = 3
-	maxRecorders  = 16
-)
+const maxRecorders = 16
 
 // recorder counts the calls of some of a run's callers. It is safe for concurrent use; callers are spread over several so
 // that they do not wait for each other.
 type recorder struct {
 	mu         sync.Mutex
-	latency    *hdrhistogram.Histogram // ns, successes, from the intended send time
-	service    *hdrhistogram.Histogram // ns, successes, from the time of sending; open loop only
+	latency    *Times // ns, successes, from the intended send time
+	service    *Times // ns, successes, from the time of sending; open loop only
 	requests   uint64
 	errors     map[string]uint64
 	first      string // detail of the first failure
@@ -30,15 +24,11 @@ type recorder struct {
 }
 
 func newRecorder(open bool) *recorder {
-	r := &recorder{latency: newHistogram(), errors: map[string]uint64{}}
+	r := &recorder{latency: NewTimes(), errors: map[string]uint64{}}
 	if open {
-		r.service = newHistogram()
+		r.service = NewTimes()
 	}
 	return r
-}
-
-func newHistogram() *hdrhistogram.Histogram {
-	return hdrhistogram.New(1, maxLatency.Nanoseconds(), latencyDigits)
 }
 
 // add counts a call that was due at intended, went out at sent and ended at end.
@@ -59,15 +49,10 @@ func (r *recorder) add(o *outcome, intended, sent, end time.Time) {
 		}
 		return
 	}
-	record(r.latency, end.Sub(intended))
+	r.latency.Add(end.Sub(intended))
 	if r.service != nil {
-		record(r.service, end.Sub(sent))
+		r.service.Add(end.Sub(sent))
 	}
-}
-
-func record(h *hdrhistogram.Histogram, d time.Duration) {
-	// A value within the histogram's range is never refused.
-	_ = h.RecordValue(int64(min(max(d, 1), maxLatency)))
 }
 
 // counts is what Progress shows.

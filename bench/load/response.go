@@ -16,37 +16,168 @@ const (
 	maxHeaders  = 256
 )
 
-// response is the little that the generator wants to know of an HTTP/1 response. It is reused from call to call.
-type response struct {
-	started bool // a byte has arrived
-	status  int
-	close   bool   // the connection ends with this response
-	size    int    // bytes of the whole response
-	start   []byte // of the body
-	keep    int    // length of start that is wanted
-	length  int64  // Content-Length; -1: none was given
+// Response is the little that a load generator wants to know of an HTTP/1 response. Begin reads its head, Next its body,
+// piece by piece. It is reused from call to call, by one goroutine.
+type Response struct {
+	Started bool // a byte has arrived
+	Status  int
+	Close   bool // the connection ends with this response
+	Size    int  // bytes that were read of it
+
+	length  int64 // Content-Length; -1: none was given
 	chunked bool
+	at      place
+	left    int64 // bytes until the end of the body or of the chunk
+	pending int   // bytes of the piece that Next returned last
 }
 
-// read takes one response off r and keeps the first keep bytes of its body, or a sample of an error's.
-func (p *response) read(r *bufio.Reader, keep int) error {
-	*p = response{start: p.start[:0], keep: keep, length: -1}
+// place is where Next stands in a body.
+type place int
+
+const (
+	inBody    place = iota // left bytes follow, or all until the connection ends
+	inChunk                // left bytes follow, then the chunk's end
+	chunkEnd               // a line end follows, then a chunk
+	chunkHead              // a chunk follows
+	bodyEnd
+)
+
+// IsMalformed says whether the cause of err is a response that is not HTTP/1.
+func IsMalformed(err error) bool { return errors.Is(err, errMalformed) }
+
+// Begin takes the head of a response off r. io.EOF means that the connection ended before a byte of it came.
+func (p *Response) Begin(r *bufio.Reader) error {
+	*p = Response{length: -1}
 	if _, err := r.Peek(1); err != nil {
 		return err
 	}
-	p.started = true
-	for p.status < 200 { // 100 Continue and its like come before the answer
+	p.Started = true
+	for p.Status < 200 { // 100 Continue and its like come before the answer
 		if err := p.readHead(r); err != nil {
 			return unexpected(err)
 		}
 	}
-	if p.status != 200 {
-		p.keep = max(keep, errorSample)
+	switch {
+	case p.Status == 204 || p.Status == 304:
+		p.at = bodyEnd
+	case p.chunked:
+		p.at = chunkHead
+	default:
+		p.left = p.length
+		p.Close = p.Close || p.length < 0 // the end of the connection is the end of the body
 	}
-	return unexpected(p.readBody(r))
+	return nil
 }
 
-func (p *response) readHead(r *bufio.Reader) error {
+// Next returns the next piece of the body as it arrives; it is valid until the next call. io.EOF is the end of the body; the
+// connection's end in the midst of it is io.ErrUnexpectedEOF.
+func (p *Response) Next(r *bufio.Reader) ([]byte, error) {
+	if p.pending > 0 {
+		if _, err := r.Discard(p.pending); err != nil { // they are in the buffer
+			return nil, err
+		}
+		p.pending = 0
+	}
+	for {
+		switch p.at {
+		case chunkEnd:
+			line, err := p.line(r)
+			if err != nil {
+				return nil, unexpected(err)
+			}
+			if len(line) != 0 {
+				return nil, fmt.Errorf("%w: no line end after a chunk", errMalformed)
+			}
+			p.at = chunkHead
+		case chunkHead:
+			if err := p.chunk(r); err != nil {
+				return nil, unexpected(err)
+			}
+		case bodyEnd:
+			return nil, io.EOF
+		default:
+			if p.left == 0 {
+				p.at = bodyEnd
+				continue
+			}
+			return p.piece(r)
+		}
+	}
+}
+
+// chunk reads a chunk's head, or the trailers.
+func (p *Response) chunk(r *bufio.Reader) error {
+	line, err := p.line(r)
+	if err != nil {
+		return err
+	}
+	size, ok := parseHex(line)
+	if !ok {
+		return fmt.Errorf("%w: chunk size %.60q", errMalformed, line)
+	}
+	if size > 0 {
+		p.at, p.left = inChunk, size
+		return nil
+	}
+	for range maxHeaders {
+		line, err := p.line(r)
+		if err != nil {
+			return err
+		}
+		if len(line) == 0 {
+			p.at = bodyEnd
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: more than %d trailers", errMalformed, maxHeaders)
+}
+
+// piece is what has arrived of the left bytes, at least one.
+func (p *Response) piece(r *bufio.Reader) ([]byte, error) {
+	if _, err := r.Peek(1); err != nil {
+		if errors.Is(err, io.EOF) && p.left < 0 {
+			p.at = bodyEnd
+			return nil, io.EOF
+		}
+		return nil, unexpected(err)
+	}
+	n := r.Buffered()
+	if p.left > 0 {
+		n = int(min(p.left, int64(n)))
+		p.left -= int64(n)
+		if p.left == 0 && p.at == inChunk {
+			p.at = chunkEnd
+		}
+	}
+	b, err := r.Peek(n)
+	p.pending = len(b)
+	p.Size += len(b)
+	return b, err
+}
+
+// read takes one response off r, appends the first keep bytes of its body to start, or a sample of an error's, and returns it.
+func (p *Response) read(r *bufio.Reader, start []byte, keep int) ([]byte, error) {
+	if err := p.Begin(r); err != nil {
+		return start, err
+	}
+	if p.Status != 200 {
+		keep = max(keep, errorSample)
+	}
+	for {
+		b, err := p.Next(r)
+		if errors.Is(err, io.EOF) {
+			return start, nil
+		}
+		if err != nil {
+			return start, err
+		}
+		if want := keep - len(start); want > 0 {
+			start = append(start, b[:min(want, len(b))]...)
+		}
+	}
+}
+
+func (p *Response) readHead(r *bufio.Reader) error {
 	line, err := p.line(r)
 	if err != nil {
 		return err
@@ -59,8 +190,8 @@ func (p *response) readHead(r *bufio.Reader) error {
 	if !ok || status < 100 {
 		return fmt.Errorf("%w: status line %.60q", errMalformed, line)
 	}
-	p.status = int(status)
-	p.close = line[7] == '0'
+	p.Status = int(status)
+	p.Close = line[7] == '0'
 	for range maxHeaders {
 		line, err := p.line(r)
 		if err != nil {
@@ -76,7 +207,7 @@ func (p *response) readHead(r *bufio.Reader) error {
 	return fmt.Errorf("%w: more than %d headers", errMalformed, maxHeaders)
 }
 
-func (p *response) header(line []byte) error {
+func (p *Response) header(line []byte) error {
 	colon := bytes.IndexByte(line, ':')
 	if colon < 0 {
 		return fmt.Errorf("%w: header %.60q", errMalformed, line)
@@ -85,7 +216,7 @@ func (p *response) header(line []byte) error {
 	switch len(name) { // only three names matter; their lengths differ
 	case len("Connection"):
 		if bytes.EqualFold(name, []byte("Connection")) {
-			p.close = p.close && !bytes.EqualFold(value, []byte("keep-alive")) || bytes.EqualFold(value, []byte("close"))
+			p.Close = p.Close && !bytes.EqualFold(value, []byte("keep-alive")) || bytes.EqualFold(value, []byte("close"))
 		}
 	case len("Content-Length"):
 		if bytes.EqualFold(name, []byte("Content-Length")) {
@@ -103,87 +234,8 @@ func (p *response) header(line []byte) error {
 	return nil
 }
 
-func (p *response) readBody(r *bufio.Reader) error {
-	switch {
-	case p.status == 204 || p.status == 304:
-		return nil
-	case p.chunked:
-		return p.readChunks(r)
-	case p.length >= 0:
-		return p.take(r, p.length)
-	}
-	p.close = true // the end of the connection is the end of the body
-	for {
-		if _, err := r.Peek(1); err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		}
-		if err := p.take(r, int64(r.Buffered())); err != nil {
-			return err
-		}
-	}
-}
-
-func (p *response) readChunks(r *bufio.Reader) error {
-	for {
-		line, err := p.line(r)
-		if err != nil {
-			return err
-		}
-		size, ok := parseHex(line)
-		if !ok {
-			return fmt.Errorf("%w: chunk size %.60q", errMalformed, line)
-		}
-		if size == 0 {
-			break
-		}
-		if err := p.take(r, size); err != nil {
-			return err
-		}
-		if line, err = p.line(r); err != nil {
-			return err
-		}
-		if len(line) != 0 {
-			return fmt.Errorf("%w: no line end after a chunk", errMalformed)
-		}
-	}
-	for range maxHeaders { // trailers
-		line, err := p.line(r)
-		if err != nil || len(line) == 0 {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: more than %d trailers", errMalformed, maxHeaders)
-}
-
-// take reads n bytes of the body, keeping what is wanted of its start.
-func (p *response) take(r *bufio.Reader, n int64) error {
-	for n > 0 {
-		if r.Buffered() == 0 {
-			if _, err := r.Peek(1); err != nil {
-				return err
-			}
-		}
-		piece, err := r.Peek(int(min(n, int64(r.Buffered()))))
-		if err != nil {
-			return err
-		}
-		if want := p.keep - len(p.start); want > 0 {
-			p.start = append(p.start, piece[:min(want, len(piece))]...)
-		}
-		if _, err := r.Discard(len(piece)); err != nil {
-			return err
-		}
-		n -= int64(len(piece))
-		p.size += len(piece)
-	}
-	return nil
-}
-
 // line reads a line without its end; it is valid until the next read.
-func (p *response) line(r *bufio.Reader) ([]byte, error) {
+func (p *Response) line(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return nil, fmt.Errorf("%w: a line of more than %d bytes", errMalformed, r.Size())
@@ -191,7 +243,7 @@ func (p *response) line(r *bufio.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.size += len(line)
+	p.Size += len(line)
 	return bytes.TrimSuffix(line[:len(line)-1], []byte("\r")), nil
 }
 

@@ -30,17 +30,18 @@ func TestResponse(t *testing.T) {
 		"large chunk": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4e20\r\n" + strings.Repeat("x", 20000) + "\r\n0\r\n\r\n", 200, "xxx", false, ""},
 	} {
 		r := bufio.NewReaderSize(strings.NewReader(c.in), 4096)
-		var p response
-		if err := p.read(r, 3); err != nil {
+		var p Response
+		start, err := p.read(r, nil, 3)
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		rest, err := io.ReadAll(r)
-		if p.status != c.status || string(p.start) != c.start || p.close != c.close || string(rest) != c.rest || err != nil {
+		if p.Status != c.status || string(start) != c.start || p.Close != c.close || string(rest) != c.rest || err != nil {
 			t.Errorf("%s: %+v, rest %q (%v)", name, p, rest, err)
 		}
-		if p.size != len(c.in)-len(c.rest) && name != "chunks" && name != "large chunk" {
-			t.Errorf("%s: %d bytes of %d", name, p.size, len(c.in)-len(c.rest))
+		if p.Size != len(c.in)-len(c.rest) && name != "chunks" && name != "large chunk" {
+			t.Errorf("%s: %d bytes of %d", name, p.Size, len(c.in)-len(c.rest))
 		}
 	}
 }
@@ -58,8 +59,8 @@ func TestResponseErrors(t *testing.T) {
 		"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", maxHeaders+1): errMalformed,
 		strings.Repeat("x", 5000):                                        errMalformed,
 	} {
-		var p response
-		if err := p.read(bufio.NewReaderSize(strings.NewReader(in), 4096), 0); !errors.Is(err, want) {
+		var p Response
+		if _, err := p.read(bufio.NewReaderSize(strings.NewReader(in), 4096), nil, 0); !errors.Is(err, want) {
 			t.Errorf("%.40q: %v, want %v", in, err, want)
 		}
 	}
@@ -76,12 +77,16 @@ func FuzzResponse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r := bufio.NewReaderSize(strings.NewReader(string(in)), 64)
-		var p response
-		for p.read(r, 8) == nil {
-			if p.status < 200 || p.status > 999 || p.size > len(in) || len(p.start) > errorSample {
+		var p Response
+		for {
+			start, err := p.read(r, nil, 8)
+			if err != nil {
+				return
+			}
+			if p.Status < 200 || p.Status > 999 || p.Size > len(in) || len(start) > errorSample {
 				t.Fatalf("%+v", p)
 			}
-			if p.close {
+			if p.Close {
 				return
 			}
 		}

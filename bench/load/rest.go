@@ -50,7 +50,8 @@ type restCaller struct {
 	next     int
 
 	read     *bufio.Reader
-	response response
+	response Response
+	start    []byte    // of the last response's body
 	deadline time.Time // that is set on conn
 
 	mu      sync.Mutex // guards conn against abort, and aborted
@@ -69,31 +70,31 @@ func (c *restCaller) call(ctx context.Context) outcome {
 		}
 		_, err := c.conn.Write(request)
 		if err == nil {
-			err = c.response.read(c.read, len(c.o.Expect))
+			c.start, err = c.response.read(c.read, c.start[:0], len(c.o.Expect))
 		}
 		if err == nil {
 			break
 		}
 		c.disconnect()
 		// The server may close a connection that is idle in its eyes. As nothing of an answer came, it is asked again.
-		if reused && attempt == 0 && !c.response.started && !errors.Is(err, errMalformed) && isClosed(err) {
+		if reused && attempt == 0 && !c.response.Started && !errors.Is(err, errMalformed) && isClosed(err) {
 			out.reconnects++
 			continue
 		}
 		return failed(out, err)
 	}
 	out.sent = len(request)
-	out.received = c.response.size
-	if c.response.close {
+	out.received = c.response.Size
+	if c.response.Close {
 		c.disconnect()
 	}
 	switch {
-	case c.response.status != 200:
-		out.failure = "HTTP " + strconv.Itoa(c.response.status)
-		out.detail = string(c.response.start)
-	case !bytes.HasPrefix(c.response.start, c.o.Expect):
+	case c.response.Status != 200:
+		out.failure = "HTTP " + strconv.Itoa(c.response.Status)
+		out.detail = string(c.start)
+	case !bytes.HasPrefix(c.start, c.o.Expect):
 		out.failure = "unexpected body"
-		out.detail = string(c.response.start)
+		out.detail = string(c.start)
 	}
 	return out
 }

@@ -6,8 +6,6 @@ import (
 	"sort"
 	"strings"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Result is what a run measured. Latencies are those of successes only; in an open loop they are counted from the time
@@ -39,31 +37,6 @@ func (r *Result) Throughput() float64 {
 		return 0
 	}
 	return float64(r.Requests-r.Errors) / r.Elapsed.Seconds()
-}
-
-// Latency is a distribution of times.
-type Latency struct{ Min, Mean, P50, P90, P99, P999, Max time.Duration }
-
-func latencyOf(h *hdrhistogram.Histogram) Latency {
-	if h == nil || h.TotalCount() == 0 {
-		return Latency{}
-	}
-	at := func(percentile float64) time.Duration { return time.Duration(h.ValueAtQuantile(percentile)) }
-	return Latency{Min: time.Duration(h.Min()), Mean: time.Duration(h.Mean()), P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: time.Duration(h.Max())}
-}
-
-// MarshalJSON writes the times in milliseconds.
-func (l Latency) MarshalJSON() ([]byte, error) {
-	ms := func(d time.Duration) float64 { return float64(d.Nanoseconds()/10) / 1e5 }
-	return json.Marshal(struct {
-		Min  float64 `json:"min"`
-		Mean float64 `json:"mean"`
-		P50  float64 `json:"p50"`
-		P90  float64 `json:"p90"`
-		P99  float64 `json:"p99"`
-		P999 float64 `json:"p99.9"`
-		Max  float64 `json:"max"`
-	}{ms(l.Min), ms(l.Mean), ms(l.P50), ms(l.P90), ms(l.P99), ms(l.P999), ms(l.Max)})
 }
 
 // MarshalJSON writes the result for programs; times are in seconds and, where the name says so, milliseconds.

@@ -47,7 +47,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		})
 	}
 	if o.Rate > 0 {
-		watch.Go(func() { r.pacer.run(ctx, r.start, r.end) })
+		watch.Go(func() { r.pacer.Run(ctx, r.start, r.end) })
 	}
 	if o.Progress != nil {
 		watch.Go(func() { r.report(ctx) })
@@ -62,7 +62,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 type run struct {
 	o         *Options
 	recorders []*recorder
-	pacer     *pacer
+	pacer     *Pacer
 	start     time.Time // of the load
 	measure   time.Time // of the measurement
 	end       time.Time // of both; zero where only a count ends them
@@ -76,7 +76,7 @@ func newRun(o *Options) *run {
 		r.recorders = append(r.recorders, newRecorder(o.Rate > 0))
 	}
 	if o.Rate > 0 {
-		r.pacer = newPacer(o)
+		r.pacer = NewPacer(o.Rate, o.Arrivals, o.Seed)
 	}
 	r.left.Store(o.Count)
 	return r
@@ -119,7 +119,7 @@ func (r *run) closed(ctx context.Context, c caller, rec *recorder) {
 
 // open calls when a request is due. What was due within the measurement counts, however late its answer.
 func (r *run) open(ctx context.Context, c caller, rec *recorder) {
-	for due := range r.pacer.due {
+	for due := range r.pacer.Due() {
 		measured := !due.Before(r.measure)
 		if r.stopped.Load() || (measured && !r.take()) {
 			return
@@ -168,7 +168,7 @@ func (r *run) result() Result {
 		Addr: r.o.Addr, Model: r.o.Payload.Model, Format: r.o.Payload.Format, Rows: r.o.Payload.Rows,
 		Concurrency: r.o.Concurrency, Rate: r.o.Rate,
 		Requests: all.requests, ErrorsBy: all.errors, FirstError: all.first, Reconnects: all.reconnects,
-		Sent: all.sent, Received: all.received, Latency: latencyOf(all.latency), Service: latencyOf(all.service),
+		Sent: all.sent, Received: all.received, Latency: all.latency.Latency(), Service: all.service.Latency(),
 	}
 	if r.o.Rate > 0 {
 		res.Arrivals = r.o.Arrivals

@@ -112,9 +112,9 @@ func TestOpenLoopSeesAStall(t *testing.T) {
 func TestPacer(t *testing.T) {
 	start := time.Unix(1000, 0) // long ago, so that nothing waits
 	for _, arrivals := range []Arrivals{Constant, Poisson} {
-		p := newPacer(&Options{Rate: 3000, Arrivals: arrivals, Seed: 1})
+		p := NewPacer(3000, arrivals, 1)
 		done := make(chan struct{})
-		go func() { p.run(context.Background(), start, start.Add(time.Second)); close(done) }()
+		go func() { p.Run(context.Background(), start, start.Add(time.Second)); close(done) }()
 		n, last := 0, start
 		for at := range p.due {
 			if at.Before(last) {
