@@ -1,0 +1,105 @@
+package batch
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"serval"
+)
+
+// Format is one way to keep rows in a file: CSV, JSONL, Parquet, Arrow IPC. Safe for concurrent use.
+type Format interface {
+	// Name is what `--format` takes: "csv".
+	Name() string
+	// Extensions are the endings by which a file is known, with the dot: ".csv".
+	Extensions() []string
+	// Open reads an object's head and says which columns it has. Options are the format's own ("delimiter"); an unknown one is
+	// an InvalidArgument that names those that exist.
+	Open(context.Context, Object, map[string]string) (Reader, error)
+	// Create writes a file on this machine. With a Mark of an earlier Writer it goes on there, and what was written behind it is
+	// gone; with a nil Mark the file must not exist.
+	Create(path string, from Mark, options map[string]string) (Writer, error)
+}
+
+// Object is one file of a data set, wherever it lies.
+type Object interface {
+	// Name is what errors and the output's names are made of: a path or a URL without secrets.
+	Name() string
+	// Size in bytes; -1: not known.
+	Size() int64
+	// Version changes when the content does: an ETag, or size and time. "" where there is none.
+	Version() string
+	// Open reads from an offset on. Standard input can be opened once, at 0.
+	Open(ctx context.Context, offset int64) (io.ReadCloser, error)
+	// At reads anywhere; nil where the object can only be read in order, and then formats that need it refuse.
+	At() io.ReaderAt
+}
+
+// Mark is a place between two rows of a Reader or a Writer, in its own JSON. It is small, and means nothing to others.
+type Mark = json.RawMessage
+
+// Column is one column of a data set.
+type Column struct {
+	Name string
+	// Type is how the values are kept; Bytes also for texts, dates and whatever else is written as text. A format without types
+	// (CSV) says Bytes.
+	Type serval.DType
+	// Shape of one value; nil: a single one, [n]: a list of that many, [-1]: a list of any length.
+	Shape []int64
+}
+
+// Reader reads an object's rows in order. One goroutine uses it.
+type Reader interface {
+	// Columns are all there are, in the object's order.
+	Columns() []Column
+	// Select says which columns Read gives, in which order and as which type; it is called once, before Read, with the Mark to
+	// go on from (nil: the first row). A column that is not there, or that can never be read as that type, is an InvalidArgument
+	// that names it.
+	Select(columns []Column, from Mark) error
+	// Read makes the block hold the next n rows at most; io.EOF when there are none. Vectors and their Data are the reader's,
+	// and used again by the next Read.
+	Read(ctx context.Context, b *Block, n int) error
+	// Mark is the place before the row that Read would give next.
+	Mark() Mark
+	Close() error
+}
+
+// Block is some consecutive rows, in columns.
+type Block struct {
+	// Rows that the block covers, the bad ones among them. Numbers count from 1 within the object and leave a header out.
+	First int64
+	Rows  int
+	// Vectors are the selected columns, in that order, each of Rows - len(Bad) values.
+	Vectors []Vector
+	Bad     []Bad // ascending by Row
+}
+
+// Vector is the values of one column.
+type Vector struct {
+	Name  string
+	DType serval.DType
+	Shape []int64 // of one value, as in Column; a list of any length makes each row's value Bytes of JSON
+	Data  []byte  // little-endian, as in serval.Tensor
+	Null  []bool  // which values are missing (their Data is zero or empty); nil: none
+}
+
+// Bad is a row that could not be read, or that the model refused.
+type Bad struct {
+	Row    int64
+	Column string // at fault; "" if it is the whole row
+	Reason string
+	Raw    []byte // the row as it stands, cut at 4 KiB; nil where it cannot be shown
+}
+
+// Writer writes rows. One goroutine uses it.
+type Writer interface {
+	// Write appends rows. The first call settles the columns; another one with others is an error.
+	Write(vectors []Vector, rows int) error
+	// Sync brings all rows so far to the disk and returns the Mark behind them.
+	Sync() (Mark, error)
+	// Close completes the file, so that any reader of the format takes it, and brings it to the disk.
+	Close() error
+	// Abandon closes what is open and leaves the file as the last Sync left it.
+	Abandon() error
+}
