@@ -45,17 +45,24 @@ type Column struct {
 	// Type is how the values are kept; Bytes also for texts, dates and whatever else is written as text. A format without types
 	// (CSV) says Bytes.
 	Type serval.DType
-	// Shape of one value; nil: a single one, [n]: a list of that many, [-1]: a list of any length.
+	// Shape of one value; nil: a single one, [n]: a list of that many, [-1]: a list of any length. More dimensions are nested
+	// lists in row-major order; a Reader that was asked for them also takes one flat list of as many values.
 	Shape []int64
 }
 
-// Reader reads an object's rows in order. One goroutine uses it.
+// MaxBlock is how many bytes a Reader's block takes at most: it ends a block early where n rows would be larger, always at the
+// same row. One larger than MaxBlock is a Bad row, or a block of its own.
+const MaxBlock = 16 << 20
+
+// Reader reads an object's rows in order. One goroutine uses it. It may also be a Counter.
 type Reader interface {
 	// Columns are all there are, in the object's order.
 	Columns() []Column
 	// Select says which columns Read gives, in which order and as which type; it is called once, before Read, with the Mark to
-	// go on from (nil: the first row). A column that is not there, or that can never be read as that type, is an InvalidArgument
-	// that names it.
+	// go on from (nil: the first row). The columns are some of Columns by name, perhaps with another type or shape; the same
+	// one may come twice. One that is not there, or that can never be read as that type, is an InvalidArgument that names it.
+	// Texts become numbers as `serval predict` reads them, numbers of another type where they fit; whatever is asked for as Bytes
+	// and is no text becomes its JSON. A single value that does not fit makes its row Bad.
 	Select(columns []Column, from Mark) error
 	// Read makes the block hold the next n rows at most; io.EOF when there are none. Vectors and their Data are the reader's,
 	// and used again by the next Read.
@@ -65,11 +72,14 @@ type Reader interface {
 	Close() error
 }
 
+// Counter is what a Reader may be beside: it knows how far it is, in rows or in bytes, out of how many; of 0: not known.
+type Counter interface{ Progress() (done, of int64) }
+
 // Block is some consecutive rows, in columns.
 type Block struct {
 	// Rows that the block covers, the bad ones among them. Numbers count from 1 within the object and leave a header out.
 	First int64
-	Rows  int
+	Rows  int // at most n, at least 1
 	// Vectors are the selected columns, in that order, each of Rows - len(Bad) values.
 	Vectors []Vector
 	Bad     []Bad // ascending by Row
@@ -81,7 +91,7 @@ type Vector struct {
 	DType serval.DType
 	Shape []int64 // of one value, as in Column; a list of any length makes each row's value Bytes of JSON
 	Data  []byte  // little-endian, as in serval.Tensor
-	Null  []bool  // which values are missing (their Data is zero or empty); nil: none
+	Null  []bool  // which values are missing (their Data is zeros, or empty elements); nil: none
 }
 
 // Bad is a row that could not be read, or that the model refused.

@@ -43,7 +43,9 @@ var rules = []rule{
 	{"gateway", []string{"."}},
 	{"route", []string{"."}},
 	{"pipeline", []string{"."}},
-	{"batch", []string{"."}},
+	{"batch", []string{".", "shared"}},
+	{"batch/*", []string{".", "shared", "parent"}},
+	{"batch/all", []string{".", "shared", "parent", "batch/..."}},
 	{"monitor", []string{"."}},
 	{"registry", []string{"."}},
 	{"registry/source", []string{"."}},
@@ -60,7 +62,7 @@ var rules = []rule{
 
 	{"bench/load", []string{".", "wire/..."}},
 	{"bench", []string{".", "wire/...", "bench/..."}},
-	{"cmd", []string{".", "server", "client", "client/...", "config", "native", "registry/source", "starter", "bench/load", "engine/all", "schedule/tune"}},
+	{"cmd", []string{".", "server", "client", "client/...", "config", "native", "registry/source", "starter", "bench/load", "bench/chat", "engine/all", "schedule/tune"}},
 	{"test", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "test/...", "wire/...", "internal/testkit"}},
 }
 
