@@ -114,6 +114,17 @@ if [ "$(cat "$cache/bin/.grpcurl" 2>/dev/null)" != $grpcurl ] || [ ! -x "$cache/
 	printf '%s' $grpcurl >"$cache/bin/.grpcurl"
 fi
 
+# Apache Kafka, for the streams.
+need java default-jre-headless
+stamp=$(sha256sum <test/kafka/pom.xml)
+if [ "$(cat "$cache/kafka/.stamp" 2>/dev/null)" != "$stamp" ]; then
+	need mvn maven
+	say "fetching Apache Kafka"
+	rm -rf "$cache/kafka"
+	mvn -q -B -f test/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$cache/kafka" >"$cache/kafka.log" 2>&1 || { tail -30 "$cache/kafka.log" >&2; exit 1; }
+	printf '%s' "$stamp" >"$cache/kafka/.stamp"
+fi
+
 # The library, by Serval's own way of fetching it.
 stamp=$(cat native/*.go | sha256sum)
 if [ "$(cat "$cache/.library" 2>/dev/null)" != "$stamp" ] || ! compgen -G "${cache%-test}/packages/onnxruntime-*" >/dev/null; then
