@@ -25,6 +25,8 @@ need go golang
 need python3 python3
 need gcc 'gcc libc6-dev' # the race detector links through it
 python3 -m pip --version >/dev/null 2>&1 || need pip python3-pip
+# PostgreSQL's server, which Debian keeps out of PATH; see internal/testkit/postgres.go.
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || PATH=$PATH:/usr/lib/postgresql/15/bin need initdb postgresql
 
 venv() { # NAME: installs python/NAME.txt
 	local dir=$cache/venv-$1 list=test/python/$1.txt log=$cache/venv-$1.log
@@ -123,6 +125,14 @@ if [ "$(cat "$cache/kafka/.stamp" 2>/dev/null)" != "$stamp" ]; then
 	rm -rf "$cache/kafka"
 	mvn -q -B -f test/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$cache/kafka" >"$cache/kafka.log" 2>&1 || { tail -30 "$cache/kafka.log" >&2; exit 1; }
 	printf '%s' "$stamp" >"$cache/kafka/.stamp"
+fi
+
+# A store that speaks S3's protocol; see internal/testkit/s3.go.
+versitygw=v1.8.0
+if [ "$(cat "$cache/bin/.versitygw" 2>/dev/null)" != $versitygw ] || [ ! -x "$cache/bin/versitygw" ]; then
+	say "installing versitygw $versitygw"
+	CGO_ENABLED=0 GOBIN=$cache/bin GOFLAGS=-mod=mod go install "github.com/versity/versitygw/cmd/versitygw@$versitygw"
+	printf '%s' $versitygw >"$cache/bin/.versitygw"
 fi
 
 # The library, by Serval's own way of fetching it.

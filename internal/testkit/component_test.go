@@ -1,0 +1,41 @@
+package testkit
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// What was committed is there after a crash.
+func TestPostgres(t *testing.T) {
+	d := Postgres(t)
+	psql := func(sql string) string {
+		out, err := exec.Command("psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, d.URL).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", sql, err, out)
+		}
+		return string(out)
+	}
+	psql("CREATE TABLE t (id int); INSERT INTO t VALUES (1), (2)")
+	d.Kill()
+	d.Start()
+	if got := psql("SELECT count(*) FROM t"); got != "2\n" {
+		t.Errorf("after a crash there are %s rows of 2", got)
+	}
+}
+
+func TestS3(t *testing.T) {
+	b := S3(t)
+	if info, err := os.Stat(b.Dir); err != nil || !info.IsDir() {
+		t.Fatalf("the bucket's folder: %v", err)
+	}
+	r, err := http.Get(b.Endpoint + "/" + b.Name + "/nothing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusForbidden {
+		t.Errorf("a request without a signature is answered with %s", r.Status)
+	}
+}
