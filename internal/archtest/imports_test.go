@@ -43,8 +43,8 @@ var rules = []rule{
 	{"gateway", []string{"."}},
 	{"route", []string{"."}},
 	{"pipeline", []string{"."}},
-	{"batch", []string{".", "shared"}},
-	{"batch/*", []string{".", "shared", "parent"}},
+	{"batch", []string{".", "shared", "client/element"}}, // texts are numbers by the same rules as in predict
+	{"batch/*", []string{".", "shared", "parent", "client/element"}},
 	{"batch/all", []string{".", "shared", "parent", "batch/..."}},
 	{"monitor", []string{"."}},
 	{"registry", []string{"."}},
