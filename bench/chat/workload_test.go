@@ -128,7 +128,9 @@ func TestConversationsAreTheSeeds(t *testing.T) {
 				t.Fatalf("conversation %d, turn %d:\n%s\n%s", index, turn, first, second)
 			}
 			seen[first] = true
-			var body struct{ Messages []struct{ Role, Content string } }
+			var body struct {
+				Messages []struct{ Role, Content string }
+			}
 			if err := json.Unmarshal([]byte("{"+first[1:]+"}"), &body); err != nil || len(body.Messages) != 2+2*turn || body.Messages[0].Content != string(shared) {
 				t.Fatalf("%v: %s", err, first)
 			}
