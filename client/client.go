@@ -126,7 +126,10 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 
 // refusal makes an Error of an answer that is not 2xx.
 func refusal(resp *http.Response, body []byte) *serval.Error {
-	e := serval.Errorf(code(resp.StatusCode), "%s", message(resp, body))
+	var b struct{ Error json.RawMessage }
+	_ = json.Unmarshal(body, &b) // a body that is something else is shown as it is
+	said := readError(b.Error)
+	e := serval.Errorf(code(resp.StatusCode), "%s", message(resp, said.Message, body)).At(said.Param).Named(said.Code)
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		e.RetryAfter = time.Duration(s) * time.Second
 	}
@@ -134,26 +137,15 @@ func refusal(resp *http.Response, body []byte) *serval.Error {
 }
 
 // message is the text of {"error": "…"} or {"error": {"message": "…"}}, else the status with the body's first line.
-func message(resp *http.Response, body []byte) string {
-	var b struct{ Error json.RawMessage }
-	if json.Unmarshal(body, &b) == nil {
-		var text string
-		if json.Unmarshal(b.Error, &text) == nil && text != "" {
-			return text
-		}
-		var object struct{ Message string }
-		if json.Unmarshal(b.Error, &object) == nil && object.Message != "" {
-			return object.Message
-		}
+func message(resp *http.Response, said string, body []byte) string {
+	if said != "" {
+		return said
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-	if len(line) > 200 {
-		line = strings.ToValidUTF8(line[:200], "") + "…"
-	}
 	if line == "" {
 		return fmt.Sprintf("the server answered %s", resp.Status)
 	}
-	return fmt.Sprintf("the server answered %s: %s", resp.Status, line)
+	return fmt.Sprintf("the server answered %s: %s", resp.Status, clip(line))
 }
 
 // code is the class of an HTTP status.

@@ -1,3 +1,4 @@
-// Package client talks to a Serval (or any Open Inference Protocol) server over REST, and by client/input and client/output
-// turns files into tensors and tensors into answers. The commands call it; it imports the root only.
+// Package client talks to a Serval server: over the Open Inference Protocol, of which any server will do, and for text over OpenAI's
+// API. client/input and client/output turn files into tensors and tensors into answers; client/dialog is a conversation on a
+// terminal. The commands call them; they import the root only.
 package client
