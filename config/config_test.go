@@ -220,15 +220,6 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	known := []string{"listen", "limits", "log", "grpc", "max_body"}
-	for word, want := range map[string]string{"lisen": "listen", "grcp": "grpc", "Log": "log", "maxbody": "max_body", "frobnicate": "", "x": ""} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("nearest(%q) is %q, want %q", word, got, want)
-		}
-	}
-}
-
 func TestSchemaGolden(t *testing.T) {
 	c := Default()
 	c.Engines = testEngines()

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"serval/internal/spell"
 )
 
 // scalar reads one plain value into v.
@@ -59,7 +61,7 @@ func (d *decoder) scalar(n *yaml.Node, path string, v reflect.Value, r rule) {
 		v.SetString(n.Value)
 		if len(r.enum) > 0 && !slices.Contains(r.enum, n.Value) {
 			hint := ""
-			if near := nearest(n.Value, r.enum); near != "" {
+			if near := spell.Nearest(n.Value, r.enum); near != "" {
 				hint = "; did you mean " + quote(near) + "?"
 			}
 			wrong(hint)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"serval"
+	"serval/internal/spell"
 )
 
 // maxSequences bounds sequence.max_sequences: each has a state in memory.
@@ -112,7 +113,7 @@ func (k *check) oneOf(path, word string, words ...string) {
 		return
 	}
 	hint := ""
-	if near := nearest(word, words); near != "" {
+	if near := spell.Nearest(word, words); near != "" {
 		hint = "; did you mean " + quote(near) + "?"
 	}
 	k.fail(path, "must be one of %s, not the text %s%s", list, quote(word), hint)

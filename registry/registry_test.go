@@ -193,6 +193,7 @@ func TestFoldersAndPolicies(t *testing.T) {
 		"every":    "new", "every:1": "old", "named@prod": "two", "named@test": "it has no alias 'test'",
 		"broken":  "unavailable: model 'broken' is not ready: the artefact is bad",
 		"strange": "unavailable: model 'strange' is not ready: policy: unreadable",
+		"evry":    "not_found: model 'evry' is not found; did you mean 'every'? the server has 'broken', 'every'",
 		"nobody":  "not_found: model 'nobody' is not found; the server has 'broken', 'every'",
 	})
 	if r.Ready() {

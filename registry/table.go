@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"serval"
+	"serval/internal/spell"
 )
 
 // table is which models there are: never changed, replaced whole when one comes or goes.
@@ -156,11 +157,14 @@ func (r *Registry) find(ref serval.Ref) (*served, error) {
 	t := r.table.Load()
 	m := t.models[ref.Name]
 	if m == nil {
-		there := "no models"
+		there, near := "no models", ""
 		if len(t.names) > 0 {
 			there = some(t.names, "'")
 		}
-		return nil, serval.Errorf(serval.NotFound, "model '%s' is not found; the server has %s", ref.Name, there).At("model")
+		if word := spell.Nearest(ref.Name, t.names); word != "" {
+			near = " did you mean '" + word + "'?"
+		}
+		return nil, serval.Errorf(serval.NotFound, "model '%s' is not found;%s the server has %s", ref.Name, near, there).At("model")
 	}
 	e := m.view.Load()
 	s := e.def

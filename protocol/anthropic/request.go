@@ -194,7 +194,11 @@ func (m *message) add(c *serval.Chat, at int) error {
 			if b.IsError {
 				text = "Error: " + text
 			}
-			c.Messages = append(c.Messages, serval.Message{Role: "tool", Content: text, CallID: b.ToolUseID, Name: nameOf(c.Messages, b.ToolUseID)})
+			name, called := nameOf(c.Messages, b.ToolUseID)
+			if !called {
+				return serval.Errorf(serval.InvalidArgument, "messages.%d.content.%d: no tool_use with the id '%s' comes before its tool_result; send it, too", at, i, b.ToolUseID).At("messages")
+			}
+			c.Messages = append(c.Messages, serval.Message{Role: "tool", Content: text, CallID: b.ToolUseID, Name: name})
 		default:
 			return serval.Errorf(serval.InvalidArgument, "messages.%d.content.%d: a block of type %q of the role %s; this server's models take text, tool_use and tool_result", at, i, b.Type, m.Role).At("messages")
 		}
@@ -221,15 +225,15 @@ func (m *message) add(c *serval.Chat, at int) error {
 }
 
 // nameOf is the tool that a call was for.
-func nameOf(messages []serval.Message, id string) string {
+func nameOf(messages []serval.Message, id string) (name string, called bool) {
 	for i := range messages {
 		for _, c := range messages[i].Calls {
 			if c.ID == id {
-				return c.Name
+				return c.Name, true
 			}
 		}
 	}
-	return ""
+	return "", false
 }
 
 func (r *request) tools(c *serval.Chat) error {

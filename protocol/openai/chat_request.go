@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"serval"
 )
@@ -101,12 +102,13 @@ func (f *format) constraint() (*serval.Constraint, error) {
 
 // chat makes the Input of the body.
 func (c *chatRequest) chat() (*serval.Chat, error) {
-	wish, err := c.wish()
+	param, limit := "max_tokens", c.MaxTokens
+	if c.MaxCompletion != nil {
+		param, limit = "max_completion_tokens", c.MaxCompletion
+	}
+	wish, err := c.wish(param, limit)
 	if err != nil {
 		return nil, err
-	}
-	if c.MaxCompletion != nil {
-		wish.Limit = c.MaxCompletion
 	}
 	if c.TopLogprobs != nil && !c.Logprobs {
 		return nil, serval.Errorf(serval.InvalidArgument, "top_logprobs may only be given where logprobs is true").At("top_logprobs")
@@ -174,7 +176,24 @@ func messages(list []chatMessage) ([]serval.Message, error) {
 			return nil, serval.Errorf(serval.InvalidArgument, "messages[%d].tool_call_id is missing: a tool's message says which call it answers", i).At("messages")
 		}
 	}
-	return out, nil
+	return out, answered(out, "messages")
+}
+
+// answered refuses the answer of a tool that nobody called: it must follow the assistant's message with the call, after other
+// answers at most. A conversation that was cut in between is what it usually is, and models make up the rest.
+func answered(list []serval.Message, param string) error {
+	var calls []serval.ToolCall
+	for i := range list {
+		m := &list[i]
+		if m.Role != "tool" {
+			calls = m.Calls
+			continue
+		}
+		if !slices.ContainsFunc(calls, func(c serval.ToolCall) bool { return c.ID == m.CallID || c.ID == "" }) {
+			return serval.Errorf(serval.InvalidArgument, "%s: the tool's answer to the call '%s' (message %d) does not follow an assistant's message with that call; send the call, too", param, m.CallID, i).At(param)
+		}
+	}
+	return nil
 }
 
 // tools reads tools and tool_choice, or their older forms functions and function_call.

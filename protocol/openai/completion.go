@@ -73,7 +73,7 @@ func (p *Protocol) completions(w http.ResponseWriter, r *http.Request) error {
 	if err := p.bodies.ReadObject(r, p.backend.Config.MaxBody, &body); err != nil {
 		return err
 	}
-	wish, err := body.wish()
+	wish, err := body.wish("max_tokens", body.MaxTokens)
 	if err != nil {
 		return err
 	}
@@ -107,11 +107,17 @@ func (p *Protocol) completions(w http.ResponseWriter, r *http.Request) error {
 		answer.Choices = make([]completionChoice, n*len(body.Prompt))
 	}
 	reqs := make([]*serval.Request, len(body.Prompt))
+	if len(reqs) > 1 { // they are one request of the key's rate
+		if _, err := p.backend.Admit(protocol.Credential(r.Header)); err != nil {
+			return err
+		}
+	}
 	for i := range reqs {
 		in := &serval.Completion{Text: body.Prompt[i].Text, Tokens: body.Prompt[i].Tokens, Special: true, Echo: body.Echo, Generation: wish}
 		if reqs[i], err = p.request(w, r, body.Model, in); err != nil {
 			return err
 		}
+		reqs[i].Part = len(reqs) > 1
 	}
 	spent, err := p.completeAll(r.Context(), reqs, answer, n)
 	if err != nil {

@@ -55,12 +55,15 @@ type structured struct {
 	Grammar string          `json:"grammar"`
 }
 
-// wish is what the fields say.
-func (g *generation) wish() (serval.Generation, error) {
+// wish is what the fields say. The limit has other names elsewhere, so it is given.
+func (g *generation) wish(param string, limit *int) (serval.Generation, error) {
 	w := serval.Generation{
-		Limit: g.MaxTokens, Temperature: g.Temperature, TopP: g.TopP, MinP: g.MinP, TopK: g.TopK, RepetitionPenalty: g.RepetitionPenalty,
+		Limit: limit, Temperature: g.Temperature, TopP: g.TopP, MinP: g.MinP, TopK: g.TopK, RepetitionPenalty: g.RepetitionPenalty,
 		PresencePenalty: g.PresencePenalty, FrequencyPenalty: g.FrequencyPenalty, Seed: g.Seed, Bias: g.Bias, Stop: g.Stop,
 		StopTokens: g.StopTokens, KeepStop: g.KeepStop, IgnoreEnd: g.IgnoreEnd, Adapter: g.Adapter, Alone: g.Deterministic, Speculate: g.Speculate,
+	}
+	if err := notNegative(param, limit); err != nil {
+		return w, err
 	}
 	if g.N != nil {
 		if *g.N < 1 || *g.N > serval.MaxChoices {
@@ -95,6 +98,14 @@ func (g *generation) wish() (serval.Generation, error) {
 		w.Constraint = c
 	}
 	return w, nil
+}
+
+// notNegative refuses a limit that is, by the name that the client knows it by.
+func notNegative(param string, n *int) error {
+	if n == nil || *n >= 0 {
+		return nil
+	}
+	return serval.Errorf(serval.InvalidArgument, "%s is %d; it must not be negative", param, *n).At(param)
 }
 
 func constraint(kind, source, param string) *serval.Constraint {

@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"serval"
 )
@@ -93,6 +94,8 @@ func (r *responseRequest) check() error {
 		return serval.Errorf(serval.InvalidArgument, "background needs store: an answer that is not stored cannot be asked for").At("background")
 	case r.Background && r.Stream:
 		return serval.Errorf(serval.InvalidArgument, "background and stream cannot be had together: ask for the answer by its id").At("stream")
+	case r.MaxOutput != nil && *r.MaxOutput < 0:
+		return notNegative("max_output_tokens", r.MaxOutput)
 	case r.Truncation != nil && *r.Truncation == "auto":
 		return serval.Errorf(serval.InvalidArgument, "truncation is \"auto\": what does not fit is refused here, not cut; leave it out").At("truncation")
 	}
@@ -173,6 +176,9 @@ func addItem(c *serval.Chat, item *responseItem, at int) error {
 		if err := out.UnmarshalJSON(bytes.TrimSpace(item.Output)); err != nil {
 			return err
 		}
+		if !called(c.Messages, item.CallID) {
+			return serval.Errorf(serval.InvalidArgument, "input[%d]: no function_call with the call_id '%s' comes before its output; send it, too, or name the response that made it as previous_response_id", at, item.CallID).At("input")
+		}
 		c.Messages = append(c.Messages, serval.Message{Role: "tool", CallID: item.CallID, Content: out.text})
 	case "reasoning":
 		m := serval.Message{Role: "assistant", Reasoning: item.Content.text}
@@ -183,6 +189,13 @@ func addItem(c *serval.Chat, item *responseItem, at int) error {
 		return serval.Errorf(serval.InvalidArgument, "input[%d] is of type %q; this server knows message, function_call, function_call_output and reasoning", at, item.Type).At("input")
 	}
 	return nil
+}
+
+// called says whether one of the messages has the call.
+func called(list []serval.Message, id string) bool {
+	return slices.ContainsFunc(list, func(m serval.Message) bool {
+		return slices.ContainsFunc(m.Calls, func(c serval.ToolCall) bool { return c.ID == id })
+	})
 }
 
 func (r *responseRequest) tools(c *serval.Chat) error {

@@ -26,6 +26,9 @@ func (m *Model) complete(ctx context.Context, req *serval.Request, in *serval.Co
 	}
 	w, err := m.prepare(req, &in.Generation, tokens, nil)
 	if err != nil {
+		if e := serval.AsError(err); e.Param == "messages" { // here it is the prompt that is too long
+			return e.At("prompt")
+		}
 		return err
 	}
 	if in.Echo {
@@ -59,7 +62,7 @@ const mostText = 512
 // encode makes tokens of text.
 func (m *Model) encode(text, param string, o vocab.Options) ([]int32, error) {
 	if most := max(m.lang.Context*mostText, 1<<20); len(text) > most {
-		return nil, serval.Errorf(serval.InvalidArgument, "%s has %d bytes; that cannot fit into the %d tokens of %s, whatever they are", param, len(text), m.lang.Context, m.what).
+		return nil, serval.Errorf(serval.InvalidArgument, "%s has %d bytes; that cannot fit into the %d tokens of %s, whatever they are: shorten it, or raise text.context in model.yaml", param, len(text), m.lang.Context, m.what).
 			At(param).Named("context_length_exceeded")
 	}
 	return m.vocab.Encode(nil, text, o), nil

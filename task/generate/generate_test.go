@@ -314,7 +314,7 @@ func TestRefusals(t *testing.T) {
 		{&serval.Completion{Tokens: []int32{1, -5}}, "prompt", "-5"},
 		{&serval.Completion{Tokens: []int32{}}, "prompt", "empty"},
 		{&serval.Completion{Text: "x", Generation: serval.Generation{Limit: number(0)}}, "max_tokens", "nothing to make"},
-		{&serval.Completion{Text: strings.Repeat("word ", 400)}, "messages", "shorten it by at least"},
+		{&serval.Completion{Text: strings.Repeat("word ", 400)}, "prompt", "shorten it by at least"},
 		{&serval.Completion{Text: strings.Repeat("x", 2<<20)}, "prompt", "cannot fit"},
 		{&serval.Detokenize{Tokens: []int32{1 << 30}}, "tokens", "1073741824"},
 		{&serval.Texts{}, "", "something else"},
