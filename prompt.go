@@ -121,6 +121,8 @@ type Rank struct {
 	Documents []string
 	Raw       bool // scores as the model gives them; else between 0 and 1
 	Truncate  bool // what is too long is cut; else it is an error
+	// Most tokens of a document; longer ones are cut to it, and Scores says which. 0: no limit.
+	Most int
 }
 
 // Tokenize asks for the tokens of a text or of a rendered conversation: an Input.
@@ -227,7 +229,10 @@ type Token struct {
 type Embeddings struct{ List [][]float32 }
 
 // Scores are one for each document.
-type Scores struct{ List []float32 }
+type Scores struct {
+	List []float32
+	Cut  []int // documents that were longer than Rank.Most, ascending
+}
 
 // Pieces are the tokens of a text, or the text of tokens.
 type Pieces struct {

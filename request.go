@@ -12,6 +12,7 @@ type Request struct {
 	Tenant string // filled by the gateway
 	// Credential is the caller's key as the wire brought it; the gateway turns it into Tenant and clears it.
 	Credential string
+	Part       bool   // one of several that a client's request was made into, which took from the key's rate once
 	Protocol   string // the wire it came by: "oip-rest", "oip-grpc", …; for logs and metrics
 	Model      Ref    // as asked for; Version is filled in once it is resolved
 	Asked      Ref    // as the client named it; route keeps it to look the model up again

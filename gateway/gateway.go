@@ -118,8 +118,10 @@ func (g *Gateway) admit(req *serval.Request, inFlight int64) *serval.Error {
 	req.Tenant = DefaultTenant
 	if key != nil {
 		req.Tenant = key.Name
-		if err := key.take(req.Timing.Start); err != nil {
-			return err
+		if !req.Part {
+			if err := key.take(req.Timing.Start); err != nil {
+				return err
+			}
 		}
 	}
 	if p.maxInFlight > 0 && inFlight > p.maxInFlight {

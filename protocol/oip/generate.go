@@ -32,6 +32,7 @@ type generateParameters struct {
 	StopWords         stops    `json:"stop_words"`
 	IgnoreEnd         bool     `json:"ignore_eos"`
 	Exclude           *bool    `json:"exclude_input_in_output"`
+	Stream            *bool    `json:"stream"`
 }
 
 // stops is a text or a list of texts.
@@ -75,6 +76,9 @@ func (g *generateParameters) merge(o *generateParameters) {
 	if o.Exclude != nil {
 		g.Exclude = o.Exclude
 	}
+	if o.Stream != nil {
+		g.Stream = o.Stream
+	}
 }
 
 // serveGenerate is Triton's door to models of text.
@@ -101,7 +105,11 @@ func (p *Protocol) generate(w http.ResponseWriter, r *http.Request, stream bool)
 	}
 	q := &body.generateParameters
 	q.merge(&body.Parameters)
-	in := &serval.Completion{Text: *body.Text, Special: true, Echo: q.Exclude != nil && !*q.Exclude, Generation: serval.Generation{
+	pieces, echo, err := q.manner(stream)
+	if err != nil {
+		return err
+	}
+	in := &serval.Completion{Text: *body.Text, Special: true, Echo: echo, Generation: serval.Generation{
 		Limit: q.MaxTokens, Temperature: q.Temperature, TopP: q.TopP, TopK: q.TopK, MinP: q.MinP, RepetitionPenalty: q.RepetitionPenalty,
 		PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, Seed: q.Seed, Stop: q.Stop, IgnoreEnd: q.IgnoreEnd,
 	}}
@@ -112,7 +120,7 @@ func (p *Protocol) generate(w http.ResponseWriter, r *http.Request, stream bool)
 	req := &serval.Request{
 		ID: body.ID, Credential: protocol.Credential(r.Header), Protocol: "oip-rest", Model: ref, Input: in, Trace: protocol.Trace(r.Header),
 	}
-	a := &generated{Model: info.Name, Version: info.Version, ID: body.ID}
+	a := &generated{Model: info.Name, Version: info.Version, ID: body.ID, whole: !pieces}
 	if stream {
 		a.events = protocol.NewEvents(w)
 		defer a.events.Close()
@@ -125,12 +133,36 @@ func (p *Protocol) generate(w http.ResponseWriter, r *http.Request, stream bool)
 		}
 		return err
 	}
-	if stream {
+	a.Text = a.all.String()
+	switch {
+	case stream && pieces:
+		return nil
+	case stream:
+		text, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		_ = a.events.Write(append(append([]byte("data: "), text...), "\n\n"...))
 		return nil
 	}
-	a.Text = a.all.String()
 	p.answer(w, r, http.StatusOK, a)
 	return nil
+}
+
+// manner says whether the answer comes in pieces, and whether it begins with its prompt. As with Triton's vLLM and TensorRT-LLM
+// backends, an answer that is not streamed repeats it unless exclude_input_in_output says otherwise. Unlike there, what
+// generate_stream is asked for is streamed where stream is not said.
+func (g *generateParameters) manner(stream bool) (pieces, echo bool, err error) {
+	switch {
+	case !stream && g.Stream != nil && *g.Stream:
+		return false, false, serval.Errorf(serval.InvalidArgument, "stream is true: an answer in pieces is to be had of generate_stream").At("stream")
+	case stream && (g.Stream == nil || *g.Stream):
+		if g.Exclude != nil && !*g.Exclude {
+			return false, false, serval.Errorf(serval.InvalidArgument, "exclude_input_in_output is false: a stream does not repeat its prompt; leave it out").At("exclude_input_in_output")
+		}
+		return true, false, nil
+	}
+	return false, g.Exclude == nil || !*g.Exclude, nil
 }
 
 // generated is an answer, or a piece of a stream of them. As a Sink it collects or writes the pieces.
@@ -140,7 +172,8 @@ type generated struct {
 	Version string `json:"model_version"`
 	Text    string `json:"text_output"`
 
-	events *protocol.Events
+	events *protocol.Events // of generate_stream
+	whole  bool             // in one piece all the same
 	all    strings.Builder
 }
 
@@ -150,7 +183,7 @@ func (g *generated) Send(c *serval.Chunk) error {
 	if !ok {
 		return serval.Errorf(serval.InvalidArgument, "this model answers with something else than text")
 	}
-	if g.events == nil {
+	if g.whole {
 		g.all.WriteString(d.Text)
 		return nil
 	}

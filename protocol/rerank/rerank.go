@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -62,6 +63,7 @@ type request struct {
 	Documents []document `json:"documents"`
 	Top       *int       `json:"top_n"`
 	Return    bool       `json:"return_documents"`
+	Most      *int       `json:"max_tokens_per_doc"`
 
 	// text-embeddings-inference's
 	Texts      []document `json:"texts"`
@@ -69,6 +71,9 @@ type request struct {
 	ReturnText bool       `json:"return_text"`
 	Truncate   bool       `json:"truncate"`
 }
+
+// cohereMost is how many tokens of a document Cohere's second version reads where max_tokens_per_doc does not say.
+const cohereMost = 4096
 
 // document is a string, or an object with a text.
 type document string
@@ -123,6 +128,14 @@ func (p *Protocol) serve(w http.ResponseWriter, r *http.Request) error {
 		return serval.Errorf(serval.InvalidArgument, "top_n is %d; it must be at least 1", *body.Top).At("top_n")
 	}
 	in := &serval.Rank{Query: body.Query, Raw: body.Raw, Truncate: body.Truncate}
+	switch {
+	case body.Most != nil && *body.Most < 1:
+		return serval.Errorf(serval.InvalidArgument, "max_tokens_per_doc is %d; it must be at least 1", *body.Most).At("max_tokens_per_doc")
+	case body.Most != nil:
+		in.Most = *body.Most
+	case r.URL.Path == "/v2/rerank":
+		in.Most = cohereMost
+	}
 	for _, d := range list {
 		in.Documents = append(in.Documents, string(d))
 	}
@@ -140,6 +153,7 @@ func (p *Protocol) serve(w http.ResponseWriter, r *http.Request) error {
 		req.ID = protocol.NewID("rank-")
 	}
 	results := []result{}
+	var cut []int
 	if err := p.backend.Handler.Handle(r.Context(), req, serval.SinkFunc(func(c *serval.Chunk) error {
 		out, ok := c.Output.(*serval.Scores)
 		if !ok {
@@ -148,6 +162,7 @@ func (p *Protocol) serve(w http.ResponseWriter, r *http.Request) error {
 		for i, s := range out.List {
 			results = append(results, result{Index: i, Score: s})
 		}
+		cut = out.Cut
 		return nil
 	})); err != nil {
 		return err
@@ -172,10 +187,15 @@ func (p *Protocol) serve(w http.ResponseWriter, r *http.Request) error {
 				results[i].Document = &text{in.Documents[results[i].Index]}
 			}
 		}
+		meta := map[string]any{"api_version": map[string]string{"version": "2"}, "billed_units": map[string]int{"search_units": 1}}
+		for _, i := range cut {
+			warnings, _ := meta["warnings"].([]string)
+			meta["warnings"] = append(warnings, fmt.Sprintf("documents[%d] is longer than %d tokens and was cut to them; see max_tokens_per_doc", i, in.Most))
+		}
 		answer = map[string]any{
 			"id": req.ID, "model": body.Model, "results": results, "object": "list",
 			"usage": map[string]int64{"total_tokens": req.Usage.Prompt, "prompt_tokens": req.Usage.Prompt},
-			"meta":  map[string]any{"api_version": map[string]string{"version": "2"}, "billed_units": map[string]int{"search_units": 1}},
+			"meta":  meta,
 		}
 	}
 	out, err := json.Marshal(answer)

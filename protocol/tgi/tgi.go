@@ -150,7 +150,7 @@ func (r *request) input() (*serval.Completion, error) {
 		return refuse("watermark", "is not supported")
 	}
 	limit, top, greedy := 100, 0, 0.0
-	in := &serval.Completion{Text: r.Inputs, Special: true, Echo: q.Full, Generation: serval.Generation{
+	in := &serval.Completion{Text: r.Inputs, Special: true, Echo: q.Full || q.InputDetails, Generation: serval.Generation{
 		Limit: &limit, Temperature: q.Temperature, RepetitionPenalty: q.Repetition, FrequencyPenalty: q.Frequency, TopK: q.TopK, TopP: q.TopP, Stop: q.Stop,
 		KeepStop: true, Seed: q.Seed, Logprobs: &top, Adapter: q.Adapter,
 	}}
@@ -206,13 +206,17 @@ func (p *Protocol) generate(w http.ResponseWriter, r *http.Request, stream bool)
 	if err != nil {
 		return err
 	}
+	stream = stream || body.Stream
+	if stream && body.Parameters.InputDetails {
+		return serval.Errorf(serval.InvalidArgument, "`decoder_input_details` cannot be had of a stream; leave one of the two out").At("decoder_input_details")
+	}
 	ref, err := protocol.OnlyText(p.backend.Models, generates)
 	if err != nil {
 		return err
 	}
 	req := &serval.Request{ID: r.Header.Get("X-Request-Id"), Credential: protocol.Credential(r.Header), Protocol: "tgi", Model: ref, Input: in, Trace: protocol.Trace(r.Header)}
 	a := &answer{tokens: []token{}, prefill: []token{}, seed: body.Parameters.Seed, top: body.Parameters.TopTokens != nil}
-	if stream || body.Stream {
+	if stream {
 		a.events = protocol.NewEvents(w)
 		defer a.events.Close()
 	}
@@ -226,8 +230,15 @@ func (p *Protocol) generate(w http.ResponseWriter, r *http.Request, stream bool)
 	if a.events != nil {
 		return nil
 	}
-	whole := map[string]any{"generated_text": a.text.String()}
+	text := a.text.String()
+	if !body.Parameters.Full && in.Echo { // for its details only
+		text = strings.TrimPrefix(text, in.Text)
+	}
+	whole := map[string]any{"generated_text": text}
 	if body.Parameters.Details || body.Parameters.InputDetails {
+		if !body.Parameters.InputDetails {
+			a.prefill = []token{}
+		}
 		d := a.details()
 		d["prefill"], d["tokens"] = a.prefill, a.tokens
 		whole["details"] = d

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 
 	"serval"
 	"serval/llm/vocab"
@@ -72,7 +73,7 @@ func (m *Model) embed(ctx context.Context, req *serval.Request, in *serval.Texts
 		encode.Pooling = m.pool
 	}
 	for i := range in.List {
-		tokens, err := m.tokens(&in.List[i], i, in.Truncate)
+		tokens, _, err := m.tokens(&in.List[i], place{"input", i}, in.Truncate, 0)
 		if err != nil {
 			return err
 		}
@@ -94,39 +95,62 @@ func (m *Model) embed(ctx context.Context, req *serval.Request, in *serval.Texts
 	return sink.Send(&serval.Chunk{Output: &serval.Embeddings{List: vectors}, Usage: usage, Finish: serval.Stop})
 }
 
-// tokens are those of text i, of which there is at least one.
-func (m *Model) tokens(t *serval.Text, i int, truncate bool) ([]int32, error) {
-	list := t.Tokens
+// place is where a text stands in a request, as the client knows it.
+type place struct {
+	param string
+	i     int // in a list; -1: it is none
+}
+
+// String is the place in a message.
+func (p place) String() string {
+	if p.i < 0 {
+		return p.param
+	}
+	return p.param + "[" + strconv.Itoa(p.i) + "]"
+}
+
+// tokens are those of a text, of which there is at least one. Of more than most the rest is cut; 0: no limit.
+func (m *Model) tokens(t *serval.Text, at place, truncate bool, most int) (list []int32, cut bool, err error) {
+	list, tail := t.Tokens, 0
 	if list == nil {
+		tail = min(m.tail, m.lang.Context)
 		text := t.Text
 		if bytes := max(m.lang.Context*512, 1<<20); len(text) > bytes {
 			if !truncate {
-				return nil, serval.Errorf(serval.InvalidArgument, "input[%d] has %d bytes; that cannot fit into the %d tokens of %s", i, len(text), m.lang.Context, m.what).
-					At("input").Named("context_length_exceeded")
+				return nil, false, serval.Errorf(serval.InvalidArgument, "%s has %d bytes; that cannot fit into the %d tokens of %s: shorten it", at, len(text), m.lang.Context, m.what).
+					At(at.param).Named("context_length_exceeded")
 			}
 			text = text[:bytes]
 		}
 		list = m.vocab.Encode(nil, text, vocab.Options{Around: true})
+		if over := m.over(text, most); over > 0 && over < len(list)-tail {
+			n := len(list)
+			list, cut = append(list[:n-tail-over:n-tail-over], list[n-tail:]...), true
+		}
 	}
 	for _, id := range t.Tokens {
 		if id < 0 || int(id) >= m.vocab.Size() {
-			return nil, serval.Errorf(serval.InvalidArgument, "input[%d] has the token %d; %s has the tokens 0 to %d", i, id, m.what, m.vocab.Size()-1).At("input")
+			return nil, false, serval.Errorf(serval.InvalidArgument, "%s has the token %d; %s has the tokens 0 to %d", at, id, m.what, m.vocab.Size()-1).At(at.param)
 		}
 	}
 	switch n := len(list); {
 	case n == 0:
-		return nil, serval.Errorf(serval.InvalidArgument, "input[%d] is empty; give it some text", i).At("input")
+		return nil, false, serval.Errorf(serval.InvalidArgument, "%s is empty; give it some text", at).At(at.param)
 	case n > m.lang.Context && !truncate:
-		return nil, serval.Errorf(serval.InvalidArgument, "input[%d] has %d tokens; %s takes %d, so it is %d too long", i, n, m.what, m.lang.Context, n-m.lang.Context).
-			At("input").Named("context_length_exceeded")
+		return nil, false, serval.Errorf(serval.InvalidArgument, "%s has %d tokens; %s takes %d, so it is %d too long", at, n, m.what, m.lang.Context, n-m.lang.Context).
+			At(at.param).Named("context_length_exceeded")
 	case n > m.lang.Context:
-		tail := 0
-		if t.Tokens == nil {
-			tail = min(m.tail, m.lang.Context)
-		}
 		list = append(list[:m.lang.Context-tail:m.lang.Context-tail], list[n-tail:]...)
 	}
-	return list, nil
+	return list, cut, nil
+}
+
+// over is by how many tokens a text, without those that a model puts around it, is longer than most; 0 where most is 0.
+func (m *Model) over(text string, most int) int {
+	if most == 0 || len(text) <= most { // a token has a byte at least
+		return 0
+	}
+	return max(0, len(m.vocab.Encode(nil, text, vocab.Options{}))-most)
 }
 
 // run has the model make vectors, which the caller owns.

@@ -87,6 +87,35 @@ func TestRankTellsThePairApart(t *testing.T) {
 	}
 }
 
+// TestLongDocumentsAreCutWhereTheClientSaysSo: each keeps its first tokens and those around it, and is told of; the query is not
+// cut.
+func TestLongDocumentsAreCutWhereTheClientSaysSo(t *testing.T) {
+	for _, c := range []struct {
+		language serval.Language
+		want     [][]int32
+	}{
+		{serval.Language{Rank: true, Width: 1}, [][]int32{{2, 4, 3, 5, 6, 3}, {2, 4, 3, 5, 3}, {2, 4, 3, 4, 5, 3}}},
+		{serval.Language{Embed: true, Width: 2}, [][]int32{{2, 4, 3}, {2, 5, 6, 3}, {2, 5, 3}, {2, 4, 5, 3}}},
+	} {
+		m, next := model(t, c.language)
+		var cut []int
+		in := &serval.Rank{Query: "a", Documents: []string{"b c a b", "b", "a b c"}, Most: 2}
+		err := m.Handle(t.Context(), &serval.Request{Input: in}, serval.SinkFunc(func(c *serval.Chunk) error { cut = c.Output.(*serval.Scores).Cut; return nil }))
+		if err != nil || !slices.Equal(cut, []int{0, 2}) || !slices.EqualFunc(next.in.List, c.want, slices.Equal) {
+			t.Errorf("%v, cut %v, %v; want %v", next.in.List, cut, err, c.want)
+		}
+		in.Most = 4 // what is left is too long for the model all the same
+		in.Documents[0] = "b c a b c a b"
+		if err := m.Handle(t.Context(), &serval.Request{Input: in}, serval.SinkFunc(func(c *serval.Chunk) error { return nil })); c.language.Rank && (err == nil || !strings.Contains(err.Error(), "documents[0] and the query have 8 tokens")) {
+			t.Errorf("%v", err)
+		}
+		in.Query, in.Most = strings.Repeat("a ", 20), 1
+		if err := m.Handle(t.Context(), &serval.Request{Input: in}, serval.SinkFunc(func(c *serval.Chunk) error { return nil })); err == nil || !strings.Contains(err.Error(), "query") {
+			t.Errorf("a long query: %v", err)
+		}
+	}
+}
+
 func TestNamesOfSpecialTokensAreText(t *testing.T) {
 	m, next := model(t, serval.Language{Embed: true, Width: 2})
 	err := m.Handle(t.Context(), &serval.Request{Input: &serval.Texts{List: []serval.Text{{Text: "[SEP]"}}}}, serval.SinkFunc(func(*serval.Chunk) error { return nil }))

@@ -20,14 +20,22 @@ func (m *Model) rank(ctx context.Context, req *serval.Request, in *serval.Rank, 
 	case !m.lang.Rank && !m.lang.Embed:
 		return serval.Errorf(serval.InvalidArgument, "%s neither ranks documents nor makes vectors", m.what).At("model")
 	}
+	if in.Most < 0 {
+		return serval.Errorf(serval.InvalidArgument, "max_tokens_per_doc is %d; it must be at least 1", in.Most).At("max_tokens_per_doc")
+	}
 	scores := make([]float32, len(in.Documents))
+	var cut []int
 	var usage serval.Usage
 	if m.lang.Rank {
 		encode := &serval.Encode{Pooling: "rank", List: make([][]int32, len(in.Documents)), Types: make([][]int32, len(in.Documents))}
 		for i, d := range in.Documents {
 			var err error
-			if encode.List[i], encode.Types[i], err = m.pair(in.Query, d, i, in.Truncate); err != nil {
+			over := m.over(d, in.Most)
+			if encode.List[i], encode.Types[i], err = m.pair(in, i, over); err != nil {
 				return err
+			}
+			if over > 0 {
+				cut = append(cut, i)
 			}
 		}
 		vectors, spent, err := m.run(ctx, req, encode)
@@ -43,13 +51,16 @@ func (m *Model) rank(ctx context.Context, req *serval.Request, in *serval.Rank, 
 	} else {
 		encode := &serval.Encode{Pooling: m.pool, List: make([][]int32, len(in.Documents)+1)}
 		for i := range encode.List {
-			text := serval.Text{Text: in.Query}
+			text, at, most := serval.Text{Text: in.Query}, place{"query", -1}, 0
 			if i > 0 {
-				text.Text = in.Documents[i-1]
+				text.Text, at, most = in.Documents[i-1], place{"documents", i - 1}, in.Most
 			}
-			tokens, err := m.tokens(&text, i, in.Truncate)
+			tokens, shorter, err := m.tokens(&text, at, in.Truncate, most)
 			if err != nil {
 				return err
+			}
+			if shorter {
+				cut = append(cut, i-1)
 			}
 			encode.List[i] = tokens
 		}
@@ -67,25 +78,30 @@ func (m *Model) rank(ctx context.Context, req *serval.Request, in *serval.Rank, 
 		}
 		usage = spent
 	}
-	return sink.Send(&serval.Chunk{Output: &serval.Scores{List: scores}, Usage: usage, Finish: serval.Stop})
+	return sink.Send(&serval.Chunk{Output: &serval.Scores{List: scores, Cut: cut}, Usage: usage, Finish: serval.Stop})
 }
 
 // pair is a query and a document as a model that ranks reads them, and which of them each token is of. Of what is too long,
-// the document is cut.
-func (m *Model) pair(query, document string, i int, truncate bool) (tokens, types []int32, err error) {
-	tokens, types, ok := m.vocab.EncodePair(nil, nil, query, document, false)
-	n := len(tokens)
+// the document is cut. The last tokens of the document's, as many as over says, are left out.
+func (m *Model) pair(in *serval.Rank, i, over int) (tokens, types []int32, err error) {
+	tokens, types, ok := m.vocab.EncodePair(nil, nil, in.Query, in.Documents[i], false)
 	if !ok {
 		return nil, nil, serval.Errorf(serval.InvalidArgument, "%s has no way to read a query and a document together", m.what).At("model")
+	}
+	n := len(tokens)
+	last := tokens[n-1]
+	if over > 0 && over < n-1 {
+		n -= over
+		tokens, types = tokens[:n], types[:n]
+		tokens[n-1] = last
 	}
 	if n <= m.lang.Context {
 		return tokens, types, nil
 	}
-	if !truncate {
+	if !in.Truncate {
 		return nil, nil, serval.Errorf(serval.InvalidArgument, "documents[%d] and the query have %d tokens together; %s takes %d, so they are %d too long", i, n, m.what, m.lang.Context, n-m.lang.Context).
 			At("documents").Named("context_length_exceeded")
 	}
-	last := tokens[n-1]
 	tokens, types = tokens[:m.lang.Context], types[:m.lang.Context]
 	tokens[len(tokens)-1] = last
 	return tokens, types, nil
