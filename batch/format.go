@@ -65,7 +65,7 @@ type Reader interface {
 	// and is no text becomes its JSON. A single value that does not fit makes its row Bad.
 	Select(columns []Column, from Mark) error
 	// Read makes the block hold the next n rows at most; io.EOF when there are none. Vectors and their Data are the reader's,
-	// and used again by the next Read.
+	// and used again by the next Read; until then the caller may change them.
 	Read(ctx context.Context, b *Block, n int) error
 	// Mark is the place before the row that Read would give next.
 	Mark() Mark

@@ -1,0 +1,245 @@
+package csv
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"serval"
+	"serval/batch"
+)
+
+// reader is a batch.Reader. Its window stands at the beginning of a row between two calls.
+type reader struct {
+	ctx     context.Context // of opening the object again
+	object  batch.Object
+	opt     Options
+	w       *batch.Window
+	columns []batch.Column
+	start   place // of the first row
+	at      place
+	// Of Select: what each column of the file is read into.
+	vectors []batch.Vector
+	fields  [][]int // column → vectors
+	begin   []int   // length of each vector's data before the row
+	cells   [][]byte
+	scratch []byte // cells of rows with quotes, unquoted
+	begins  []int  // where each begins in scratch
+	bad     []batch.Bad
+}
+
+// place is a Mark: the byte, and the numbers of the row and the line that begin there, from 1.
+type place struct {
+	Offset int64 `json:"offset"`
+	Row    int64 `json:"row"`
+	Line   int64 `json:"line"`
+}
+
+// maxColumns bounds what a hostile header takes.
+const maxColumns = 1 << 16
+
+func open(ctx context.Context, o batch.Object, opt Options) (*reader, error) {
+	w, err := batch.OpenWindow(ctx, o, 0)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{ctx: ctx, object: o, opt: opt, w: w, at: place{Row: 1, Line: 1}}
+	if err := r.head(); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return r, nil
+}
+
+// head reads the names of the columns.
+func (r *reader) head() error {
+	for len(r.w.Buf) < 3 || bytes.IndexByte(r.w.Buf, '\n') < 0 && len(r.w.Buf) < r.opt.MaxRecord {
+		if err := r.w.More(); err == io.EOF {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	if bytes.HasPrefix(r.w.Buf, []byte("\xef\xbb\xbf")) {
+		r.skip(3)
+	}
+	if r.opt.Delimiter == 0 {
+		r.opt.Delimiter = guess(r.w.Buf)
+	}
+	rec, err := r.record()
+	if err == io.EOF {
+		return serval.Errorf(serval.InvalidArgument, "%s: empty; the first line must name the columns", r.object.Name()).At("input")
+	} else if err != nil {
+		return err
+	}
+	if rec.fault != "" || len(r.cells) > maxColumns {
+		if rec.fault == "" {
+			rec.fault = fmt.Sprintf("%d columns, over the limit of %d", len(r.cells), maxColumns)
+		}
+		return serval.Errorf(serval.InvalidArgument, "%s, line %d: %s", r.object.Name(), r.at.Line, rec.fault).At("input")
+	}
+	headless := r.opt.Header == "no" || r.opt.Header == "auto" && allNumbers(r.cells)
+	for i, cell := range r.cells {
+		name := strings.TrimSpace(string(cell))
+		if headless {
+			name = strconv.Itoa(i + 1)
+		}
+		r.columns = append(r.columns, batch.Column{Name: name, Type: serval.Bytes})
+	}
+	if !headless {
+		r.skip(rec.size)
+		r.at.Line += rec.lines
+	}
+	r.start = r.at
+	return nil
+}
+
+func (r *reader) skip(n int) {
+	r.w.Skip(n)
+	r.at.Offset += int64(n)
+}
+
+func guess(head []byte) byte {
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	for _, c := range []byte(",;\t") {
+		if bytes.IndexByte(line, c) >= 0 {
+			return c
+		}
+	}
+	return ','
+}
+
+func allNumbers(cells [][]byte) bool {
+	for _, c := range cells {
+		if _, err := batch.AppendText(nil, serval.FP64, c); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Columns are all texts.
+func (r *reader) Columns() []batch.Column { return r.columns }
+
+// Select lays the vectors out.
+func (r *reader) Select(columns []batch.Column, from batch.Mark) error {
+	r.fields = make([][]int, len(r.columns))
+	for i, c := range columns {
+		at := slices.IndexFunc(r.columns, func(have batch.Column) bool { return have.Name == c.Name })
+		if at < 0 {
+			return serval.Errorf(serval.InvalidArgument, "%s has no column '%s'", r.object.Name(), c.Name).At(c.Name)
+		}
+		if n, ok := serval.Elements(c.Shape); !ok || n != 1 {
+			return serval.Errorf(serval.InvalidArgument, "column '%s' of %s is one value, where %s values a row are needed; map several columns to that input, or use JSONL or Parquet",
+				c.Name, r.object.Name(), serval.ShapeString(c.Shape)).At(c.Name)
+		}
+		r.fields[at] = append(r.fields[at], i)
+		r.vectors = append(r.vectors, batch.Vector{Name: c.Name, DType: c.Type, Shape: c.Shape})
+	}
+	r.begin = make([]int, len(r.vectors))
+	if from == nil {
+		return nil
+	}
+	var p place
+	if err := json.Unmarshal(from, &p); err != nil || p.Offset < r.start.Offset || p.Row < 1 {
+		return fmt.Errorf("%s: the checkpoint's place %s is none of a CSV file", r.object.Name(), from)
+	}
+	w, err := batch.OpenWindow(r.ctx, r.object, p.Offset)
+	if err != nil {
+		return err
+	}
+	err = r.w.Close()
+	r.w, r.at = w, p
+	return err
+}
+
+// Mark is where the next row begins.
+func (r *reader) Mark() batch.Mark {
+	m, _ := json.Marshal(r.at) // numbers only
+	return m
+}
+
+// Progress is in bytes.
+func (r *reader) Progress() (done, of int64) {
+	if c, ok := r.object.(batch.Counter); ok {
+		return c.Progress()
+	}
+	return r.at.Offset, max(0, r.object.Size())
+}
+
+// Close closes the object.
+func (r *reader) Close() error { return r.w.Close() }
+
+// Read fills a block.
+func (r *reader) Read(ctx context.Context, b *batch.Block, n int) error {
+	b.First, b.Rows = r.at.Row, 0
+	r.bad = r.bad[:0]
+	for i := range r.vectors {
+		r.vectors[i].Data = r.vectors[i].Data[:0]
+	}
+	from := r.at.Offset
+	for b.Rows < n && (b.Rows == 0 || r.at.Offset-from < batch.MaxBlock) {
+		if b.Rows&1023 == 1023 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		rec, err := r.record()
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			return err
+		}
+		r.row(&rec)
+		r.skip(rec.size)
+		r.at.Line += rec.lines
+		r.at.Row++
+		b.Rows++
+	}
+	b.Vectors, b.Bad = r.vectors, r.bad
+	if b.Rows == 0 {
+		return io.EOF
+	}
+	return nil
+}
+
+// row puts the cells of a record into the vectors, or the row among the bad ones.
+func (r *reader) row(rec *record) {
+	if rec.fault != "" {
+		r.fail(rec, "", rec.fault)
+		return
+	}
+	if len(r.cells) != len(r.columns) {
+		r.fail(rec, "", fmt.Sprintf("%d fields, where the file has %d columns", len(r.cells), len(r.columns)))
+		return
+	}
+	for i := range r.vectors {
+		r.begin[i] = len(r.vectors[i].Data)
+	}
+	for c, into := range r.fields {
+		for _, i := range into {
+			v := &r.vectors[i]
+			var err error
+			if v.Data, err = batch.AppendText(v.Data, v.DType, r.cells[c]); err != nil {
+				for i := range r.vectors {
+					r.vectors[i].Data = r.vectors[i].Data[:r.begin[i]]
+				}
+				r.fail(rec, r.columns[c].Name, err.Error())
+				return
+			}
+		}
+	}
+}
+
+// maxRaw is how much of a bad row is kept.
+const maxRaw = 4 << 10
+
+func (r *reader) fail(rec *record, column, reason string) {
+	raw := bytes.TrimRight(r.w.Buf[:rec.size], "\r\n")
+	r.bad = append(r.bad, batch.Bad{
+		Row: r.at.Row, Column: column, Reason: fmt.Sprintf("line %d: %s", r.at.Line, reason), Raw: bytes.Clone(raw[:min(len(raw), maxRaw)]),
+	})
+}

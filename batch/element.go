@@ -1,0 +1,71 @@
+package batch
+
+import (
+	"encoding/binary"
+	"math"
+	"unsafe"
+
+	"serval"
+	"serval/client/element"
+)
+
+// AppendText appends the element that a text stands for, by the rules of `serval predict`: Bytes take any text; a bool is true,
+// false, 1 or 0; whole numbers may be written 3 or 3.0; floats may also be nan and inf. It does not keep
+// text, and gives dst back unchanged with an error.
+func AppendText(dst []byte, d serval.DType, text []byte) ([]byte, error) {
+	if d == serval.Bytes {
+		return serval.AppendBytes(dst, text), nil
+	}
+	if f, ok := shortFloat(text); ok {
+		switch d {
+		case serval.FP32:
+			return binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(f))), nil
+		case serval.FP64:
+			return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f)), nil
+		}
+	}
+	longer, err := element.AppendText(dst, d, unsafe.String(unsafe.SliceData(text), len(text)))
+	if err != nil {
+		return dst, err
+	}
+	return longer, nil
+}
+
+// pow10 are the powers of ten that a float64 holds exactly.
+var pow10 = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+	1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
+
+// shortFloat reads a text of digits, perhaps with a sign and a point, whose value takes one exact operation: at most 15 digits
+// (Clinger, "How to Read Floating Point Numbers Accurately", 1990). It reports false for all others.
+func shortFloat(text []byte) (float64, bool) {
+	b, neg := text, false
+	if len(b) > 0 && b[0] == '-' {
+		b, neg = b[1:], true
+	}
+	if len(b) == 0 || len(b) > 16 {
+		return 0, false
+	}
+	m, point := uint64(0), -1
+	for i, c := range b {
+		if d := c - '0'; d <= 9 {
+			m = m*10 + uint64(d)
+		} else if c == '.' && point < 0 {
+			point = i
+		} else {
+			return 0, false
+		}
+	}
+	f := float64(m)
+	if point >= 0 {
+		if len(b) == 1 {
+			return 0, false
+		}
+		f /= pow10[len(b)-1-point]
+	} else if len(b) > 15 {
+		return 0, false
+	}
+	if neg {
+		f = -f
+	}
+	return f, true
+}

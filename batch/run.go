@@ -1,0 +1,459 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"serval"
+)
+
+// run is one run of a job. Three kinds of goroutines work in it: one reads blocks, one for each block asks the model, and the one
+// that called Run writes, in the order of the input, and keeps the checkpoint.
+type run struct {
+	o       *Options
+	in      []Format // of each input
+	plain   []Object // the inputs without their compression
+	out     Format
+	files   places
+	unlock  func()
+	limit   tolerance
+	resumes bool // a checkpoint is kept
+	point   checkpoint
+	begun   counts // of the checkpoint that it goes on from
+	started time.Time
+	saved   time.Time
+	told    time.Time
+	front   *front
+	layout  layout
+	asked   []string // columns that prompts are made of
+	writer  Writer
+	torn    bool // the files hold a part of a flight that point does not know of
+	side    sideFile
+	free    sync.Pool // of *flight
+	part    float64   // of the whole, as Progress.Done
+	from    float64   // the same at the beginning of this run
+}
+
+// Stopped is the error of a job that did not come to its end.
+type Stopped struct {
+	Rows       int64  // that are done
+	Checkpoint string // the file that the same job goes on from; "": it begins anew
+	cause      error
+}
+
+func (s *Stopped) Error() string { return s.cause.Error() }
+
+// Unwrap is why it stopped.
+func (s *Stopped) Unwrap() error { return s.cause }
+
+const (
+	saveEvery = 2 * time.Second
+	tellEvery = 100 * time.Millisecond
+	// blockBytes is about how much a block of tensors takes, where the job does not say.
+	blockBytes = 1 << 20
+	minRows    = 256
+	maxRows    = 8192
+)
+
+func newRun(ctx context.Context, o *Options) (*run, error) {
+	r := &run{o: o, started: time.Now(), part: -1, from: -1}
+	r.free.New = func() any { return &flight{} }
+	if o.Patience <= 0 {
+		o.Patience = 10 * time.Minute
+	}
+	if o.Priority == 0 {
+		o.Priority = 127 // the least urgent there is
+	}
+	if o.ID == "" {
+		o.ID = "batch"
+	}
+	var err error
+	if r.limit, err = parseTolerance(o.Job.MaxErrors); err != nil {
+		return nil, serval.Errorf(serval.InvalidArgument, "max_errors %w", err).At("max_errors")
+	}
+	switch j := &o.Job; {
+	case len(o.Inputs) == 0:
+		return nil, serval.Errorf(serval.InvalidArgument, "there is no input").At("input")
+	case j.Rows < 0 || j.Parallel < 0 || j.Limit < 0:
+		return nil, serval.Errorf(serval.InvalidArgument, "rows, parallel and limit must not be negative").At("rows")
+	case o.Model.Settings.Sequence != nil:
+		return nil, serval.Errorf(serval.Unimplemented, "model '%s' keeps state between requests; batch jobs ask about each row by itself", o.Model.Name).At("model")
+	}
+	if err := r.formats(); err != nil {
+		return nil, err
+	}
+	return r, r.open(ctx)
+}
+
+// formats finds the format of each object.
+func (r *run) formats() (err error) {
+	j := &r.o.Job
+	r.resumes = true
+	for _, o := range r.o.Inputs {
+		p, name := plain(o)
+		f, err := pick(r.o.Formats, j.InputFormat, name, "input_format")
+		if err != nil {
+			return err
+		}
+		r.in, r.plain = append(r.in, f), append(r.plain, p)
+		r.resumes = r.resumes && o.Version() != ""
+	}
+	if _, pipe := r.o.Target.(*Pipe); pipe {
+		r.resumes = false
+		if j.OutputFormat == "" {
+			r.out = r.in[0]
+			return nil
+		}
+	}
+	r.out, err = pick(r.o.Formats, j.OutputFormat, r.o.Target.Name(), "output_format")
+	return err
+}
+
+// pick finds a format by its name or by an object's.
+func pick(all []Format, format, object, param string) (Format, error) {
+	var names []string
+	for _, f := range all {
+		names = append(names, f.Name())
+		if format == f.Name() {
+			return f, nil
+		}
+		if format != "" {
+			continue
+		}
+		for _, ext := range f.Extensions() {
+			if strings.HasSuffix(strings.ToLower(object), ext) {
+				return f, nil
+			}
+		}
+	}
+	if format != "" {
+		return nil, serval.Errorf(serval.InvalidArgument, "%s %q is not known; use %s", param, format, strings.Join(names, ", ")).At(param)
+	}
+	return nil, serval.Errorf(serval.InvalidArgument, "%s: the name does not say what format it has; use %s (one of %s)", object, "--"+strings.ReplaceAll(param, "_", "-"), strings.Join(names, ", ")).At(param)
+}
+
+// open finds out where an earlier run stopped, or begins anew.
+func (r *run) open(ctx context.Context) error {
+	now := identityOf(r.o, r.in[0].Name(), r.out.Name())
+	r.point = checkpoint{Serval: checkpointForm, Job: now, Rows: r.o.Job.Rows}
+	r.layout = layout{flat: isFlat(r.out)}
+	if len(r.o.Job.Want) == 0 {
+		r.layout.recipe = r.o.Model.Settings.Recipe
+	}
+	if pipe, ok := r.o.Target.(*Pipe); ok {
+		return r.openPipe(pipe)
+	}
+	var err error
+	if r.files, err = placesOf(r.o); err != nil {
+		return err
+	}
+	if r.unlock, err = lock(r.files.lock); err != nil {
+		return err
+	}
+	if err := r.resume(ctx, &now); err != nil {
+		r.unlock()
+		return err
+	}
+	return nil
+}
+
+func isFlat(f Format) bool {
+	flat, ok := f.(Flat)
+	return ok && flat.Flat()
+}
+
+// resume takes an earlier run's checkpoint over, if there is one that fits.
+func (r *run) resume(ctx context.Context, now *identity) error {
+	var old *checkpoint
+	if !r.o.Restart && r.resumes {
+		var err error
+		if old, err = readCheckpoint(r.files.checkpoint); err != nil {
+			return err
+		}
+	}
+	if old != nil {
+		if why := old.Job.differs(now); why != "" {
+			return serval.Errorf(serval.Conflict, "%s holds %d finished rows of another job: %s; use --restart to begin anew", r.files.checkpoint, old.Count.Rows, why).At("restart")
+		}
+		if old.Writer == nil && !old.Complete { // nothing was written yet
+			old = nil
+		}
+	}
+	if old == nil {
+		return r.begin(ctx)
+	}
+	r.point, r.begun = *old, old.Count
+	if old.Complete {
+		return nil
+	}
+	var err error
+	if r.writer, err = r.out.Create(r.files.part, old.Writer, r.o.Job.OutputOptions); err != nil {
+		return r.restartHint(err)
+	}
+	if r.side.f, err = OpenAppend(r.files.errors, old.Errors); err != nil {
+		return errors.Join(r.restartHint(err), r.writer.Abandon())
+	}
+	return nil
+}
+
+func (r *run) restartHint(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return serval.Errorf(serval.Conflict, "%w: the checkpoint %s is there, and what it is of is not; use --restart to begin anew", err, r.files.checkpoint).At("restart")
+	}
+	return err
+}
+
+// begin makes new files.
+func (r *run) begin(ctx context.Context) error {
+	if !r.o.Restart {
+		if there, err := r.o.Target.Exists(ctx); err != nil {
+			return err
+		} else if there {
+			return serval.Errorf(serval.Conflict, "%s exists; use --restart to replace it", r.o.Target.Name()).At("output")
+		}
+	}
+	if err := remove(r.files.checkpoint, r.files.part, r.files.errors); err != nil {
+		return err
+	}
+	if r.resumes { // before there are files that a later run could not explain
+		if err := r.point.save0(r.files.checkpoint); err != nil {
+			return err
+		}
+	}
+	var err error
+	if r.writer, err = r.out.Create(r.files.part, nil, r.o.Job.OutputOptions); err != nil {
+		return err
+	}
+	if r.side.f, err = OpenAppend(r.files.errors, -1); err != nil {
+		return errors.Join(err, r.writer.Abandon())
+	}
+	return nil
+}
+
+// save0 saves the checkpoint of a job of which nothing is done.
+func (c *checkpoint) save0(path string) error {
+	first := *c
+	first.Rows = max(1, first.Rows)
+	return first.save(path)
+}
+
+func (r *run) openPipe(pipe *Pipe) error {
+	s, ok := r.out.(Streamer)
+	if !ok {
+		return serval.Errorf(serval.InvalidArgument, "%s cannot be written to %s, as it is not written from its beginning to its end; use csv or jsonl", r.out.Name(), pipe.Name()).At("output")
+	}
+	var err error
+	if r.writer, err = s.Stream(pipe.To, r.o.Job.OutputOptions); err == nil && pipe.Errors != nil {
+		r.side.f = AppendTo(pipe.Errors)
+	}
+	return err
+}
+
+// close gives the lock back.
+func (r *run) close() {
+	if r.unlock != nil {
+		r.unlock()
+	}
+}
+
+// run does the job.
+func (r *run) run(ctx context.Context) (*Report, error) {
+	if !r.point.Complete {
+		err := r.work(ctx)
+		if err == nil {
+			err = r.complete()
+		}
+		if err != nil {
+			return nil, r.stop(err)
+		}
+	}
+	r.part = 1
+	if err := r.publish(ctx); err != nil {
+		return nil, &Stopped{Rows: r.point.Count.Rows, Checkpoint: r.files.checkpoint, cause: err}
+	}
+	r.tell(true)
+	report := &Report{Progress: r.progress(), Output: r.o.Target.Name()}
+	if r.point.Count.Bad > 0 {
+		report.Errors = r.o.Target.Name() + ErrorsSuffix
+	}
+	return report, nil
+}
+
+// complete closes the files.
+func (r *run) complete() error {
+	if r.limit.exceeded(r.point.Count.Bad, r.point.Count.Rows, true) {
+		return r.tooMany()
+	}
+	err := r.writer.Close()
+	r.writer = nil
+	if r.side.f != nil {
+		err = errors.Join(err, r.side.f.Close())
+		r.side.f = nil
+	}
+	if err == nil && r.resumes {
+		r.point.Complete = true
+		err = r.point.save(r.files.checkpoint)
+	}
+	return err
+}
+
+func (r *run) tooMany() error {
+	c := &r.point.Count
+	return serval.Errorf(serval.InvalidArgument, "%d of %d rows are bad, over the limit of %s; see %s", c.Bad, c.Rows, r.limit.given, r.files.errors).At("max_errors")
+}
+
+// publish puts the files where they belong. A kill may come at any point: then it is done again.
+func (r *run) publish(ctx context.Context) error {
+	if _, pipe := r.o.Target.(*Pipe); pipe {
+		return nil
+	}
+	for _, f := range []struct{ path, suffix string }{{r.files.errors, ErrorsSuffix}, {r.files.part, ""}} {
+		_, err := os.Stat(f.path)
+		switch {
+		case f.suffix != "" && r.point.Count.Bad == 0:
+			err = errors.Join(r.o.Target.Remove(ctx, f.suffix), remove(f.path))
+		case errors.Is(err, os.ErrNotExist): // published before the kill
+			err = nil
+		case err == nil:
+			err = r.o.Target.Publish(ctx, f.path, f.suffix)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return remove(r.files.checkpoint, r.files.part, r.files.errors)
+}
+
+// stop keeps what was done, as far as that is possible, and says how the job goes on.
+func (r *run) stop(err error) error {
+	s := &Stopped{cause: err}
+	if r.writer != nil && r.side.f != nil && r.resumes && !r.torn {
+		_ = r.checkpoint() // if it fails, the last one stands
+	}
+	if r.writer != nil {
+		_ = r.writer.Abandon() // the reason to stop is already known
+	}
+	if r.side.f != nil {
+		_ = r.side.f.Abandon()
+	}
+	if !r.resumes {
+		_ = remove(r.files.part, r.files.errors)
+		return s
+	}
+	if saved, _ := readCheckpoint(r.files.checkpoint); saved != nil {
+		s.Rows, s.Checkpoint = saved.Count.Rows, r.files.checkpoint
+	}
+	return s
+}
+
+// checkpoint brings all that was written to the disk, and then the note of it.
+func (r *run) checkpoint() error {
+	mark, err := r.writer.Sync()
+	if err != nil {
+		return err
+	}
+	r.point.Writer = slices.Clone(mark)
+	if r.point.Errors, err = r.side.f.Sync(); err != nil {
+		return err
+	}
+	r.saved = time.Now()
+	if r.point.Rows == 0 { // no block was read: there is nothing to go on from
+		return nil
+	}
+	return r.point.save(r.files.checkpoint)
+}
+
+// tell reports progress.
+func (r *run) tell(now bool) {
+	if r.o.Progress == nil || !now && time.Since(r.told) < tellEvery {
+		return
+	}
+	r.told = time.Now()
+	r.o.Progress(r.progress())
+}
+
+func (r *run) progress() Progress {
+	c := &r.point.Count
+	p := Progress{Rows: c.Rows, Bad: c.Bad, Resumed: r.begun.Rows, Done: r.part, Elapsed: time.Since(r.started), Left: -1, Usage: c.Usage}
+	if r.front != nil {
+		r.front.mu.Lock()
+		p.Retries = r.front.retries
+		r.front.mu.Unlock()
+	}
+	switch {
+	case r.part >= 1:
+		p.Left = 0
+	case r.part > r.from && r.from >= 0:
+		p.Left = time.Duration(float64(p.Elapsed) * (1 - r.part) / (r.part - r.from))
+	}
+	return p
+}
+
+// write puts a flight that was asked into the files.
+func (r *run) write(f *flight) error {
+	vectors, rows, err := r.layout.lay(f)
+	if err != nil {
+		return err
+	}
+	r.torn = true
+	if rows > 0 {
+		if err := r.writer.Write(vectors, rows); err != nil {
+			return err
+		}
+	}
+	if len(f.bad) > 0 && r.side.f != nil {
+		slices.SortFunc(f.bad, func(a, b Bad) int { return int(a.Row - b.Row) })
+		if err := r.side.write(r.o.Inputs[f.object].Name(), f.bad); err != nil {
+			return err
+		}
+	}
+	c := &r.point.Count
+	c.Rows += f.rows
+	c.Bad += int64(len(f.bad))
+	c.Usage.Add(f.usage)
+	r.point.Input, r.point.Reader = f.object, f.mark
+	r.torn = false
+	if r.from < 0 && f.done >= 0 {
+		r.from = f.begin
+	}
+	r.part = f.done
+	if r.limit.exceeded(c.Bad, c.Rows, false) {
+		return r.tooMany()
+	}
+	r.tell(false)
+	if r.resumes && time.Since(r.saved) > saveEvery {
+		return r.checkpoint()
+	}
+	return nil
+}
+
+// Streamer is what a Format may be: one that can be written to what is open already, such as standard output.
+type Streamer interface {
+	Stream(to *os.File, options map[string]string) (Writer, error)
+}
+
+// Pipe is a Target that is written as the job goes: standard output. Such a job cannot be resumed.
+type Pipe struct {
+	To     *os.File
+	Errors *os.File // where bad rows go; nil: nowhere
+}
+
+// Name is the file's.
+func (p *Pipe) Name() string { return p.To.Name() }
+
+// Path is none.
+func (p *Pipe) Path() string { return "" }
+
+// Exists is never so.
+func (p *Pipe) Exists(context.Context) (bool, error) { return false, nil }
+
+// Publish has nothing left to do.
+func (p *Pipe) Publish(context.Context, string, string) error { return nil }
+
+// Remove has nothing to take away.
+func (p *Pipe) Remove(context.Context, string) error { return nil }
