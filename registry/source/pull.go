@@ -338,3 +338,24 @@ func (s *stoppable) Read(p []byte) (int, error) {
 	}
 	return s.r.Read(p)
 }
+
+// There is the model that the same request put into the models folder earlier, if its files are as they were. Its source is not
+// asked whether it has changed since.
+func (p *Puller) There(req Request) (Result, bool) {
+	src, err := p.parse(req.Source, req.Link)
+	if err != nil {
+		return Result{}, false // Pull says why
+	}
+	if req.Name == "" {
+		req.Name = cleanName(src.name())
+	}
+	u := &pulling{Puller: p, req: req, dir: filepath.Join(req.Models, req.Name)}
+	if checkName(req.Name) != nil {
+		return Result{}, false
+	}
+	there, err := readRecord(u.dir)
+	if err != nil || there == nil || there.Source != req.Source || there.intact(u.dir) != nil {
+		return Result{}, false
+	}
+	return u.result(there, false), true
+}
