@@ -3,6 +3,7 @@ package batch
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 	"unsafe"
 
 	"serval"
@@ -68,4 +69,32 @@ func shortFloat(text []byte) (float64, bool) {
 		f = -f
 	}
 	return f, true
+}
+
+// AppendNumber appends the text of element i of data: the shortest that reads back as it, without an exponent where that is short.
+// Not for Bytes.
+func AppendNumber(dst []byte, d serval.DType, data []byte, i int) []byte {
+	le := binary.LittleEndian
+	switch d {
+	case serval.Bool:
+		return strconv.AppendBool(dst, data[i] != 0)
+	case serval.FP32:
+		return appendFloat(dst, float64(math.Float32frombits(le.Uint32(data[4*i:]))), 32)
+	case serval.FP64:
+		return appendFloat(dst, math.Float64frombits(le.Uint64(data[8*i:])), 64)
+	case serval.FP16, serval.BF16:
+		return appendFloat(dst, d.Numbers()(data, i), 32)
+	case serval.Uint64:
+		return strconv.AppendUint(dst, le.Uint64(data[8*i:]), 10)
+	case serval.Int64:
+		return strconv.AppendInt(dst, int64(le.Uint64(data[8*i:])), 10)
+	}
+	return strconv.AppendInt(dst, int64(d.Numbers()(data, i)), 10)
+}
+
+func appendFloat(dst []byte, f float64, bits int) []byte {
+	if abs := math.Abs(f); abs >= 1e-6 && abs < 1e15 {
+		return strconv.AppendFloat(dst, f, 'f', -1, bits)
+	}
+	return strconv.AppendFloat(dst, f, 'g', -1, bits)
 }

@@ -72,7 +72,7 @@ func take(into, from []Vector) []Vector {
 	into = slices.Grow(into[:0], len(from))[:len(from)]
 	for i := range from {
 		v, own := from[i], &into[i]
-		own.Name, own.DType, own.Shape = v.Name, v.DType, v.Shape
+		own.Name, own.DType, own.Shape, own.JSON = v.Name, v.DType, v.Shape, v.JSON
 		own.Data = append(own.Data[:0], v.Data...)
 		if v.Null == nil {
 			own.Null = nil

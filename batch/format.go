@@ -48,6 +48,8 @@ type Column struct {
 	// Shape of one value; nil: a single one, [n]: a list of that many, [-1]: a list of any length. More dimensions are nested
 	// lists in row-major order; a Reader that was asked for them also takes one flat list of as many values.
 	Shape []int64
+	// JSON says that the values, of type Bytes, are JSON: lists and objects. Formats with a place for them write them as such.
+	JSON bool
 }
 
 // MaxBlock is how many bytes a Reader's block takes at most: it ends a block early where n rows would be larger, always at the
@@ -91,6 +93,7 @@ type Vector struct {
 	DType serval.DType
 	Shape []int64 // of one value, as in Column; a list of any length makes each row's value Bytes of JSON
 	Data  []byte  // little-endian, as in serval.Tensor
+	JSON  bool    // as in Column
 	Null  []bool  // which values are missing (their Data is zeros, or empty elements); nil: none
 }
 

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,3 +70,53 @@ func (w *Window) Ended() bool { return errors.Is(w.end, io.EOF) }
 
 // Close closes the object.
 func (w *Window) Close() error { return w.r.Close() }
+
+// Line gives the next line without its end, and moves behind it; io.EOF when there is none. Of one longer than most bytes it gives
+// the beginning, and cut. The line is good until the next call.
+func (w *Window) Line(most int) (line []byte, cut bool, err error) {
+	seen := 0
+	for {
+		if i := bytes.IndexByte(w.Buf[seen:], '\n'); i >= 0 {
+			line = w.Buf[:seen+i]
+			w.Skip(seen + i + 1)
+			break
+		}
+		if seen = len(w.Buf); seen > most {
+			return w.pass()
+		}
+		if err = w.More(); err == io.EOF && len(w.Buf) > 0 {
+			line = w.Buf
+			w.Skip(len(line))
+			break
+		} else if err != nil {
+			return nil, false, err
+		}
+	}
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	if len(line) > most {
+		return line[:min(most, lineHead)], true, nil
+	}
+	return line, false, nil
+}
+
+// lineHead is how much is kept of a line that is too long.
+const lineHead = 4 << 10
+
+// pass moves behind a line that is too long.
+func (w *Window) pass() (head []byte, cut bool, err error) {
+	head = bytes.Clone(w.Buf[:min(len(w.Buf), lineHead)])
+	for {
+		if i := bytes.IndexByte(w.Buf, '\n'); i >= 0 {
+			w.Skip(i + 1)
+			return head, true, nil
+		}
+		w.Skip(len(w.Buf))
+		if err := w.More(); err == io.EOF {
+			return head, true, nil
+		} else if err != nil {
+			return nil, false, err
+		}
+	}
+}

@@ -1,12 +1,9 @@
 package csv
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 
 	"serval"
 	"serval/batch"
@@ -133,7 +130,7 @@ func (w *writer) row(buf []byte, row int) ([]byte, error) {
 				buf = append(buf, '"', '"') // an empty line is no row
 			}
 		default:
-			buf = appendNumber(buf, c.v.DType, c.v.Data, row)
+			buf = batch.AppendNumber(buf, c.v.DType, c.v.Data, row)
 		}
 	}
 	return w.end(buf), nil
@@ -166,25 +163,6 @@ func (w *writer) text(buf, field []byte, alone bool) []byte {
 		buf = append(buf, c)
 	}
 	return append(buf, '"')
-}
-
-func appendNumber(buf []byte, d serval.DType, data []byte, i int) []byte {
-	le := binary.LittleEndian
-	switch d {
-	case serval.Bool:
-		return strconv.AppendBool(buf, data[i] != 0)
-	case serval.FP32:
-		return strconv.AppendFloat(buf, float64(math.Float32frombits(le.Uint32(data[4*i:]))), 'g', -1, 32)
-	case serval.FP64:
-		return strconv.AppendFloat(buf, math.Float64frombits(le.Uint64(data[8*i:])), 'g', -1, 64)
-	case serval.FP16, serval.BF16:
-		return strconv.AppendFloat(buf, d.Numbers()(data, i), 'g', -1, 32)
-	case serval.Uint64:
-		return strconv.AppendUint(buf, le.Uint64(data[8*i:]), 10)
-	case serval.Int64:
-		return strconv.AppendInt(buf, int64(le.Uint64(data[8*i:])), 10)
-	}
-	return strconv.AppendInt(buf, int64(d.Numbers()(data, i)), 10)
 }
 
 // Sync brings it to the disk.
