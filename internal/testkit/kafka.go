@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -21,6 +22,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // The user that a Kafka lets in on its listener with SASL, by PLAIN and by SCRAM-SHA-256.
@@ -240,4 +244,24 @@ func freePorts(t testing.TB, n int) []int {
 		list = append(list, l.Addr().(*net.TCPAddr).Port)
 	}
 	return list
+}
+
+// Topic makes a topic. settings are the topic's own, as in max.message.bytes=1000.
+func (k *KafkaBroker) Topic(t testing.TB, name string, partitions int, settings ...string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(k.Addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	configs := map[string]*string{}
+	for _, s := range settings {
+		key, value, _ := strings.Cut(s, "=")
+		configs[key] = &value
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := kadm.NewClient(cl).CreateTopic(ctx, int32(partitions), 1, configs, name); err != nil {
+		t.Fatalf("kafka: topic %s: %v", name, err)
+	}
 }

@@ -1,0 +1,112 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Source gives messages. The worker calls Read from one goroutine and Ack from another one; Close comes last, when neither
+// runs. What was given and not acked when it closes, or when the process dies, is given again, to this worker or another one.
+// A source whose broker forgets who has a message after a while keeps telling it that it is still worked on, until Ack.
+type Source interface {
+	// Read waits for messages and returns those that there are, at most max of them. It returns with ctx's error when that ends
+	// first, without losing any. The worker bounds what it holds by not calling Read; a source must bear that for hours without
+	// losing its place. An error is shown and Read is called again after a while, but ErrBroken has the source opened anew.
+	Read(ctx context.Context, max int) ([]Message, error)
+	// Ack says that these messages are done with. Those of one lane come in order, with none left out. It may return before
+	// the broker knows; Close and the end of Owner.Revoke see to that.
+	Ack(ctx context.Context, done []*Message) error
+	// Lag is how many messages wait at the broker behind those that were read; -1: not known. For any goroutine.
+	Lag() int64
+	Close() error
+}
+
+// Owner is what a Source tells of lanes that it loses, and of its broker. All of it is for any goroutine.
+type Owner interface {
+	// Revoke returns when nothing of these lanes is under way any more: what was computed has been written and acked, the rest
+	// dropped. Where ctx ends first, all of it is dropped.
+	Revoke(ctx context.Context, lanes []*Lane)
+	// Lost drops all that is under way of these lanes: somebody else may have them already.
+	Lost(lanes []*Lane)
+	// Trouble says why nothing moves, for people; "" that it does again.
+	Trouble(reason string)
+}
+
+// Target takes messages. Calls to Write do not overlap.
+type Target interface {
+	// Write returns nil when every message is where it can no longer be lost, in the given order for equal keys, or messages
+	// without a key of one lane. A *WriteError says which ones failed, the others being written. After any other error it is
+	// not known what was written. See Permanent for what is not tried again.
+	Write(ctx context.Context, messages []*Message) error
+	Close() error
+}
+
+// Session is a Source and a Target whose messages and results count together or not at all: delivery exactly-once. Read
+// and Write may overlap; nothing else runs beside Begin, Commit and Abort.
+type Session interface {
+	Source
+	Target
+	// Begin opens a transaction. What is read and written until its end belongs to it; there is no Ack.
+	Begin(ctx context.Context) error
+	// Commit makes what was written visible and what was read done with. False: it could not, nothing was written, and what
+	// was read since Begin is given again, to this worker or another one.
+	Commit(ctx context.Context) (bool, error)
+	// Abort undoes what was written since Begin; what was read is given again.
+	Abort(ctx context.Context) error
+}
+
+// ErrBroken in an error says that the source or session is of no more use and must be opened anew.
+var ErrBroken = errors.New("stream: the connection to the broker is of no more use")
+
+// WriteError says of each message that was not written why. Its key is the index in what Write was given.
+type WriteError struct{ Failed map[int]error }
+
+func (e *WriteError) Error() string {
+	for i, err := range e.Failed {
+		if len(e.Failed) == 1 {
+			return fmt.Sprintf("message %d could not be written: %v", i, err)
+		}
+		return fmt.Sprintf("%d messages could not be written, one of them because: %v", len(e.Failed), err)
+	}
+	return "no message failed"
+}
+
+// Permanent marks an error that comes again whenever the same message is written: it is too large, or not what the target
+// takes. Everything else is tried again until it works.
+func Permanent(err error) error { return &permanent{err} }
+
+type permanent struct{ error }
+
+func (p *permanent) Unwrap() error { return p.error }
+
+// IsPermanent says whether err was marked.
+func IsPermanent(err error) bool {
+	var p *permanent
+	return errors.As(err, &p)
+}
+
+// Broker is a plug-in: what it can open, from its own typed options (see each package's SourceOptions and TargetOptions).
+type Broker interface {
+	// Name is the word in the configuration: "kafka".
+	Name() string
+	// SourceOptions and TargetOptions point to structs with the defaults filled in; configuration is read into copies.
+	SourceOptions() any
+	TargetOptions() any
+	// Source, Target and Session get such structs back. They check what they can without the broker and return an
+	// InvalidArgument for it; that the broker cannot be reached is any other error, which is tried again.
+	Source(ctx context.Context, options any, env Env) (Source, error)
+	Target(ctx context.Context, options any, env Env) (Target, error)
+	// Session opens both ends of an exactly-once stream; Unimplemented where the broker has no such thing.
+	Session(ctx context.Context, source, target any, env Env) (Session, error)
+	// Say is what people call the place that options name: "kafka topic 'applicants'".
+	Say(options any) string
+}
+
+// Env is what a broker may know of the worker that opens it.
+type Env struct {
+	Stream   string // its name
+	Instance string // of the server, the same after a restart and different from every other server's
+	Owner    Owner
+	Warn     func(text string, args ...any) // as slog's
+}

@@ -1,0 +1,314 @@
+package stream
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"serval"
+)
+
+// caller has messages answered, group after group.
+func (r *run) caller() {
+	for group := range r.work {
+		r.handle(group)
+		r.finished <- group // it has room for every caller's
+	}
+}
+
+// handle decodes a group and calls the model: once for all rows where it puts rows of requests together anyway, else for one
+// after the other.
+func (r *run) handle(group []*item) {
+	info, err := r.w.opt.Models.Model(r.w.opt.Model)
+	if err != nil {
+		for _, it := range group {
+			r.judge(it, err)
+		}
+		return
+	}
+	most := int64(1)
+	if info.Batching.On && info.Language == nil {
+		most = int64(r.w.opt.Group)
+		if limit := int64(info.Settings.Batching.Request); limit > 0 {
+			most = min(most, limit)
+		}
+	}
+	r.group.Store(most)
+	var together []*item
+	for _, it := range group {
+		if it.failed != nil { // condemned
+			r.condemnItem(it, it.failed)
+			continue
+		}
+		if limit := r.w.opt.MaxMessage; it.size > int64(limit) {
+			r.condemnItem(it, tooLarge(it.size, limit))
+			continue
+		}
+		it.call = Call{}
+		if err := r.guard(func() error { return r.w.opt.Format.Decode(&it.msg, &info, &it.call) }); err != nil {
+			r.judge(it, err)
+			continue
+		}
+		if most > 1 && joins(it, together, most) {
+			together = append(together, it)
+			continue
+		}
+		if most > 1 && len(together) > 0 && rowsOf(it) > 0 && !traced(it) { // another shape: the next call
+			r.merged(together)
+			together = append(together[:0:0], it)
+			continue
+		}
+		r.single(it)
+	}
+	r.merged(together)
+}
+
+// guard turns a panic of a format, which reads bytes from outside, into an error.
+func (r *run) guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.w.opt.Log.Error("stream: panic in a format; this is a bug, please report it", "stream", r.w.opt.Name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = serval.Errorf(serval.Internal, "the message could not be read or its result not be written; the server's log has the cause")
+		}
+	}()
+	return f()
+}
+
+// rowsOf is the number of rows of an item's tensors where all lead with the same one, else 0.
+func rowsOf(it *item) int64 {
+	in, ok := it.call.Input.(*serval.Tensors)
+	if !ok || len(in.List) == 0 {
+		return 0
+	}
+	rows := int64(0)
+	for i := range in.List {
+		t := &in.List[i]
+		if len(t.Shape) == 0 || t.Shape[0] < 1 || i > 0 && t.Shape[0] != rows || t.Check() != nil {
+			return 0
+		}
+		rows = t.Shape[0]
+	}
+	return rows
+}
+
+// traced says whether the message's own trace is recorded: then it is a call of its own, so that the trace is only its.
+func traced(it *item) bool {
+	t, ok := it.msg.Header(HeaderTrace)
+	return ok && len(t) == 55 && (t[54]-'0')&1 == 1
+}
+
+// joins says whether an item's rows can share a call with those of the others.
+func joins(it *item, others []*item, most int64) bool {
+	rows := rowsOf(it)
+	if rows == 0 || rows > most || traced(it) {
+		return false
+	}
+	if len(others) == 0 {
+		return true
+	}
+	total := rows
+	for _, o := range others {
+		total += o.call.Input.(*serval.Tensors).List[0].Shape[0]
+	}
+	if total > most || others[0].call.Priority != it.call.Priority {
+		return false
+	}
+	a, b := others[0].call.Input.(*serval.Tensors), it.call.Input.(*serval.Tensors)
+	return slices.Equal(a.Want, b.Want) && slices.EqualFunc(a.List, b.List, func(x, y serval.Tensor) bool {
+		return x.Name == y.Name && x.DType == y.DType && slices.Equal(x.Shape[1:], y.Shape[1:])
+	})
+}
+
+func (r *run) request(it *item, in serval.Input) *serval.Request {
+	req := &serval.Request{Protocol: "stream", Model: r.w.opt.Model, Input: in, Priority: r.w.opt.Priority}
+	if it.call.Priority != 0 {
+		req.Priority = it.call.Priority
+	}
+	return req
+}
+
+// merged answers several items with one call.
+func (r *run) merged(items []*item) {
+	if len(items) < 2 {
+		for _, it := range items {
+			r.single(it)
+		}
+		return
+	}
+	first := items[0].call.Input.(*serval.Tensors)
+	joined := &serval.Tensors{List: make([]serval.Tensor, len(first.List)), Want: first.Want}
+	rows := int64(0)
+	for j := range first.List {
+		t, size := first.List[j], 0
+		for _, it := range items {
+			size += len(it.call.Input.(*serval.Tensors).List[j].Data)
+		}
+		t.Data, rows = make([]byte, 0, size), 0
+		for _, it := range items {
+			part := &it.call.Input.(*serval.Tensors).List[j]
+			t.Data = append(t.Data, part.Data...)
+			rows += part.Shape[0]
+		}
+		t.Shape = slices.Clone(t.Shape)
+		t.Shape[0] = rows
+		joined.List[j] = t
+	}
+	req := r.request(items[0], joined)
+	answered := false
+	err := r.w.opt.Handler.Handle(r.hard, req, serval.SinkFunc(func(c *serval.Chunk) error {
+		out, ok := c.Output.(*serval.Tensors)
+		if !ok || answered {
+			return serval.Errorf(serval.Unimplemented, "the model does not answer rows of several messages together")
+		}
+		answered = true
+		return r.part(req, items, out.List, rows)
+	}))
+	r.w.count.calls.Add(1)
+	if err == nil && answered {
+		r.answered(len(items))
+		return
+	}
+	switch e := serval.AsError(err); {
+	case err == nil, e.Code == serval.InvalidArgument, e.Code == serval.TooLarge, e.Code == serval.Unimplemented, e.Code == serval.Internal:
+		for _, it := range items { // whose fault it is shows when each is called alone
+			it.failed, it.after, it.dropped = nil, 0, false
+			r.single(it)
+		}
+	default:
+		for _, it := range items {
+			r.judge(it, e)
+		}
+	}
+}
+
+// part gives each item its rows of the outputs, and encodes them.
+func (r *run) part(req *serval.Request, items []*item, outputs []serval.Tensor, rows int64) error {
+	answer := Answer{Model: req.Model, Request: req.ID, Outputs: make([]serval.Tensor, len(outputs)), Finish: serval.Stop}
+	left := make([][]byte, len(outputs)) // of each output's data
+	shapes := make([][]int64, len(outputs))
+	for j := range outputs {
+		if len(outputs[j].Shape) == 0 || outputs[j].Shape[0] != rows {
+			return serval.Errorf(serval.Unimplemented, "output '%s' does not have a row for each row of the inputs", outputs[j].Name)
+		}
+		left[j], shapes[j] = outputs[j].Data, slices.Clone(outputs[j].Shape)
+	}
+	for _, it := range items {
+		n := it.call.Input.(*serval.Tensors).List[0].Shape[0]
+		for j := range outputs {
+			t := outputs[j]
+			size := len(t.Data) / int(rows) * int(n)
+			if t.DType == serval.Bytes {
+				each, _ := serval.Elements(t.Shape[1:])
+				size = bytesSize(left[j], each*n)
+			}
+			shapes[j][0] = n
+			t.Shape, t.Data = shapes[j], left[j][:size:size]
+			left[j] = left[j][size:]
+			answer.Outputs[j] = t
+		}
+		r.encode(it, &answer)
+	}
+	return nil
+}
+
+// bytesSize is the length of the first n elements of a Bytes tensor's data.
+func bytesSize(data []byte, n int64) int {
+	rest := data
+	for range n {
+		var ok bool
+		if _, rest, ok = serval.NextBytes(rest); !ok {
+			break
+		}
+	}
+	return len(data) - len(rest)
+}
+
+// single answers one item with one call.
+func (r *run) single(it *item) {
+	req := r.request(it, it.call.Input)
+	req.ID = it.call.ID
+	trace, _ := it.msg.Header(HeaderTrace)
+	req.Trace = string(trace)
+	answer := Answer{Trace: req.Trace}
+	encoded := false
+	var text []byte
+	err := r.w.opt.Handler.Handle(r.hard, req, serval.SinkFunc(func(c *serval.Chunk) error {
+		answer.Usage.Add(c.Usage)
+		if c.Finish != serval.More {
+			answer.Finish = c.Finish
+		}
+		if encoded && c.Output != nil {
+			return serval.Errorf(serval.Unimplemented, "model '%s' answers in several pieces, of which no message is made", req.Model.Name)
+		}
+		answer.Model, answer.Request = req.Model, req.ID
+		switch out := c.Output.(type) {
+		case nil:
+		case *serval.Tensors:
+			answer.Outputs, encoded = out.List, true
+		case *serval.Embeddings:
+			answer.Vectors, encoded = out.List, true
+		case *serval.Scores:
+			answer.Vectors, encoded = [][]float32{out.List}, true
+		case *serval.Delta:
+			text = append(text, out.Text...)
+			answer.Calls = addCalls(answer.Calls, out.Calls)
+		default:
+			return serval.Errorf(serval.Unimplemented, "of what model '%s' answers no message is made", req.Model.Name)
+		}
+		if encoded {
+			r.encode(it, &answer)
+		}
+		return nil
+	}))
+	r.w.count.calls.Add(1)
+	if err != nil {
+		it.failed, it.after = nil, 0
+		r.judge(it, err)
+		return
+	}
+	if !encoded {
+		answer.Model, answer.Request, answer.Text = req.Model, req.ID, string(text)
+		r.encode(it, &answer)
+	}
+	r.answered(1)
+}
+
+// addCalls adds pieces of tool calls to what there is of them.
+func addCalls(calls []serval.ToolCall, pieces []serval.CallDelta) []serval.ToolCall {
+	for _, p := range pieces {
+		if p.Index < 0 || p.Index > 128 {
+			continue
+		}
+		for len(calls) <= p.Index {
+			calls = append(calls, serval.ToolCall{})
+		}
+		c := &calls[p.Index]
+		c.ID, c.Name, c.Arguments = c.ID+p.ID, c.Name+p.Name, c.Arguments+p.Arguments
+	}
+	return calls
+}
+
+// answered notes that the model works.
+func (r *run) answered(n int) {
+	r.w.count.passed.Add(uint64(n))
+	if r.ailing.Load() && r.ailing.Swap(false) {
+		r.w.trouble("")
+	}
+}
+
+// encode makes the result of an item, or says why there is none.
+func (r *run) encode(it *item, answer *Answer) {
+	m := &it.msg
+	it.out = Message{Key: m.Key, Position: m.Position, Lane: m.Lane}
+	it.out.Headers = append(make([]Header, 0, len(m.Headers)+4), m.Headers...)
+	it.out.Headers = slices.DeleteFunc(it.out.Headers, func(h Header) bool { return h.Key == HeaderModel || h.Key == HeaderVersion })
+	it.out.Headers = append(it.out.Headers, Header{HeaderModel, []byte(answer.Model.Name)}, Header{HeaderVersion, []byte(answer.Model.Version)})
+	if trace, ok := m.Header(HeaderTrace); ok {
+		answer.Trace = string(trace)
+	} else {
+		answer.Trace = ""
+	}
+	if err := r.guard(func() error { return r.w.opt.Format.Encode(m, &it.call, answer, &it.out) }); err != nil {
+		r.judge(it, err)
+	}
+}

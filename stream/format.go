@@ -1,0 +1,40 @@
+package stream
+
+import "serval"
+
+// Format turns messages into inputs, and answers into messages. It is safe for concurrent use.
+type Format interface {
+	// Decode fills in the call; what it points to may alias m. Errors are InvalidArgument or TooLarge, which make m a dead
+	// letter at once.
+	Decode(m *Message, model *serval.ModelInfo, call *Call) error
+	// Encode sets out's Value and adds what headers the format has. The answer is good until Encode returns.
+	Encode(m *Message, call *Call, answer *Answer, out *Message) error
+}
+
+// Call is one message on its way through the model.
+type Call struct {
+	Input    serval.Input
+	ID       string // as the message gives it; "": none
+	Priority int8
+	Carry    any // from Decode to Encode: what of the message belongs into the result
+}
+
+// Answer is what a model said to one Call.
+type Answer struct {
+	Model   serval.Ref // with the version that answered
+	Trace   string     // the W3C traceparent that the message came with; "": none
+	Request string     // the request's id
+	Outputs []serval.Tensor
+	Text    string // of a model of text, all of its pieces
+	Calls   []serval.ToolCall
+	Finish  serval.Finish
+	Vectors [][]float32
+	Usage   serval.Usage
+}
+
+// The headers of every result, beside those of the message that it answers.
+const (
+	HeaderModel   = "serval-model"
+	HeaderVersion = "serval-version"
+	HeaderTrace   = "traceparent" // passed on
+)

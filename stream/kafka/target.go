@@ -1,0 +1,118 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"serval"
+	"serval/stream"
+)
+
+// target writes to the client's default topic.
+type target struct {
+	cl   *kgo.Client
+	most int // bytes of a message
+}
+
+// Write implements stream.Target.
+func (t *target) Write(ctx context.Context, messages []*stream.Message) error {
+	return produce(ctx, t.cl, t.most, messages)
+}
+
+// Close implements stream.Target.
+func (t *target) Close() error {
+	t.cl.Close()
+	return nil
+}
+
+// produce sends messages and waits for all of them.
+func produce(ctx context.Context, cl *kgo.Client, most int, messages []*stream.Message) error {
+	records := make([]kgo.Record, len(messages))
+	var mu sync.Mutex // guards failed; the promises are called by one goroutine, but Produce itself calls some
+	failed := map[int]error{}
+	var sent sync.WaitGroup
+	sent.Add(len(messages))
+	for i, m := range messages {
+		rec := &records[i]
+		rec.Key, rec.Value, rec.Partition = m.Key, m.Value, -1
+		if m.Key == nil && m.Lane != nil {
+			rec.Partition = m.Position.Partition
+		}
+		if len(m.Headers) > 0 {
+			rec.Headers = make([]kgo.RecordHeader, len(m.Headers))
+			for j, h := range m.Headers {
+				rec.Headers[j] = kgo.RecordHeader{Key: h.Key, Value: h.Value}
+			}
+		}
+		cl.Produce(ctx, rec, func(_ *kgo.Record, err error) {
+			if err != nil {
+				mu.Lock()
+				failed[i] = class(err, len(m.Key)+len(m.Value), most)
+				mu.Unlock()
+			}
+			sent.Done()
+		})
+	}
+	sent.Wait()
+	switch {
+	case len(failed) == 0:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	for _, err := range failed {
+		if errors.Is(err, stream.ErrBroken) {
+			return err
+		}
+	}
+	return &stream.WriteError{Failed: failed}
+}
+
+// class says what an error of the producer means for the message.
+func class(err error, size, most int) error {
+	switch {
+	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+		return stream.Permanent(serval.Errorf(serval.TooLarge, "kafka: a message of %d bytes is more than the target takes (max_message is %d, the topic has its own max.message.bytes)", size, most).Because(err))
+	case errors.Is(err, kerr.InvalidRecord):
+		return stream.Permanent(serval.Errorf(serval.InvalidArgument, "kafka: the topic refuses the message: %w", err))
+	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch), errors.Is(err, kerr.TransactionalIDAuthorizationFailed), errors.Is(err, kgo.ErrClientClosed):
+		return serval.Errorf(serval.Unavailable, "kafka: %v", err).Because(errors.Join(stream.ErrBroken, err))
+	case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
+		return serval.Errorf(serval.NotFound, "kafka: the target's topic does not exist; create it, and writing goes on: %w", err)
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed), errors.Is(err, kerr.SaslAuthenticationFailed):
+		return serval.Errorf(serval.PermissionDenied, "kafka: %w", err)
+	}
+	return serval.Errorf(serval.Unavailable, "kafka: %w", err)
+}
+
+// partitioner sends records with a key where Java's producer would, and those without where their Partition says, so that they
+// stay in order; without that, wherever there is room.
+type partitioner struct{ kgo.Partitioner }
+
+func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	return &topicPartitioner{p.Partitioner.ForTopic(topic)}
+}
+
+type topicPartitioner struct{ usual kgo.TopicPartitioner }
+
+func (p *topicPartitioner) RequiresConsistency(r *kgo.Record) bool {
+	return r.Key != nil || r.Partition >= 0
+}
+
+func (p *topicPartitioner) Partition(r *kgo.Record, n int) int {
+	if r.Key == nil && r.Partition >= 0 {
+		return int(r.Partition) % n
+	}
+	return p.usual.Partition(r, n)
+}
+
+// OnNewBatch lets the usual partitioner move on to another partition.
+func (p *topicPartitioner) OnNewBatch() {
+	if o, ok := p.usual.(kgo.TopicPartitionerOnNewBatch); ok {
+		o.OnNewBatch()
+	}
+}

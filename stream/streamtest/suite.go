@@ -1,0 +1,629 @@
+package streamtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"serval"
+	"serval/stream"
+)
+
+// uneven answers after times that differ, so that what was read first is not what is done first.
+func uneven(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+	if rand.IntN(20) == 0 {
+		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+	}
+	return echo(ctx, req, sink)
+}
+
+// order: results of a key come in the order of its messages, though many are computed together.
+func order(t *testing.T, s *setup) {
+	const n, keys = 3000, 37
+	var now, most atomic.Int64
+	s.handler = func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		if c := now.Add(1); c > most.Load() {
+			most.Store(c)
+		}
+		defer now.Add(-1)
+		return uneven(ctx, req, sink)
+	}
+	s.bus.Send(t, s.from, numbered(0, n, keys))
+	w := s.start(t)
+	w.written(t, n)
+	w.stop()
+	check(t, s.bus.All(t, s.to), n, keys, true)
+	if most.Load() < 2 {
+		t.Error("calls did not run together")
+	}
+	if st := w.Status(); st.Read != n || st.State != serval.StreamStopped || st.Age.Count != n {
+		t.Errorf("status: %+v", st)
+	}
+}
+
+// passed: keys and headers are passed on, and who answered is added.
+func passed(t *testing.T, s *setup) {
+	trace := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	s.bus.Send(t, s.from, []stream.Message{
+		{Key: []byte("k"), Value: []byte("a"), Headers: []stream.Header{{Key: "colour", Value: []byte("red")}, {Key: "traceparent", Value: []byte(trace)}}},
+		{Value: []byte("b")},
+	})
+	w := s.start(t)
+	w.written(t, 2)
+	w.stop()
+	all := s.bus.All(t, s.to)
+	if len(all) != 2 {
+		t.Fatalf("%d results", len(all))
+	}
+	for _, m := range all {
+		for key, want := range map[string]string{stream.HeaderModel: "m", stream.HeaderVersion: "7"} {
+			if v, _ := m.Header(key); string(v) != want {
+				t.Errorf("header %s is %q", key, v)
+			}
+		}
+		if string(m.Value) != "a" {
+			continue
+		}
+		if colour, _ := m.Header("colour"); string(colour) != "red" || string(m.Key) != "k" {
+			t.Errorf("key %q, header colour %q", m.Key, colour)
+		}
+		if v, _ := m.Header("traceparent"); string(v) != trace {
+			t.Errorf("traceparent %q", v)
+		}
+	}
+}
+
+// owner is nobody: lanes may go at once.
+type owner struct{}
+
+func (owner) Revoke(context.Context, []*stream.Lane) {}
+func (owner) Lost([]*stream.Lane)                    {}
+func (owner) Trouble(string)                         {}
+
+// redelivery: what was read and not acked comes again when the source is closed, what was acked does not.
+func redelivery(t *testing.T, s *setup) {
+	const n = 400
+	s.bus.Send(t, s.from, numbered(0, n, 10))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	acked, got := map[string]bool{}, 0
+	for round, enough := range []int{n / 2, n} {
+		src, err := s.bus.Source(ctx, s.from, stream.Env{Stream: s.name, Instance: "i", Owner: owner{}, Warn: func(string, ...any) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := 0
+		for read < enough && (round == 0 || len(acked) < n) {
+			list, err := src.Read(ctx, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			read += len(list)
+			var done []*stream.Message
+			for i := range list {
+				if v := string(list[i].Value); acked[v] {
+					t.Errorf("%s comes again though it was acked", v)
+				}
+				done = append(done, &list[i])
+			}
+			if round == 0 && got >= n/4 {
+				continue // read, and never acked
+			}
+			if err := src.Ack(ctx, done); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range done {
+				acked[string(m.Value)] = true
+				got++
+			}
+		}
+		if err := src.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(acked) != n {
+		t.Errorf("%d of %d came", len(acked), n)
+	}
+}
+
+// witness sees that nothing is acked that was not written.
+type witness struct {
+	mu      sync.Mutex
+	written map[string]bool
+	wrong   []string
+	acked   int
+}
+
+type seenSource struct {
+	stream.Source
+	w *witness
+}
+
+func (s seenSource) Ack(ctx context.Context, done []*stream.Message) error {
+	s.w.mu.Lock()
+	for _, m := range done {
+		if s.w.acked++; !s.w.written[string(m.Value)] {
+			s.w.wrong = append(s.w.wrong, string(m.Value))
+		}
+	}
+	s.w.mu.Unlock()
+	return s.Source.Ack(ctx, done)
+}
+
+type seenTarget struct {
+	stream.Target
+	w *witness
+}
+
+func (t seenTarget) Write(ctx context.Context, list []*stream.Message) error {
+	time.Sleep(2 * time.Millisecond) // an ack that does not wait would be first
+	err := t.Target.Write(ctx, list)
+	if err == nil {
+		t.w.mu.Lock()
+		for _, m := range list {
+			t.w.written[string(m.Value)] = true
+		}
+		t.w.mu.Unlock()
+	}
+	return err
+}
+
+func ackAfterWrite(t *testing.T, s *setup) {
+	const n = 1000
+	see := &witness{written: map[string]bool{}}
+	s.handler = uneven
+	s.wrap = func(src stream.Source) stream.Source { return seenSource{src, see} }
+	s.onto = func(dst stream.Target) stream.Target { return seenTarget{dst, see} }
+	s.change = func(o *stream.Options) { o.MaxInFlight = 100 }
+	s.bus.Send(t, s.from, numbered(0, n, 20))
+	w := s.start(t)
+	w.written(t, n)
+	w.stop()
+	if len(see.wrong) > 0 || see.acked != n {
+		t.Errorf("%d acked, %d of them before they were written: %v", see.acked, len(see.wrong), see.wrong[:min(5, len(see.wrong))])
+	}
+}
+
+// pause: a stream that is paused reads nothing, and goes on where it stopped.
+func pause(t *testing.T, s *setup) {
+	s.bus.Send(t, s.from, numbered(0, 100, 5))
+	w := s.start(t)
+	w.written(t, 100)
+	w.Pause()
+	await(t, "paused", func() bool { return w.Status().State == serval.StreamPaused })
+	s.bus.Send(t, s.from, numbered(100, 200, 5))
+	await(t, "lag", func() bool { l := w.Status().Lag; return l == -1 || l >= 100 })
+	if st := w.Status(); st.Written != 100 || st.Read != 100 {
+		t.Errorf("paused, it read %d and wrote %d", st.Read, st.Written)
+	}
+	w.Resume()
+	w.written(t, 200)
+	w.stop()
+	check(t, s.bus.All(t, s.to), 200, 5, true)
+}
+
+// deadLetters returns what is in the place for them, by value.
+func (s *setup) deadLetters(t *testing.T, n uint64) map[string]stream.Message {
+	t.Helper()
+	list := s.bus.All(t, s.dead)
+	if uint64(len(list)) != n {
+		t.Errorf("%d dead letters, not %d", len(list), n)
+	}
+	by := map[string]stream.Message{}
+	for _, m := range list {
+		by[string(m.Value[:min(len(m.Value), 20)])] = m
+	}
+	return by
+}
+
+func deadOf(st serval.StreamStatus) (n uint64) {
+	for _, c := range st.Dead {
+		n += c
+	}
+	return n
+}
+
+// large: a large message passes; one above the stream's limit is a dead letter, and so is one whose result the target refuses.
+func large(t *testing.T, s *setup) {
+	fits, refused := s.bus.Large()
+	s.handler = func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		if c := req.Input.(*serval.Completion); c.Text == "grow" {
+			c.Text = strings.Repeat("g", refused)
+		}
+		return echo(ctx, req, sink)
+	}
+	const limit = 200_000
+	s.change = func(o *stream.Options) { o.MaxMessage = max(limit, fits) }
+	var above []byte
+	if fits > 2*limit {
+		s.change = func(o *stream.Options) { o.MaxMessage = fits - limit }
+		above = append([]byte("above"), bytes.Repeat([]byte("x"), fits-limit)...)
+	}
+	list := []stream.Message{
+		{Key: []byte("k"), Value: []byte("first")}, {Key: []byte("k"), Value: append([]byte("large"), bytes.Repeat([]byte("x"), fits-2*limit)...)},
+		{Key: []byte("k"), Value: []byte("grow")}, {Key: []byte("k"), Value: []byte("last")},
+	}
+	if above != nil {
+		list = append(list, stream.Message{Key: []byte("k"), Value: above})
+	}
+	s.bus.Send(t, s.from, list)
+	w := s.start(t)
+	w.written(t, 3)
+	want := uint64(len(list) - 3)
+	await(t, "dead letters", func() bool { return deadOf(w.Status()) == want })
+	w.stop()
+	var order []string
+	for _, m := range s.bus.All(t, s.to) {
+		order = append(order, strings.TrimRight(string(m.Value[:min(len(m.Value), 5)]), "x"))
+	}
+	if fmt.Sprint(order) != "[first large last]" {
+		t.Errorf("results: %q", order)
+	}
+	dead := s.deadLetters(t, want)
+	if m, ok := dead["grow"]; !ok {
+		t.Error("the message whose result was refused is no dead letter")
+	} else if code, _ := m.Header(stream.HeaderCode); string(code) != "too_large" {
+		t.Errorf("its code is %q", code)
+	}
+	if w.Status().Dead["too_large"] != want {
+		t.Errorf("counted: %v", w.Status().Dead)
+	}
+}
+
+// poison: what can never be answered is a dead letter with all that is known of it, and what follows it is not held up.
+func poison(t *testing.T, s *setup) {
+	const n = 200
+	s.handler = func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		var i int
+		if fmt.Sscan(req.Input.(*serval.Completion).Text, &i); i%10 == 3 {
+			return serval.Errorf(serval.InvalidArgument, "the field 'age' must be a number").At("age")
+		}
+		if i%50 == 7 {
+			return errors.New("the model breaks") // Internal, again and again
+		}
+		return uneven(ctx, req, sink)
+	}
+	list := numbered(0, n, 4)
+	for i := range list {
+		list[i].Headers = []stream.Header{{Key: "colour", Value: []byte("red")}}
+	}
+	s.bus.Send(t, s.from, list)
+	w := s.start(t)
+	w.written(t, n-n/10-n/50)
+	await(t, "dead letters", func() bool { return deadOf(w.Status()) == n/10+n/50 })
+	w.stop()
+	if got := len(s.bus.All(t, s.to)); got != n-n/10-n/50 {
+		t.Errorf("%d results", got)
+	}
+	dead := s.deadLetters(t, n/10+n/50)
+	m := dead["13"]
+	for key, want := range map[string]string{
+		"colour": "red", stream.HeaderCode: "invalid_argument", stream.HeaderError: "the field 'age' must be a number", stream.HeaderParam: "age",
+		stream.HeaderStream: s.name, stream.HeaderModel: "m", stream.HeaderTopic: s.from, stream.HeaderAttempts: "1",
+	} {
+		if v, _ := m.Header(key); string(v) != want {
+			t.Errorf("dead letter: header %s is %q, not %q", key, v, want)
+		}
+	}
+	if _, ok := m.Header(stream.HeaderOffset); !ok {
+		if _, ok := m.Header(stream.HeaderID); !ok {
+			t.Error("dead letter: no position")
+		}
+	}
+	if string(m.Key) != "key-1" || string(m.Value) != "13" {
+		t.Errorf("dead letter: key %q, value %q", m.Key, m.Value)
+	}
+	broken := dead["7"]
+	if v, _ := broken.Header(stream.HeaderAttempts); string(v) != "5" {
+		t.Errorf("a message that breaks the model was tried %s times", v)
+	}
+	if st := w.Status(); st.Dead["invalid_argument"] != n/10 || st.Dead["internal"] != n/50 || st.Retries["internal"] == 0 {
+		t.Errorf("status: %+v", st)
+	}
+}
+
+// retry: what fails for a while is tried again, and nothing overtakes it.
+func retry(t *testing.T, s *setup) {
+	const n, keys = 500, 7
+	var tries counter
+	var calls atomic.Int64
+	s.handler = func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		c := req.Input.(*serval.Completion)
+		if k := calls.Add(1); k < 50 { // a model that is not there yet
+			return serval.Errorf(serval.Unavailable, "loading").After(time.Millisecond)
+		}
+		if strings.HasSuffix(c.Text, "5") && tries.add(c.Text) <= 2 {
+			return serval.Errorf(serval.DeadlineExceeded, "too slow")
+		}
+		return echo(ctx, req, sink)
+	}
+	s.bus.Send(t, s.from, numbered(0, n, keys))
+	w := s.start(t)
+	w.written(t, n)
+	w.stop()
+	check(t, s.bus.All(t, s.to), n, keys, true)
+	if st := w.Status(); st.Retries["unavailable"] == 0 || st.Retries["deadline_exceeded"] != 2*n/10 || deadOf(st) != 0 {
+		t.Errorf("status: %+v", st)
+	}
+}
+
+// nowhere: where there is no place for dead letters, nothing is lost: the stream waits and says why.
+func nowhere(t *testing.T, s *setup) {
+	var fixed atomic.Bool
+	s.handler = func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		if req.Input.(*serval.Completion).Text == "1" && !fixed.Load() {
+			return serval.Errorf(serval.InvalidArgument, "no model takes this")
+		}
+		return echo(ctx, req, sink)
+	}
+	s.change = func(o *stream.Options) { o.Dead = nil }
+	s.bus.Send(t, s.from, numbered(0, 20, 1))
+	w := s.start(t)
+	await(t, "it says what it waits for", func() bool {
+		st := w.Status()
+		return st.State == serval.StreamWaiting && strings.Contains(st.Reason, "no model takes this") && strings.Contains(st.Reason, "dead_letter")
+	})
+	if got := w.Status().Written; got != 1 {
+		t.Errorf("%d results were written over it", got)
+	}
+	fixed.Store(true)
+	w.written(t, 20)
+	w.stop()
+	check(t, s.bus.All(t, s.to), 20, 1, true)
+}
+
+// failing is a target that is down for its first writes, and loses part of some.
+type failing struct {
+	stream.Target
+	left atomic.Int64
+}
+
+func (f *failing) Write(ctx context.Context, list []*stream.Message) error {
+	switch n := f.left.Add(-1); {
+	case n < 0:
+		return f.Target.Write(ctx, list)
+	case n%2 == 0:
+		return errors.New("the target is down")
+	default: // the middle one fails, the others are written
+		middle := len(list) / 2
+		rest := append(append([]*stream.Message(nil), list[:middle]...), list[middle+1:]...)
+		if err := f.Target.Write(ctx, rest); err != nil {
+			return err
+		}
+		return &stream.WriteError{Failed: map[int]error{middle: errors.New("this one not")}}
+	}
+}
+
+// targetDown: a target that fails, wholly or for some messages, loses nothing, and results end in order.
+func targetDown(t *testing.T, s *setup) {
+	const n, keys = 1000, 11
+	f := &failing{}
+	f.left.Store(7)
+	s.onto = func(dst stream.Target) stream.Target { f.Target = dst; return f }
+	s.change = func(o *stream.Options) { o.MaxInFlight = 200 }
+	s.bus.Send(t, s.from, numbered(0, n, keys))
+	w := s.start(t)
+	w.written(t, n)
+	w.stop()
+	check(t, s.bus.All(t, s.to), n, keys, false)
+	if st := w.Status(); st.Written != n || st.Retries["unavailable"] == 0 {
+		t.Errorf("status: %+v", st)
+	}
+}
+
+// targetMissing: where the target does not exist, the stream says so, holds a bounded number of messages, and goes on when it
+// does.
+func targetMissing(t *testing.T, s *setup) {
+	const n, keys = 300, 5
+	s.change = func(o *stream.Options) { o.MaxInFlight = 100 }
+	s.bus.Send(t, s.from, numbered(0, n, keys))
+	w := s.start(t)
+	await(t, "it says what is missing", func() bool {
+		st := w.Status()
+		return st.State == serval.StreamWaiting && st.Reason != "" && st.InFlight > 0
+	})
+	if st := w.Status(); st.InFlight > 100 || st.Written != 0 || deadOf(st) != 0 {
+		t.Errorf("status: %+v", st)
+	}
+	s.bus.Create(t, s.to)
+	w.written(t, n)
+	w.stop()
+	check(t, s.bus.All(t, s.to), n, keys, false)
+}
+
+// position: a stream that was stopped goes on exactly where it was.
+func position(t *testing.T, s *setup) {
+	const n, keys = 600, 9
+	for i := range 3 {
+		s.bus.Send(t, s.from, numbered(i*n/3, (i+1)*n/3, keys))
+		w := s.start(t)
+		w.written(t, n/3)
+		w.stop()
+		if st := w.Status(); st.Read != n/3 {
+			t.Errorf("worker %d read %d", i, st.Read)
+		}
+	}
+	check(t, s.bus.All(t, s.to), n, keys, true)
+}
+
+// drain: a stop finishes what is under way, and what it does not finish in time comes again.
+func drain(t *testing.T, s *setup) {
+	const n, keys = 400, 6
+	var entered atomic.Int64
+	release := make(chan struct{})
+	s.handler = func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		if entered.Add(1) > n/2 {
+			select {
+			case <-release:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return echo(ctx, req, sink)
+	}
+	s.change = func(o *stream.Options) { o.Drain = 200 * time.Millisecond; o.MaxInFlight = 100; o.Calls = 8 }
+	s.bus.Send(t, s.from, numbered(0, n, keys))
+	w := s.start(t)
+	await(t, "it is stuck", func() bool { return entered.Load() >= n/2+8 })
+	w.stop() // after the time to drain
+	if got := w.Status().Written; got >= n {
+		t.Fatalf("%d written", got)
+	}
+	close(release)
+	s.change = nil
+	second := s.start(t)
+	await(t, "the rest", func() bool {
+		return second.Status().Lag == 0 && second.Status().InFlight == 0 && second.Status().Read > 0
+	})
+	await(t, "all", func() bool { return len(s.bus.All(t, s.to)) >= n })
+	second.stop()
+	check(t, s.bus.All(t, s.to), n, keys, false)
+}
+
+// handover: workers come and go while messages flow; none is lost, and the results of a key end in order.
+func handover(t *testing.T, s *setup) {
+	s.handler = uneven
+	come(t, s, 6000, 40, false)
+}
+
+func come(t *testing.T, s *setup, n, keys int, once bool) {
+	var sent sync.WaitGroup
+	sent.Go(func() {
+		for i := 0; i < n; i += 100 {
+			s.bus.Send(t, s.from, numbered(i, i+100, keys))
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	var workers []*worker
+	total := func() (sum uint64) {
+		for _, w := range workers {
+			sum += w.Status().Written
+		}
+		return sum
+	}
+	reach := func(share int) {
+		await(t, fmt.Sprintf("%d%% of the results", share), func() bool { return total() >= uint64(n*share/100) })
+	}
+	workers = append(workers, s.start(t))
+	reach(10)
+	workers = append(workers, s.start(t))
+	reach(25)
+	workers = append(workers, s.start(t))
+	reach(45)
+	workers[0].stop()
+	reach(65)
+	workers = append(workers, s.start(t))
+	reach(75)
+	workers[1].stop()
+	reach(100)
+	sent.Wait()
+	for _, w := range workers {
+		w.stop()
+	}
+	check(t, s.bus.All(t, s.to), n, keys, once)
+	busy := 0
+	for _, w := range workers {
+		if w.Status().Written > 0 {
+			busy++
+		}
+	}
+	if busy < 3 {
+		t.Errorf("only %d of the workers had any work", busy)
+	}
+}
+
+// transactional says whether the bus has transactions.
+func (s *setup) transactional(t *testing.T) {
+	session, err := s.bus.Session(t.Context(), s.from, s.to, stream.Env{Stream: s.name, Instance: "probe", Owner: owner{}, Warn: func(string, ...any) {}})
+	var e *serval.Error
+	if errors.As(err, &e) && e.Code == serval.Unimplemented {
+		t.Skip("no transactions: ", e.Message)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = session.Close()
+	s.exact = true
+}
+
+// exactlyOnce: each message has one result, poison a dead letter, and what follows is in order.
+func exactlyOnce(t *testing.T, s *setup) {
+	s.transactional(t)
+	const n, keys = 3000, 17
+	s.handler = func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		if req.Input.(*serval.Completion).Text == "poison" {
+			return serval.Errorf(serval.InvalidArgument, "no")
+		}
+		return uneven(ctx, req, sink)
+	}
+	list := numbered(0, n/2, keys)
+	list = append(list, stream.Message{Key: []byte("key-1"), Value: []byte("poison")})
+	list = append(list, numbered(n/2, n, keys)...)
+	s.bus.Send(t, s.from, list)
+	w := s.start(t)
+	w.written(t, n)
+	w.stop()
+	check(t, s.bus.All(t, s.to), n, keys, true)
+	s.deadLetters(t, 1)
+	if st := w.Status(); st.Read != n+1 || st.Delivery != "exactly-once" {
+		t.Errorf("status: %+v", st)
+	}
+}
+
+// breaking is a session that fails in the middle of transactions.
+type breaking struct {
+	stream.Session
+	writes atomic.Int64
+}
+
+func (b *breaking) Write(ctx context.Context, list []*stream.Message) error {
+	switch b.writes.Add(1) {
+	case 2, 3, 7:
+		_ = b.Session.Write(ctx, list[:len(list)/2]) // written, and then undone
+		return errors.New("the broker is in trouble")
+	}
+	return b.Session.Write(ctx, list)
+}
+
+// undone: transactions that fail leave nothing behind; a result that the target refuses becomes a dead letter.
+func undone(t *testing.T, s *setup) {
+	s.transactional(t)
+	const n, keys = 2000, 13
+	_, refused := s.bus.Large()
+	s.handler = func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		if c := req.Input.(*serval.Completion); c.Text == "grow" {
+			c.Text = strings.Repeat("g", refused)
+		}
+		return uneven(ctx, req, sink)
+	}
+	s.around = func(in stream.Session) stream.Session { return &breaking{Session: in} }
+	list := append(numbered(0, n/2, keys), stream.Message{Key: []byte("key-1"), Value: []byte("grow")})
+	s.bus.Send(t, s.from, append(list, numbered(n/2, n, keys)...))
+	w := s.start(t)
+	w.written(t, n)
+	await(t, "the dead letter", func() bool { return deadOf(w.Status()) == 1 })
+	w.stop()
+	check(t, s.bus.All(t, s.to), n, keys, true)
+	if m, ok := s.deadLetters(t, 1)["grow"]; !ok {
+		t.Error("the message whose result was refused is no dead letter")
+	} else if code, _ := m.Header(stream.HeaderCode); string(code) != "too_large" {
+		t.Errorf("its code is %q", code)
+	}
+	if w.Status().Aborted < 3 {
+		t.Errorf("%d transactions were undone", w.Status().Aborted)
+	}
+}
+
+// exactHandover is handover with transactions: none lost, none twice.
+func exactHandover(t *testing.T, s *setup) {
+	s.transactional(t)
+	s.handler = uneven
+	come(t, s, 4000, 40, true)
+}
