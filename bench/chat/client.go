@@ -261,7 +261,12 @@ func (c *client) connect(ctx context.Context) error {
 			return err
 		}
 		if c.target.tls != nil {
-			conn = tls.Client(conn, c.target.tls) // the first write shakes hands
+			secure := tls.Client(conn, c.target.tls)
+			if err := c.shake(ctx, secure); err != nil {
+				_ = conn.Close() // nothing was sent
+				return err
+			}
+			conn = secure
 		}
 		c.mu.Lock()
 		c.conn = conn
@@ -277,6 +282,12 @@ func (c *client) connect(ctx context.Context) error {
 		}
 	}
 	return c.conn.SetDeadline(deadline)
+}
+
+func (c *client) shake(ctx context.Context, conn *tls.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	return conn.HandshakeContext(ctx)
 }
 
 func (c *client) disconnect() {

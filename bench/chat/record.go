@@ -113,7 +113,7 @@ func (r *run) result() *Result {
 		s.Arrivals, s.Wait = o.Arrivals, rec.wait.Latency()
 	}
 	// A closed loop of a fixed duration fills it; everything else lasts until its last answer.
-	s.Elapsed = rec.last.Sub(r.measure)
+	s.Elapsed = rec.last.Sub(r.at().measure)
 	if o.Duration > 0 && !r.cancelled.Load() && (o.Count == 0 || r.left.Load() >= 0) {
 		s.Elapsed = max(s.Elapsed, o.Duration)
 	}

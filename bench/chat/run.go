@@ -26,7 +26,6 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	r := &run{o: &o, target: t, shared: o.Workload.shared(), record: newRecorder(&o)}
 	r.left.Store(o.Count)
-	r.begin()
 	for range o.Concurrency {
 		r.clients = append(r.clients, newClient(&o, t, r.arrived))
 	}
@@ -34,32 +33,48 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if o.Rate > 0 {
-		r.pacer = load.NewPacer(o.Rate, o.Arrivals, o.Workload.Seed)
-	} else if !r.end.IsZero() {
-		defer time.AfterFunc(time.Until(r.end), r.abort).Stop()
-	}
-	var work, watch sync.WaitGroup
-	for _, c := range r.clients {
-		work.Go(func() {
-			defer c.disconnect()
-			if o.Rate > 0 {
-				r.open(ctx, c)
-			} else {
-				r.closed(ctx, c)
-			}
-		})
-	}
-	if o.Rate > 0 {
-		watch.Go(func() { r.pacer.Run(ctx, r.start, r.end) })
-	}
+	var watch sync.WaitGroup
+	apart := o.Rate == 0 && o.Count > 0 && o.WarmUp > 0
+	r.begin(o.WarmUp, apart)
 	if o.Progress != nil {
 		watch.Go(func() { r.report(ctx) })
 	}
-	work.Wait()
+	if apart {
+		r.warmUp(ctx)
+		r.begin(0, false)
+	}
+	if w := r.at(); o.Rate > 0 {
+		r.pacer = load.NewPacer(o.Rate, o.Arrivals, o.Workload.Seed)
+		watch.Go(func() { r.pacer.Run(ctx, w.start, w.end) })
+	} else if !w.end.IsZero() {
+		defer time.AfterFunc(time.Until(w.end), r.abort).Stop()
+	}
+	r.work(func(c *client) {
+		defer c.disconnect()
+		if o.Rate > 0 {
+			r.open(ctx, c)
+		} else {
+			r.closed(ctx, c)
+		}
+	})
 	cancel()
 	watch.Wait()
 	return r.result(), nil
+}
+
+// work runs f for every caller and waits for all.
+func (r *run) work(f func(*client)) {
+	var all sync.WaitGroup
+	for _, c := range r.clients {
+		all.Go(func() { f(c) })
+	}
+	all.Wait()
+}
+
+// warmUp is the load before a count of requests. It ends with its last answer: were the count begun before, the time that
+// the server still spends on the warm-up would be counted with none of its tokens.
+func (r *run) warmUp(ctx context.Context) {
+	r.work(func(c *client) { r.closed(ctx, c) })
 }
 
 // run is the state that a run's goroutines share.
@@ -71,9 +86,7 @@ type run struct {
 	record  *recorder
 	pacer   *load.Pacer
 
-	start   time.Time // of the load
-	measure time.Time // of the measurement
-	end     time.Time // of both; zero where only a count ends them
+	window atomic.Pointer[window]
 
 	left      atomic.Int64  // requests of Count that nobody has claimed
 	next      atomic.Uint64 // conversations begun in the measurement
@@ -83,13 +96,28 @@ type run struct {
 	cancelled atomic.Bool   // before its time
 }
 
-func (r *run) begin() {
-	r.start = time.Now()
-	r.measure = r.start.Add(r.o.WarmUp)
-	if r.o.Duration > 0 {
-		r.end = r.measure.Add(r.o.Duration)
-	}
+// window is when a run begins and ends.
+type window struct {
+	start   time.Time // of the load
+	measure time.Time // of the measurement
+	end     time.Time // of both; zero where only a count ends them
+	warming bool      // nothing is measured; what is still asked when measure has come is the last of it
 }
+
+// before says whether something that was due then is part of the warm-up.
+func (w *window) before(due time.Time) bool { return w.warming || due.Before(w.measure) }
+
+// begin sets the window: the measurement begins after a while, or, with warming, in another window.
+func (r *run) begin(after time.Duration, warming bool) {
+	w := &window{start: time.Now(), warming: warming}
+	w.measure = w.start.Add(after)
+	if r.o.Duration > 0 {
+		w.end = w.measure.Add(r.o.Duration)
+	}
+	r.window.Store(w)
+}
+
+func (r *run) at() *window { return r.window.Load() }
 
 // abort ends the run: requests in flight are given up.
 func (r *run) abort() {
@@ -101,7 +129,7 @@ func (r *run) abort() {
 
 // arrived counts a delta.
 func (r *run) arrived(now time.Time) {
-	if !now.Before(r.measure) && (r.end.IsZero() || !now.After(r.end)) {
+	if w := r.at(); !w.before(now) && (w.end.IsZero() || !now.After(w.end)) {
 		r.deltas.Add(1)
 	}
 }
@@ -126,16 +154,20 @@ func (r *run) open(ctx context.Context, c *client) {
 
 // talk holds a conversation; due is zero in a closed loop. It reports false when the run is over.
 func (r *run) talk(ctx context.Context, c *client, due time.Time) bool {
-	talk := r.conversation(due)
+	var talk *conversation
 	var spoken []byte
 	for turn := range r.o.Workload.Turns {
 		sent := time.Now()
 		if due.IsZero() || turn > 0 {
 			due = sent
 		}
-		measured := !due.Before(r.measure)
-		if r.stopped.Load() || (measured && !r.take()) {
+		w := r.at()
+		measured := !w.before(due)
+		if r.stopped.Load() || (measured && !r.take()) || (w.warming && !due.Before(w.measure)) {
 			return false
+		}
+		if turn == 0 {
+			talk = r.conversation(measured)
 		}
 		spoken = talk.ask(spoken[:0], r.shared)
 		call := &Call{Index: talk.index, Turn: turn, MaxTokens: talk.limit, Due: due, Sent: sent}
@@ -167,22 +199,20 @@ func (r *run) talk(ctx context.Context, c *client, due time.Time) bool {
 // counts says whether a request is one of those that are measured: of a count or an open loop those that were due in the
 // measurement, else those that ended in it.
 func (r *run) counts(call *Call, measured bool) bool {
+	w := r.at()
 	if r.o.Rate > 0 || r.o.Count > 0 {
-		return measured && (r.o.Rate > 0 || r.end.IsZero() || !call.End.After(r.end))
+		return measured && (r.o.Rate > 0 || w.end.IsZero() || !call.End.After(w.end))
 	}
-	return !call.End.Before(r.measure) && !call.End.After(r.end)
+	return !w.before(call.End) && !call.End.After(w.end)
 }
 
 // conversation begins one. Those of the warm-up have indexes of their own, so that a seed and a count always measure the same.
-func (r *run) conversation(due time.Time) *conversation {
-	if due.IsZero() {
-		due = time.Now()
-	}
+func (r *run) conversation(measured bool) *conversation {
 	var index uint64
-	if due.Before(r.measure) {
-		index = warmUp + r.warm.Add(1) - 1
-	} else {
+	if measured {
 		index = r.next.Add(1) - 1
+	} else {
+		index = warmUp + r.warm.Add(1) - 1
 	}
 	return r.o.Workload.start(r.o.API, index, r.shared)
 }
@@ -196,9 +226,10 @@ func (r *run) report(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			p := load.Progress{WarmUp: now.Before(r.measure), Elapsed: now.Sub(r.measure)}
+			w := r.at()
+			p := load.Progress{WarmUp: w.before(now), Elapsed: now.Sub(w.measure)}
 			if p.WarmUp {
-				p.Elapsed = now.Sub(r.start)
+				p.Elapsed = now.Sub(w.start)
 			}
 			p.Requests, p.Errors = r.record.counts()
 			r.o.Progress(p)
