@@ -121,6 +121,12 @@ type PlanPart struct {
 	Note  string `json:"note,omitempty"`
 }
 
+// Cached is implemented by a Decoder that keeps keys and values. Cache is how many of its tokens live sequences hold, and of how
+// many; what is only kept in case that a prompt begins like it counts as free. It is called between Steps, by their goroutine.
+type Cached interface {
+	Cache() (used, size int)
+}
+
 // ErrNoRoom is a Decoder's answer when it has no slot or memory for another sequence now.
 var ErrNoRoom = errors.New("engine: no room for another sequence")
 

@@ -347,3 +347,24 @@ func BenchmarkHandle(b *testing.B) {
 		})
 	}
 }
+
+func TestPartsTakeNothingFromTheRate(t *testing.T) {
+	g := New(Options{Keys: []Key{keyed("a", "a-key", Infer, 1e-9)}}, serval.HandlerFunc(func(context.Context, *serval.Request, serval.Sink) error { return nil }), nil)
+	ask := func(part bool) error {
+		return g.Handle(context.Background(), &serval.Request{Credential: "a-key", Part: part}, discard)
+	}
+	if _, err := g.Admit("a-key"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := ask(true); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := ask(false); err == nil || err.(*serval.Error).Code != serval.ResourceExhausted {
+		t.Errorf("another request: %v", err)
+	}
+	if err := g.Handle(context.Background(), &serval.Request{Credential: "b-key", Part: true}, discard); err == nil || err.(*serval.Error).Code != serval.Unauthenticated {
+		t.Errorf("a part with a wrong key: %v", err)
+	}
+}

@@ -21,6 +21,7 @@ type Streams struct {
 	limit int
 	slots int // sequences that are stepped together, where the model says; 0: it does not
 	model engine.Decoder
+	cache engine.Cached // the model, where it says
 	stats stats
 	loop  sync.WaitGroup
 	ctx   context.Context
@@ -34,7 +35,9 @@ type Streams struct {
 	pace    pace
 	tokens  serval.Usage
 	live    map[*stream]struct{} // that the decoder has
-	broken  error                // why it takes no more calls
+	used    int                  // of the cache, and its size
+	size    int
+	broken  error // why it takes no more calls
 	closing bool
 	inside  sync.WaitGroup // calls that have not ended; Add only while not closing
 }
@@ -50,6 +53,9 @@ func newStreams(what string, s serval.ModelSettings, model engine.Decoder) *Stre
 	m := &Streams{what: what, limit: s.Queue.Limit, timeout: s.Queue.Timeout, model: model, live: map[*stream]struct{}{}, wake: make(chan struct{}, 1)}
 	if l, ok := model.(engine.Language); ok {
 		m.slots = l.Language().Slots
+	}
+	if m.cache, _ = model.(engine.Cached); m.cache != nil {
+		m.used, m.size = m.cache.Cache() // nobody else has the model yet
 	}
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.stats.init()
@@ -205,7 +211,7 @@ func (m *Streams) run() {
 			m.fail(fmt.Errorf("the engine panicked: %v\n%s", p, debug.Stack()))
 		}
 	}()
-	live := 0
+	live, looked := 0, time.Time{}
 	for {
 		if live == 0 && m.idle() {
 			select {
@@ -221,6 +227,7 @@ func (m *Streams) run() {
 		n, err := m.model.Step(m.ctx)
 		m.stats.batch(int64(live), closedDrained, serval.Timing{Compute: time.Since(start)}, start)
 		live = n
+		looked = m.look(live, start, looked)
 		switch err {
 		case nil:
 		case engine.ErrStalled:
@@ -229,6 +236,21 @@ func (m *Streams) run() {
 			live = 0 // the decoder ended its calls with the error
 		}
 	}
+}
+
+// lookEvery is how often a busy model is asked how full its cache is, which takes it as long as there are tokens in it.
+const lookEvery = 100 * time.Millisecond
+
+// look remembers how full the cache is, and says when it looked last.
+func (m *Streams) look(live int, now, last time.Time) time.Time {
+	if m.cache == nil || live > 0 && now.Sub(last) < lookEvery {
+		return last
+	}
+	used, size := m.cache.Cache()
+	m.mu.Lock()
+	m.used, m.size = used, size
+	m.mu.Unlock()
+	return now
 }
 
 // idle says that nobody waits: then the loop sleeps until a call comes.
@@ -313,6 +335,7 @@ func (m *Streams) Stats() serval.Stats {
 	st := m.stats.snapshot()
 	m.mu.Lock()
 	st.Waiting, st.Instances, st.Sequences, st.Tokens = len(m.waiting), 1, len(m.live), m.tokens
+	st.CacheUsed, st.CacheSize = m.used, m.size
 	m.mu.Unlock()
 	return st
 }

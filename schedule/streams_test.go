@@ -74,6 +74,39 @@ func generate(tokens int) *serval.Request {
 	return &serval.Request{Input: &serval.Generate{Tokens: []int32{1}, Limit: tokens}}
 }
 
+// full is a counting Decoder with a cache that each live call takes ten tokens of.
+type full struct{ counting }
+
+func (d *full) Cache() (used, size int) { return 10 * len(d.live), 40 }
+
+// TestCacheIsTold: how full the cache is while calls are live, and that it is empty without them.
+func TestCacheIsTold(t *testing.T) {
+	d := &full{counting{slots: 4, step: time.Millisecond}}
+	m := newStreams("model 'x' version 1", serval.ModelSettings{Queue: serval.QueueSettings{Limit: 100}}, d)
+	t.Cleanup(func() { _ = m.Close() })
+	if s := m.Stats(); s.CacheUsed != 0 || s.CacheSize != 40 {
+		t.Errorf("at first %d of %d", s.CacheUsed, s.CacheSize)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	for range 3 {
+		calls.Go(func() {
+			_ = m.Handle(ctx, generate(1<<30), serval.SinkFunc(func(*serval.Chunk) error { return nil }))
+		})
+	}
+	for m.Stats().CacheUsed != 30 {
+		time.Sleep(time.Millisecond)
+	}
+	leave()
+	calls.Wait()
+	if s := m.Stats(); s.CacheUsed != 0 || s.CacheSize != 40 {
+		t.Errorf("at last %d of %d", s.CacheUsed, s.CacheSize)
+	}
+	if s := streams(t, &counting{slots: 1}, serval.ModelSettings{}).Stats(); s.CacheSize != 0 {
+		t.Errorf("one that has none says %d", s.CacheSize)
+	}
+}
+
 // TestWhoWaitsIsWoken: sequences that end in one step leave every slot free, and those that wait must get them though
 // nothing else happens.
 func TestWhoWaitsIsWoken(t *testing.T) {

@@ -25,7 +25,7 @@ type modelCollector struct {
 	queue, input, compute, output                                            *prometheus.Desc
 	batchRows, closed, rejected                                              *prometheus.Desc
 
-	running, queued, prefixQueries, prefixHits *prometheus.Desc
+	running, queued, cache, prefixQueries, prefixHits *prometheus.Desc
 
 	tritonSuccess, tritonFailure, tritonCount, tritonExec, tritonPending *prometheus.Desc
 	tritonDuration, tritonQueue, tritonInput, tritonInfer, tritonOutput  *prometheus.Desc
@@ -66,6 +66,7 @@ func newModelCollector(models Models) *modelCollector {
 	}
 	c.running = vllm(nameVLLMRunning, "Number of requests that are answered.")
 	c.queued = vllm(nameVLLMWaiting, "Number of requests that wait.")
+	c.cache = vllm(nameVLLMCache, "Share of the cache of keys and values that running requests use. 1 means all of it.")
 	c.prefixQueries = vllm(nameVLLMQueries, "Tokens of prompts that were looked up in the prefix cache.")
 	c.prefixHits = vllm(nameVLLMHits, "Tokens of prompts that the prefix cache held.")
 	c.tritonSuccess = desc(nameTritonSuccess, "Number of successful inference requests.")
@@ -120,6 +121,9 @@ func (c *modelCollector) Collect(out chan<- prometheus.Metric) {
 			if info.Language != nil {
 				s.gauge(c.running, float64(stats.Sequences))
 				s.gauge(c.queued, float64(stats.Waiting))
+				if stats.CacheSize > 0 {
+					s.gauge(c.cache, float64(stats.CacheUsed)/float64(stats.CacheSize))
+				}
 				s.counter(c.prefixQueries, float64(stats.Tokens.Prompt))
 				s.counter(c.prefixHits, float64(stats.Tokens.Cached))
 			}

@@ -44,6 +44,7 @@ const (
 	nameVLLMWaiting    = "vllm:num_requests_waiting"
 	nameVLLMPrompt     = "vllm:prompt_tokens_total"
 	nameVLLMGeneration = "vllm:generation_tokens_total"
+	nameVLLMCache      = "vllm:kv_cache_usage_perc"
 	nameVLLMQueries    = "vllm:prefix_cache_queries_total"
 	nameVLLMHits       = "vllm:prefix_cache_hits_total"
 	nameVLLMFirst      = "vllm:time_to_first_token_seconds"

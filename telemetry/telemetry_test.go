@@ -68,6 +68,38 @@ func scrape(t *testing.T, m *Telemetry) string {
 	return w.Body.String()
 }
 
+// TestTextMetrics: a model of text is also told of by vLLM's names.
+func TestTextMetrics(t *testing.T) {
+	text := models{
+		list:  []serval.ModelInfo{{Name: "chat", Version: "1", State: serval.StateReady, Engine: "llama", Language: &serval.Language{}}},
+		stats: serval.Stats{Waiting: 2, Sequences: 3, CacheUsed: 512, CacheSize: 2048, Tokens: serval.Usage{Prompt: 100, Cached: 40}},
+	}
+	m, err := New(Options{Models: text, InFlight: func() int64 { return 0 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	got := scrape(t, m)
+	for _, want := range []string{
+		`vllm:num_requests_running{model_name="chat",version="1"} 3`, `vllm:num_requests_waiting{model_name="chat",version="1"} 2`,
+		`vllm:kv_cache_usage_perc{model_name="chat",version="1"} 0.25`,
+		`vllm:prefix_cache_queries_total{model_name="chat",version="1"} 100`, `vllm:prefix_cache_hits_total{model_name="chat",version="1"} 40`,
+	} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+	text.stats.CacheSize = 0 // an encoder has no such cache
+	m2, err := New(Options{Models: text, InFlight: func() int64 { return 0 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m2.Close()
+	if got := scrape(t, m2); strings.Contains(got, "vllm:kv_cache_usage_perc{") {
+		t.Errorf("an encoder has a cache in\n%s", got)
+	}
+}
+
 func TestMetricsGolden(t *testing.T) {
 	m, err := New(Options{Version: "1.2.3", Models: someModels(), InFlight: func() int64 { return 7 }})
 	if err != nil {
