@@ -155,6 +155,7 @@ func (q *front) insist(ctx context.Context, f *flight, from, to int, mu *sync.Mu
 			if internal++; internal > 1 {
 				return e
 			}
+			continue // at once: it is no matter of time
 		case serval.DeadlineExceeded:
 			if attempt > 1 && to-from > 1 {
 				return e // in halves it may go

@@ -70,6 +70,8 @@ type Options struct {
 	Progress func(Progress)
 	// Patience is how long the model may refuse to work (overloaded, loading) before the job stops; 0: 10 minutes.
 	Patience time.Duration
+	// Checkpoint is how often the work is brought to the disk; 0: every 2 seconds.
+	Checkpoint time.Duration
 	// Priority of the requests; 0: the least urgent. Credential is the key that they bring, if any.
 	Priority   int8
 	Credential string

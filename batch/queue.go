@@ -180,6 +180,8 @@ type Leases interface {
 	Renew(context.Context, *Lease, Measure) (Order, error)
 	// Finish ends a lease.
 	Finish(context.Context, *Lease, Outcome) error
+	// Pieces are a job's pieces of one stage, in order: Close puts together what Work has made.
+	Pieces(ctx context.Context, job string, s Stage) ([]Piece, error)
 	// Log adds a line to the job's log, which keeps the last few thousand.
 	Log(ctx context.Context, l *Lease, line string) error
 }

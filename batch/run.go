@@ -66,6 +66,9 @@ func newRun(ctx context.Context, o *Options) (*run, error) {
 	if o.Patience <= 0 {
 		o.Patience = 10 * time.Minute
 	}
+	if o.Checkpoint <= 0 {
+		o.Checkpoint = saveEvery
+	}
 	if o.Priority == 0 {
 		o.Priority = 127 // the least urgent there is
 	}
@@ -426,7 +429,7 @@ func (r *run) write(f *flight) error {
 		return r.tooMany()
 	}
 	r.tell(false)
-	if r.resumes && time.Since(r.saved) > saveEvery {
+	if r.resumes && time.Since(r.saved) >= r.o.Checkpoint {
 		return r.checkpoint()
 	}
 	return nil

@@ -17,6 +17,7 @@ func (Format) Name() string { return "parquet" }
 func (Format) Extensions() []string { return []string{".parquet", ".pq"} }
 
 // Open reads a file's footer. There are no options.
+func (Format) Create(string, batch.Mark, map[string]string) (batch.Writer, error) { return nil, nil }
 func (f Format) Open(ctx context.Context, o batch.Object, given map[string]string) (batch.Reader, error) {
 	for name := range given {
 		return nil, serval.Errorf(serval.InvalidArgument, "reading parquet has no option %q, and no other", name).At(name)

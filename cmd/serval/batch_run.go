@@ -23,6 +23,7 @@ type batchFlags struct {
 	restart bool
 	report  string
 	work    string
+	every   time.Duration
 }
 
 func batchRun() *cobra.Command {
@@ -54,6 +55,7 @@ goes on from there after a kill, a crash or a full disk.`,
 	l.StringVar(&f.job.MaxErrors, "max-errors", "", "fail when more rows than that are bad: 100, or 1% (default: never)")
 	l.BoolVar(&f.restart, "restart", false, "begin anew, whatever an earlier run left, and replace the output")
 	l.StringVar(&f.report, "report", "text", "what to print at the end: text or json")
+	l.DurationVar(&f.every, "checkpoint", 0, "how often the work is brought to the disk (default: 2s)")
 	l.StringVar(&f.work, "work", "", "folder for the unfinished output (default: the output's own)")
 	return c
 }
@@ -78,7 +80,7 @@ func (f *batchFlags) run(c *cobra.Command, model string) error {
 	}
 	defer end()
 	show := newBar(os.Stderr)
-	o.Target, o.Restart, o.Dir, o.Progress = target, f.restart, f.work, show.progress
+	o.Target, o.Restart, o.Dir, o.Checkpoint, o.Progress = target, f.restart, f.work, f.every, show.progress
 	report, err := batch.Run(c.Context(), o)
 	show.clear()
 	if err != nil {
