@@ -16,7 +16,7 @@ func (r *run) judge(it *item, err error) {
 	case serval.InvalidArgument, serval.TooLarge, serval.Unimplemented:
 		r.condemnItem(it, e)
 		return
-	case serval.NotFound, serval.PermissionDenied, serval.Unauthenticated, serval.ResourceExhausted, serval.Canceled:
+	case serval.NotFound, serval.PermissionDenied, serval.Unauthenticated, serval.ResourceExhausted, serval.Canceled, serval.Conflict:
 		ours = true
 	case serval.Unavailable:
 		// A message that kills its model makes it unavailable too: it counts where others got through in between.

@@ -21,6 +21,7 @@ type Worker struct {
 	state  serval.StreamState
 	reason string
 	now    *run // nil: the broker is not reached
+	exact  bool
 }
 
 // New makes a worker that has not begun.
@@ -92,7 +93,7 @@ func (w *Worker) attach(r *run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.now = r; r != nil {
-		w.state, w.reason = serval.StreamRunning, ""
+		w.state, w.reason, w.exact = serval.StreamRunning, "", r.session != nil
 	}
 }
 
@@ -137,15 +138,15 @@ func (w *Worker) Status() serval.StreamStatus {
 	w.mu.Lock()
 	r := w.now
 	s.State, s.Reason = w.state, w.reason
+	if w.exact {
+		s.Delivery = "exactly-once"
+	}
 	if w.paused && (s.State == serval.StreamRunning || s.State == serval.StreamWaiting) {
 		s.State = serval.StreamPaused
 	}
 	w.mu.Unlock()
 	if r != nil {
 		s.Lag = r.src.Lag()
-		if r.session != nil {
-			s.Delivery = "exactly-once"
-		}
 		reply := make(chan serval.StreamStatus, 1)
 		if r.do(func() { reply <- serval.StreamStatus{InFlight: r.inFlight, Bytes: r.bytes, Oldest: r.oldest()} }) {
 			now := <-reply

@@ -261,3 +261,9 @@ func skipSpace(b []byte, i int) int {
 	}
 	return i
 }
+
+// Text is what was taken since Pos gave start, without white space around it.
+func (s *Scanner) Text(start int) []byte {
+	start = skipSpace(s.buf, start)
+	return s.buf[start:max(start, s.pos):max(start, s.pos)]
+}
