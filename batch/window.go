@@ -35,8 +35,8 @@ func (w *Window) More() error {
 	if w.end != nil {
 		return w.end
 	}
-	if room := cap(w.Buf) - len(w.Buf); room < windowStep/2 {
-		if need := 2*len(w.Buf) + windowStep; need > len(w.mem) {
+	if room := cap(w.Buf) - len(w.Buf); room < min(len(w.mem), windowStep)/2 || room == 0 {
+		if need := min(2*len(w.mem)+16<<10, 2*len(w.Buf)+windowStep); need > len(w.mem) {
 			w.mem = make([]byte, need)
 		}
 		w.Buf = w.mem[:copy(w.mem, w.Buf)]
