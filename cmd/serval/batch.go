@@ -27,7 +27,7 @@ func batchCommand() *cobra.Command {
 		Long: `Ask a model about whole data sets: CSV, JSONL and other files in, the same with the model's answers out. A job that is
 interrupted goes on where it stopped.`,
 	}
-	c.AddCommand(batchRun())
+	c.AddCommand(batchRun(), batchPlan())
 	return c
 }
 
