@@ -23,6 +23,8 @@ var rules = []rule{
 	{"internal/archtest", nil},
 	{"internal/testkit", []string{"."}},
 	{"internal/jsontensor", []string{"."}},
+	{"internal/column", []string{".", "batch", "client/element", "internal/jsontensor"}}, // of the formats below batch
+	{"internal/column/columntest", []string{".", "batch", "internal/testkit"}},
 	{"internal/spell", nil},
 	{"llm", []string{".", "llm/..."}},
 	{"wire", []string{"."}},
@@ -56,19 +58,20 @@ var rules = []rule{
 	{"client", []string{".", "client/..."}},
 	{"starter", []string{".", "native"}},
 	{"store", nil},
-	{"store/*", []string{".", "protocol"}},
+	{"store/*", []string{".", "protocol", "batch", "store/table", "store/storetest", "internal/testkit"}},
 	{"schedule", []string{".", "engine"}},
 	{"schedule/tune", []string{".", "engine", "schedule"}},
 	{"server", []string{"*"}},
 
 	{"bench/load", []string{".", "wire/..."}},
+	{"bench/batch", []string{".", "engine", "engine/tree"}},
 	{"bench", []string{".", "wire/...", "bench/..."}},
 	{"cmd", []string{".", "server", "client", "client/...", "config", "native", "registry/source", "starter", "bench/load", "bench/chat", "engine/all", "schedule/tune"}},
 	{"test", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "test/...", "wire/...", "internal/testkit"}},
 }
 
 // shared are the parts that plug-ins may use; engines and protocols open libraries through interfaces, not through native.
-var shared = []string{"llm/...", "wire/...", "native", "internal/testkit", "internal/jsontensor"}
+var shared = []string{"llm/...", "wire/...", "native", "internal/testkit", "internal/jsontensor", "internal/column/..."}
 
 type listed struct {
 	ImportPath string
