@@ -142,54 +142,17 @@ func (c *columns) shape(rows int64) ([]int64, error) {
 
 // plan gives each input its columns. Headless means that the first line already holds values.
 func (m *Model) plan(header []string) (plan []columns, headless bool, err error) {
-	for i, name := range header {
-		if name != "" && slices.Index(header, name) != i {
-			return nil, false, &fault{param: name, err: fmt.Errorf("two columns are named '%s'", name)}
-		}
-	}
-	if m.Recipe != nil && m.Recipe.Input.CSV != nil {
-		plan, err = m.planRecipe(header)
-		return plan, false, err
-	}
-	inputs := m.Signature.Inputs
-	if len(inputs) == 1 && slices.Index(header, inputs[0].Name) < 0 && (len(inputs[0].Shape) == 2 || len(header) == 1) {
-		c := columns{info: &inputs[0], matrix: len(inputs[0].Shape) == 2}
-		if n := inputs[0].Shape; c.matrix && n[1] >= 0 && n[1] != int64(len(header)) {
-			return nil, false, &fault{place: ", line 1", param: c.info.Name, err: fmt.Errorf("%d columns, where the input '%s' takes %d", len(header), c.info.Name, n[1])}
-		}
-		for i := range header {
-			c.at = append(c.at, i)
-		}
-		return []columns{c}, isValues(header, c.info.DType), nil
-	}
-	for i := range inputs {
-		at := slices.Index(header, inputs[i].Name)
-		if at < 0 && inputs[i].Optional {
-			continue
-		}
-		if at < 0 {
-			return nil, false, &fault{place: ", line 1", param: inputs[i].Name, err: fmt.Errorf("no column '%s'; the model's inputs are %s", inputs[i].Name, m.inputNames())}
-		}
-		plan = append(plan, columns{info: &inputs[i], at: []int{at}})
-	}
-	return plan, false, nil
-}
-
-func (m *Model) planRecipe(header []string) ([]columns, error) {
-	r := m.Recipe.Input.CSV
-	info, err := m.info(r.Input)
+	table, err := m.Signature.Columns(header, m.Recipe, nil)
 	if err != nil {
-		return nil, err
+		return nil, false, &fault{place: ", line 1", param: serval.AsError(err).Param, err: err}
 	}
-	c := columns{info: info, matrix: true}
-	for _, name := range r.Columns {
-		at := slices.Index(header, name)
-		if at < 0 {
-			return nil, &fault{place: ", line 1", param: name, err: fmt.Errorf("no column '%s'; the model's recipe needs the columns '%s'", name, strings.Join(r.Columns, "', '"))}
-		}
-		c.at = append(c.at, at)
+	for _, c := range table {
+		plan = append(plan, columns{info: &m.Signature.Inputs[c.Input], at: c.At, matrix: c.Matrix})
 	}
-	return []columns{c}, nil
+	if byName := m.Recipe != nil && m.Recipe.Input.CSV != nil; byName || len(plan) != 1 || slices.Contains(header, plan[0].info.Name) {
+		return plan, false, nil
+	}
+	return plan, len(m.Signature.Inputs) == 1 && isValues(header, plan[0].info.DType), nil
 }
 
 // extras are the named columns that no input takes.

@@ -76,7 +76,7 @@ func TestCSVErrorsNameThePlace(t *testing.T) {
 		{"", people, "t.csv: empty; the first line must name the columns", ""},
 		{"age,city\n", people, "t.csv: names its columns, but has no rows", ""},
 		{"age\n1\n", people, "t.csv, line 1: no column 'city'; the model's inputs are 'age', 'city', 'vip'", "city"},
-		{"age,age,city\n1,2,a\n", people, "t.csv: two columns are named 'age'", "age"},
+		{"age,age,city\n1,2,a\n", people, "t.csv, line 1: two columns are named 'age'", "age"},
 		{"age,city\n1,a\nold,b\n", people, "t.csv, line 3, column 'age': \"old\" is not a number", "age"},
 		{"city,age\n\"a\nb\",\n", people, "t.csv, line 3, column 'age': empty, where a number is needed (write nan for a missing one)", "age"},
 		{"age,city\n1,a,b\n", people, "t.csv, line 2: not as many columns as line 1 has", ""},
