@@ -99,6 +99,16 @@ if [ "$(cat "$cache/minilm/.stamp" 2>/dev/null)" != "$stamp" ]; then
 	printf '%s' "$stamp" >"$cache/minilm/.stamp"
 fi
 
+# The same as GGUF files.
+stamp=$(cat test/python/minilm/write_gguf.py test/python/gguf.txt | sha256sum)
+if [ "$(cat "$cache/minilm-gguf/.stamp" 2>/dev/null)" != "$stamp" ]; then
+	venv gguf
+	say "writing all-MiniLM-L6-v2 as GGUF"
+	rm -rf "$cache/minilm-gguf"
+	PYTHONDONTWRITEBYTECODE=1 "$cache/venv-gguf/bin/python" test/python/minilm/write_gguf.py "$cache/minilm-gguf" >"$cache/minilm-gguf.log" 2>&1 || { tail -30 "$cache/minilm-gguf.log" >&2; exit 1; }
+	printf '%s' "$stamp" >"$cache/minilm-gguf/.stamp"
+fi
+
 # What ONNX Runtime itself answers for the ONNX project's test data: 20 s, once for each kind of processor, whose kernels
 # round in their own ways, and set of locales. See conformance_test.go.
 stamp=$({ cat test/python/onnx.txt test/python/onnx/*.py; grep -m2 -E '^(model name|flags)' /proc/cpuinfo; locale -a; } 2>/dev/null | sha256sum)
