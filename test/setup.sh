@@ -48,6 +48,7 @@ venv triton
 venv kserve
 venv onnx
 venv llm
+venv columns
 
 # The clients in other languages: JavaScript's from its lock file, Go's as a test binary of a module of its own.
 need node nodejs

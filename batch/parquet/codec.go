@@ -100,13 +100,13 @@ func (c *cursor) unpackPage(dst, src []byte) error {
 		_, err = io.ReadFull(z, dst)
 		return err
 	case codecZstd:
-		if c.zstd == nil {
+		if c.file.zstd == nil {
 			var err error
-			if c.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPage), zstd.WithDecodeAllCapLimit(true)); err != nil {
+			if c.file.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPage), zstd.WithDecodeAllCapLimit(true)); err != nil {
 				return err
 			}
 		}
-		out, err := c.zstd.DecodeAll(src, dst[:0:len(dst)])
+		out, err := c.file.zstd.DecodeAll(src, dst[:0:len(dst)])
 		if err == nil && len(out) != len(dst) {
 			err = errors.New("a page whose packed size is wrong")
 		}

@@ -88,6 +88,7 @@ func (c *cursor) addLists(h *header, page []byte) error {
 		return err
 	}
 	before := l.memory()
+	l.elems.Own(c.size)
 	value := 0
 	for i, d := range defs {
 		if reps[i] == 0 {

@@ -9,8 +9,6 @@ import (
 	"hash/crc32"
 	"io"
 
-	"github.com/klauspost/compress/zstd"
-
 	"serval/internal/column"
 )
 
@@ -104,7 +102,6 @@ type cursor struct {
 	pages *bufio.Reader
 	bytes []byte // of values
 	codec int
-	zstd  *zstd.Decoder
 
 	packed, page []byte
 	dict         *column.Elems // of the open chunk; nil: none
@@ -218,7 +215,11 @@ func (c *cursor) open() error {
 	c.codec, c.left, c.rows, c.dict = k.codec, k.values, g.rows, nil
 	section := io.NewSectionReader(c.file.at, k.data, k.size)
 	if c.pages == nil {
-		c.pages = bufio.NewReaderSize(section, c.file.window)
+		most := k.size
+		for i := c.group; i < len(c.file.groups); i++ {
+			most = max(most, c.file.groups[i].chunks[c.leaf.index].size)
+		}
+		c.pages = bufio.NewReaderSize(section, int(min(most, int64(c.file.window))))
 	} else {
 		c.pages.Reset(section)
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/klauspost/compress/zstd"
+
 	"serval"
 	"serval/batch"
 	"serval/internal/column"
@@ -21,6 +23,7 @@ type file struct {
 	groups []group
 	rows   int64
 	leaves []leaf
+	zstd   *zstd.Decoder // of all columns; nil: none was needed yet
 }
 
 // faults remembers why the place where a file lies could not be read, which is no fault of the file.

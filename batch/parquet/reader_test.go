@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"serval"
-	"serval/batch"
 	"serval/internal/column/columntest"
 )
 
@@ -43,6 +41,3 @@ func TestReadsPyarrow(t *testing.T) {
 		}
 	}
 }
-
-var _ = serval.FP32
-var _ batch.Format
