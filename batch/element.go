@@ -17,7 +17,7 @@ func AppendText(dst []byte, d serval.DType, text []byte) ([]byte, error) {
 	if d == serval.Bytes {
 		return serval.AppendBytes(dst, text), nil
 	}
-	if f, ok := shortFloat(text); ok {
+	if f, end := ScanFloat(text, 0); end == len(text) && end > 0 {
 		switch d {
 		case serval.FP32:
 			return binary.LittleEndian.AppendUint32(dst, math.Float32bits(float32(f))), nil
@@ -32,43 +32,42 @@ func AppendText(dst []byte, d serval.DType, text []byte) ([]byte, error) {
 	return longer, nil
 }
 
-// pow10 are the powers of ten that a float64 holds exactly.
-var pow10 = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-	1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
+// pow10 are powers of ten that a float64 holds exactly.
+var pow10 = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
-// shortFloat reads a text of digits, perhaps with a sign and a point, whose value takes one exact operation: at most 15 digits
-// (Clinger, "How to Read Floating Point Numbers Accurately", 1990). It reports false for all others.
-func shortFloat(text []byte) (float64, bool) {
-	b, neg := text, false
-	if len(b) > 0 && b[0] == '-' {
-		b, neg = b[1:], true
+// ScanFloat reads a number of at most 15 digits, perhaps with a sign and a point, whose value takes one exact operation (Clinger,
+// "How to Read Floating Point Numbers Accurately", 1990), and says where it ends; at i: there is none.
+func ScanFloat(b []byte, i int) (f float64, next int) {
+	start, neg := i, false
+	if i < len(b) && b[i] == '-' {
+		neg = true
+		i++
 	}
-	if len(b) == 0 || len(b) > 16 {
-		return 0, false
+	first, m := i, uint64(0)
+	for i < len(b) && b[i]-'0' <= 9 {
+		m = m*10 + uint64(b[i]-'0')
+		i++
 	}
-	m, point := uint64(0), -1
-	for i, c := range b {
-		if d := c - '0'; d <= 9 {
-			m = m*10 + uint64(d)
-		} else if c == '.' && point < 0 {
-			point = i
-		} else {
-			return 0, false
+	digits, after := i-first, 0
+	if i < len(b) && b[i] == '.' {
+		i++
+		point := i
+		for i < len(b) && b[i]-'0' <= 9 {
+			m = m*10 + uint64(b[i]-'0')
+			i++
 		}
+		after = i - point
 	}
-	f := float64(m)
-	if point >= 0 {
-		if len(b) == 1 {
-			return 0, false
-		}
-		f /= pow10[len(b)-1-point]
-	} else if len(b) > 15 {
-		return 0, false
+	if digits += after; digits == 0 || digits > 15 {
+		return 0, start
+	}
+	if f = float64(m); after > 0 {
+		f /= pow10[after]
 	}
 	if neg {
 		f = -f
 	}
-	return f, true
+	return f, i
 }
 
 // AppendNumber appends the text of element i of data: the shortest that reads back as it, without an exponent where that is short.

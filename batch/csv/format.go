@@ -56,8 +56,8 @@ func (f Format) options(given map[string]string) (Options, error) {
 			case "tab", `\t`:
 				value = "\t"
 			}
-			if len(value) != 1 || strings.ContainsAny(value, "\"\r\n") || value[0] >= 0x80 {
-				return o, serval.Errorf(serval.InvalidArgument, "delimiter %q: give one ASCII character, or tab", value).At(name)
+			if len(value) != 1 || strings.ContainsAny(value, "\"\r\n.+-") || value[0] >= 0x80 || value[0]-'0' <= 9 || (value[0]|0x20)-'a' < 26 {
+				return o, serval.Errorf(serval.InvalidArgument, "delimiter %q: give one ASCII character that numbers and quotes do not have, or tab", value).At(name)
 			}
 			o.Delimiter = value[0]
 		case "header":

@@ -27,6 +27,7 @@ type reader struct {
 	// Of Select: what each column of the file is read into.
 	vectors []batch.Vector
 	fields  [][]int // column → vectors
+	floats  []bool  // columns that are read into one vector, of floats
 	begin   []int   // length of each vector's data before the row
 	cells   [][]byte
 	scratch []byte // cells of rows with quotes, unquoted
@@ -141,6 +142,10 @@ func (r *reader) Select(columns []batch.Column, from batch.Mark) error {
 		r.fields[at] = append(r.fields[at], i)
 		r.vectors = append(r.vectors, batch.Vector{Name: c.Name, DType: c.Type, Shape: c.Shape})
 	}
+	r.floats = make([]bool, len(r.fields))
+	for c, into := range r.fields {
+		r.floats[c] = len(into) == 1 && (r.vectors[into[0]].DType == serval.FP32 || r.vectors[into[0]].DType == serval.FP64)
+	}
 	r.begin = make([]int, len(r.vectors))
 	if from == nil {
 		return nil
@@ -187,15 +192,17 @@ func (r *reader) Read(ctx context.Context, b *batch.Block, n int) error {
 		if b.Rows&1023 == 1023 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		rec, err := r.record()
-		if err == io.EOF {
-			break
-		} else if err != nil {
-			return err
+		if !r.fast() {
+			rec, err := r.record()
+			if err == io.EOF {
+				break
+			} else if err != nil {
+				return err
+			}
+			r.row(&rec)
+			r.skip(rec.size)
+			r.at.Line += rec.lines
 		}
-		r.row(&rec)
-		r.skip(rec.size)
-		r.at.Line += rec.lines
 		r.at.Row++
 		b.Rows++
 	}
