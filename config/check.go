@@ -31,6 +31,7 @@ func (k *check) config(c *Config) {
 		k.fail("limits.max_body", "is 0, so no request would be taken; write a size such as 64MiB")
 	}
 	k.traces(&c.Traces)
+	k.streams(c.Streams)
 	for name := range c.Models {
 		m := c.Models[name]
 		k.model(join("models", name), &m)

@@ -23,8 +23,12 @@ type Config struct {
 	Traces       Traces                          `yaml:"traces" doc:"OpenTelemetry traces; off without an endpoint"`
 	Engines      map[string]any                  `yaml:"engines" doc:"options of the engines, by name"`
 	Models       map[string]serval.ModelSettings `yaml:"models" doc:"settings by model name; they win over the model's own model.yaml"`
+	Streams      map[string]Stream               `yaml:"streams" doc:"streams of messages that models answer, by name"`
 	DrainTimeout time.Duration                   `yaml:"drain_timeout" doc:"how long a stopping server waits for the requests under way"`
 	Control      bool                            `yaml:"control" doc:"allow clients to load and unload models and to change settings at run time"`
+
+	// Plugins are what streams may name; for the schema.
+	Plugins Plugins
 }
 
 // ModelControl says which models are loaded when.

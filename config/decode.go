@@ -33,12 +33,13 @@ type position struct{ line, col int }
 
 // decoder walks a YAML document and a Go value side by side.
 type decoder struct {
-	file string
-	env  Lookup // nil: ${…} is plain text
-	root reflect.Type
-	errs Errors
-	at   map[string]position // where the value of each path stands
-	bad  map[string]bool     // paths whose value could not be read
+	file    string
+	env     Lookup // nil: ${…} is plain text
+	plugins Plugins
+	root    reflect.Type
+	errs    Errors
+	at      map[string]position // where the value of each path stands
+	bad     map[string]bool     // paths whose value could not be read
 }
 
 // fail notes that the value of path could not be read.
@@ -131,6 +132,9 @@ func (d *decoder) value(n *yaml.Node, path string, v reflect.Value, r rule) {
 		return
 	case n.Style&yaml.TaggedStyle != 0:
 		d.fail(n, path, "tags (%s) are not taken here; write the plain value", n.Tag)
+		return
+	case v.Type() == pluginType:
+		d.plugin(n, path, v, r.plugin)
 		return
 	case v.Kind() == reflect.Pointer:
 		if v.IsNil() {

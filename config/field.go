@@ -18,6 +18,7 @@ type field struct {
 type rule struct {
 	enum     []string
 	min, max string // in decimal; "" is no bound
+	plugin   string // the kind of a Plugin
 }
 
 var (
@@ -34,7 +35,7 @@ func fieldsOf(t reflect.Type) []field {
 		if !f.IsExported() || name == "" || name == "-" {
 			continue
 		}
-		r := rule{min: f.Tag.Get("min"), max: f.Tag.Get("max")}
+		r := rule{min: f.Tag.Get("min"), max: f.Tag.Get("max"), plugin: f.Tag.Get("plugin")}
 		if e := f.Tag.Get("enum"); e != "" {
 			r.enum = strings.Split(e, ",")
 		}

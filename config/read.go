@@ -14,6 +14,8 @@ type Source struct {
 	Env  Lookup // for ${NAME}; nil: such text stays as it is
 	// Engines holds a pointer to each engine's Options under the engine's name. They are filled in place.
 	Engines map[string]any
+	// Plugins are what streams may name, with the defaults of their options.
+	Plugins Plugins
 	// Override is called before the whole is checked: the place for command-line flags. May be nil.
 	Override func(*Config)
 }
@@ -22,7 +24,8 @@ type Source struct {
 func Read(s Source) (*Config, error) {
 	c := Default()
 	c.Engines = s.Engines
-	d := &decoder{file: s.File, env: s.Env}
+	d := &decoder{file: s.File, env: s.Env, plugins: s.Plugins}
+	c.Plugins = s.Plugins
 	d.document(s.Data, c)
 	for i := range c.Keys {
 		if len(c.Keys[i].Access) == 0 {

@@ -11,15 +11,22 @@ import (
 //
 // For a serval.yaml, v is a Default() with Engines filled; for a model.yaml a *serval.ModelSettings.
 func Schema(title string, v any) ([]byte, error) {
-	_, env := v.(*Config)
-	s := schema{env}.of(reflect.ValueOf(v).Elem(), rule{}, "")
+	c, env := v.(*Config)
+	var plugins Plugins
+	if env {
+		plugins = c.Plugins
+	}
+	s := schema{env, plugins}.of(reflect.ValueOf(v).Elem(), rule{}, "")
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["title"] = title
 	return json.MarshalIndent(s, "", "  ")
 }
 
 // schema describes types; env says that values may be filled in from the environment.
-type schema struct{ env bool }
+type schema struct {
+	env     bool
+	plugins Plugins
+}
 
 const (
 	durationPattern = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))*$|^0$`
@@ -42,6 +49,9 @@ func (m schema) of(v reflect.Value, r rule, doc string) map[string]any {
 	case t == sizeType:
 		m.unit(s, sizePattern)
 		s["default"] = Size(v.Int()).String()
+		return s
+	case t == pluginType:
+		m.plugin(s, r.plugin)
 		return s
 	case isText(t):
 		s["type"] = "string"
