@@ -54,6 +54,7 @@ type Backend struct {
 	Handler serval.Handler // the chain: gateway, route, task, schedule
 	Models  Models
 	Control Repository
+	Puller  Puller // nil: clients cannot have models fetched
 	Config  Limits
 	Version string // of the server
 	// Settings that clients may read and change at run time.
@@ -94,6 +95,16 @@ type Repository interface {
 	Load(ctx context.Context, name string, override *serval.ModelSettings) error
 	// Unload drains and unloads every version of a model.
 	Unload(ctx context.Context, name string) error
+}
+
+// Puller fetches models for clients who may load them, from places whose hosts the operator chose.
+type Puller interface {
+	// ModelName is what a model from that source is called here; an InvalidArgument says why there is none.
+	ModelName(source string) (string, error)
+	// Pull puts the model into the models folder, unless it is there, and loads it. progress is called now and then, from another
+	// goroutine, and not any more once Pull returned: the sha256 of the model's file, "" where it is not known, and how many bytes
+	// are there, of how many.
+	Pull(ctx context.Context, source string, progress func(sha256 string, done, total int64)) error
 }
 
 // Settings are named values that a client may read and change: Triton's trace and log settings.

@@ -24,6 +24,7 @@ import (
 	"serval/protocol"
 	protocols "serval/protocol/all"
 	"serval/registry"
+	"serval/registry/source"
 	"serval/route"
 	"serval/store/sqlite"
 	"serval/telemetry"
@@ -39,6 +40,8 @@ type Options struct {
 	// ProbeExe is the program whose ProbeCommand loads unknown artefacts first; "" loads them in this process at once.
 	ProbeExe   string
 	ProbeFlags []string
+	// Puller fetches models for clients; nil: it is the operator alone who fetches them.
+	Puller *source.Puller
 }
 
 // Server is a running Serval. New builds it, Start listens and loads, Stop drains. Its methods are safe for concurrent use.
@@ -68,6 +71,7 @@ type Server struct {
 	addr        Addresses
 
 	state   *sqlite.DB // nil: there is no data folder
+	streams *Streams
 	workers []protocol.Worker
 	working sync.WaitGroup // their goroutines
 
@@ -110,9 +114,10 @@ func New(opt Options) (*Server, error) {
 		return nil, err
 	}
 	s.handler, s.gate = chain(s.models, policy, s.watch)
+	control := &repository{s.models, s.life, cfg.ModelControl.Mode, s.log}
 	backend := protocol.Backend{
 		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,
-		Control: &repository{s.models, s.life, cfg.ModelControl.Mode, s.log}, Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
+		Control: control, Puller: newPulling(control, opt.Puller, files, cfg.ModelDirs), Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
 		Tenant: s.gate.Tenant, Admit: s.gate.Admit, As: func(tenant string) serval.Handler { return route.Resolve(s.models, s.gate.As(tenant)) },
 	}
 	switch s.state, err = sqlite.Open(s.life, filepath.Join(cfg.DataDir, "state.db")); {
@@ -123,6 +128,10 @@ func New(opt Options) (*Server, error) {
 	default: // a full disk, or one that is read-only: no reason not to serve
 		s.log.Warn("the data folder cannot be used: answers of the Responses API are not stored", "error", err)
 	}
+	if s.streams, err = s.streamsOf(backend.As); err != nil {
+		return nil, err
+	}
+	s.watch.WatchStreams(s.streams)
 	all := protocols.New(backend)
 	for _, p := range all {
 		if w, ok := p.(protocol.Worker); ok {
@@ -277,6 +286,14 @@ func (s *Server) Start() error {
 			}
 		})
 	}
+	s.working.Go(func() {
+		select {
+		case <-s.loaded:
+			s.streams.run(s.life)
+			s.streams.wait()
+		case <-s.stopping:
+		}
+	})
 	for i, serve := range serves {
 		go func() { // Stop waits for each
 			s.serving <- serve(opened[i])

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -52,7 +53,7 @@ they mean to the hub's and Amazon's own tools. Proxies are taken from the enviro
 				_, err = starter.Install(c.Context(), store, req.Models, func(m starter.Installed) { fmt.Println(m) })
 				return err
 			}
-			got, err := puller(store).Pull(c.Context(), req)
+			got, err := puller(store, os.Stderr).Pull(c.Context(), req)
 			var e *serval.Error
 			if errors.As(err, &e) && e.Code == serval.InvalidArgument {
 				return usage(err)
@@ -73,9 +74,9 @@ they mean to the hub's and Amazon's own tools. Proxies are taken from the enviro
 }
 
 // puller finds sources where the environment says.
-func puller(packages source.Packages) *source.Puller {
+func puller(packages source.Packages, progress io.Writer) *source.Puller {
 	return source.New(source.Options{
-		HubEndpoint: os.Getenv("HF_ENDPOINT"), HubToken: cmp.Or(os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN")), Packages: packages, Progress: os.Stderr,
+		HubEndpoint: os.Getenv("HF_ENDPOINT"), HubToken: cmp.Or(os.Getenv("HF_TOKEN"), os.Getenv("HUGGING_FACE_HUB_TOKEN")), Packages: packages, Progress: progress,
 		S3: source.S3{
 			Endpoint: cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL")), Region: cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")),
 			AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"), SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), SessionToken: os.Getenv("AWS_SESSION_TOKEN"),

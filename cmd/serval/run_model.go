@@ -145,7 +145,7 @@ func (f *runFlags) pulled(ctx context.Context, from string) (*voice, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, req := puller(store), source.Request{Source: from, Name: f.as, Models: cfg.ModelDirs[0]}
+	p, req := puller(store, os.Stderr), source.Request{Source: from, Name: f.as, Models: cfg.ModelDirs[0]}
 	got, there := p.There(req)
 	if !there {
 		if got, err = p.Pull(ctx, req); err != nil {

@@ -224,7 +224,7 @@ func logprobOf(t *serval.TokenText) logprob {
 // loadOnly is a request without a prompt: it loads the model, or unloads it with keep_alive 0. Whoever may only ask gets the
 // answer of a model that is there.
 func (p *Protocol) loadOnly(w http.ResponseWriter, _ *http.Request, body *common, chat bool) error {
-	ref, err := parse(body.Model)
+	ref, err := p.ref(body.Model)
 	if err != nil {
 		return err
 	}

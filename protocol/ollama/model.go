@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"serval"
-	"serval/protocol"
 )
 
 // tag is a model as /api/tags and /api/ps list it.
@@ -83,7 +82,7 @@ func (p *Protocol) show(w http.ResponseWriter, r *http.Request) error {
 	if body.Model == "" {
 		body.Model = body.Name
 	}
-	ref, err := parse(body.Model)
+	ref, err := p.ref(body.Model)
 	if err != nil {
 		return err
 	}
@@ -106,33 +105,4 @@ func (p *Protocol) show(w http.ResponseWriter, r *http.Request) error {
 		"modelfile": "", "parameters": "", "template": "", "details": t.Details, "modified_at": t.ModifiedAt, "capabilities": capabilities,
 		"model_info": map[string]any{"general.architecture": "serval", "serval.context_length": info.Language.Context, "serval.embedding_length": info.Language.Width},
 	})
-}
-
-// pull is POST /api/pull: a model that is there needs none.
-func (p *Protocol) pull(w http.ResponseWriter, r *http.Request) error {
-	var body struct {
-		Model  string `json:"model"`
-		Name   string `json:"name"`
-		Stream *bool  `json:"stream"`
-	}
-	if err := p.bodies.ReadObject(r, 1<<20, &body); err != nil {
-		return err
-	}
-	if body.Model == "" {
-		body.Model = body.Name
-	}
-	ref, err := parse(body.Model)
-	if err != nil {
-		return err
-	}
-	if _, err := p.backend.Models.Model(ref); err != nil {
-		return serval.Errorf(serval.Unimplemented, "model '%s' is not here, and this server fetches none for its clients; its operator can, with: serval model pull", ref.Name).At("model")
-	}
-	if body.Stream != nil && !*body.Stream {
-		return write(w, map[string]string{"status": "success"})
-	}
-	lines := protocol.NewLines(w)
-	defer lines.Close()
-	_ = lines.Write([]byte("{\"status\":\"success\"}\n")) // who left needs no answer
-	return nil
 }

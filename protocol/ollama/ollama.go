@@ -81,7 +81,7 @@ func errorBody(e *serval.Error) []byte {
 
 // request begins a serval.Request. Ollama's clients say model:latest where they mean model.
 func (p *Protocol) request(r *http.Request, model string, input serval.Input) (*serval.Request, error) {
-	ref, err := parse(model)
+	ref, err := p.ref(model)
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +90,17 @@ func (p *Protocol) request(r *http.Request, model string, input serval.Input) (*
 	}, nil
 }
 
-func parse(model string) (serval.Ref, error) {
+// ref reads a model's name: also that of a source, as clients that had it pulled call it.
+func (p *Protocol) ref(model string) (serval.Ref, error) {
 	if model == "" {
 		return serval.Ref{}, serval.Errorf(serval.InvalidArgument, "model is required").At("model")
 	}
-	return serval.ParseRef(strings.TrimSuffix(model, ":latest"))
+	model = strings.TrimSuffix(model, ":latest")
+	if source, ok := sourceOf(model); ok && p.backend.Puller != nil {
+		name, err := p.backend.Puller.ModelName(source)
+		return serval.Ref{Name: name}, err
+	}
+	return serval.ParseRef(model)
 }
 
 func (p *Protocol) version(w http.ResponseWriter, _ *http.Request) error {

@@ -397,6 +397,48 @@ func TestWhatIsThereStays(t *testing.T) {
 	clean(t, models, "m", "n", "o")
 }
 
+// What was pulled is known without asking its source again, and a pull can be watched.
+func TestThereAndWatched(t *testing.T) {
+	data := gguf(700_000, 1)
+	h, _ := onHub(t, data)
+	p, models := newQuick(Options{HubEndpoint: h.URL}), t.TempDir()
+	var digest string
+	var last, of int64
+	req := Request{Source: "hf:acme/m", Models: models, Watch: func(sum string, done, total int64) { digest, last, of = sum, done, total }}
+	if _, there := p.There(req); there {
+		t.Error("it is there before it was pulled")
+	}
+	want, err := p.Pull(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digest != digestOf(data) || last != int64(len(data)) || of != last {
+		t.Errorf("watched: %s, %d of %d", digest, last, of)
+	}
+	asked := len(h.log)
+	want.Fresh = false
+	if got, there := p.There(req); !there || got != want || len(h.log) != asked {
+		t.Errorf("%+v %v, and the hub was asked %d times", got, there, len(h.log)-asked)
+	}
+	for _, other := range []Request{{Source: "hf:acme/m:Q8_0", Models: models}, {Source: "hf:acme/m", Name: "n", Models: models}, {Source: "hf:acme", Models: models}} {
+		if got, there := p.There(other); there {
+			t.Errorf("%s: %+v", other.Source, got)
+		}
+	}
+	if name, err := p.ModelName("hf:acme/Big-GGUF:Q4_0"); name != "big" || err != nil {
+		t.Errorf("%q %v", name, err)
+	}
+	if _, err := p.ModelName("hf:acme"); code(err) != serval.InvalidArgument {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(models, "m", "1", "m.gguf"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, there := p.There(req); there {
+		t.Error("it was changed")
+	}
+}
+
 func TestProgress(t *testing.T) {
 	if got, want := gaugeText(1_200_000_000, 4_800_000_000, 400_000_000, 10*time.Second, false), "1.2 GB of 4.8 GB, 25 %, 40.0 MB/s, 1m30s left"; got != want {
 		t.Errorf("%q, want %q", got, want)

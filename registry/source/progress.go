@@ -61,15 +61,12 @@ type gauge struct {
 	stop  func()
 }
 
-func (m *meter) begin(name string, total int64) *gauge {
+// begin starts a gauge. watch, if not nil, is called from a goroutine of the gauge's, and a last time before end returns.
+func (m *meter) begin(name string, total int64, watch func(done, total int64)) *gauge {
 	g := &gauge{m: m, name: name, total: total, start: time.Now()}
-	every := lineEvery
-	if m.terminal {
-		every = barEvery
-	}
 	end := make(chan struct{})
 	var running sync.WaitGroup
-	if m.out != nil {
+	each := func(every time.Duration, f func()) {
 		running.Go(func() {
 			tick := time.NewTicker(every)
 			defer tick.Stop()
@@ -78,14 +75,33 @@ func (m *meter) begin(name string, total int64) *gauge {
 				case <-end:
 					return
 				case <-tick.C:
-					g.show()
+					f()
 				}
 			}
 		})
 	}
+	switch {
+	case m.out == nil:
+	case m.terminal:
+		each(barEvery, g.show)
+	default:
+		each(lineEvery, g.show)
+	}
+	look := func() {
+		g.mu.Lock()
+		done, total := g.done, g.total
+		g.mu.Unlock()
+		watch(done, total)
+	}
+	if watch != nil {
+		each(barEvery, look)
+	}
 	g.stop = sync.OnceFunc(func() {
 		close(end)
 		running.Wait()
+		if watch != nil {
+			look()
+		}
 		if m.terminal {
 			m.write("\r\x1b[K")
 		}

@@ -158,7 +158,12 @@ func (u *pulling) fetchAll(ctx context.Context, pl *plan) (Result, error) {
 	if err := u.room(want); err != nil {
 		return Result{}, err
 	}
-	u.gauge = u.meter.begin(u.req.Name, total)
+	var watch func(done, total int64)
+	if w := u.req.Watch; w != nil {
+		digest := pl.files[0].sha256
+		watch = func(done, total int64) { w(digest, done, total) }
+	}
+	u.gauge = u.meter.begin(u.req.Name, total, watch)
 	defer u.gauge.end()
 	rec := &record{Source: u.req.Source, Revision: pl.revision, Verified: true}
 	for i := range pl.files {
@@ -337,6 +342,16 @@ func (s *stoppable) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return s.r.Read(p)
+}
+
+// ModelName is what a model of that source is called, where the request names none.
+func (p *Puller) ModelName(text string) (string, error) {
+	src, err := p.parse(text, false)
+	if err != nil {
+		return "", err
+	}
+	name := cleanName(src.name())
+	return name, checkName(name)
 }
 
 // There is the model that the same request put into the models folder earlier, if its files are as they were. Its source is not

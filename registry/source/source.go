@@ -35,6 +35,9 @@ type Request struct {
 	Models string // the models folder; made if it is missing
 	SHA256 string // that the model's one file must have, in hex; "" = what the source itself says, if anything
 	Link   bool   // file: only: a symbolic link instead of a copy
+	// Watch, if not nil, is called now and then while the model is fetched: the sha256 of its first file, "" where it is not known,
+	// and how many bytes are there, of how many. It must not block for long, and is not called any more once Pull returned.
+	Watch func(sha256 string, done, total int64)
 }
 
 // Result is a model in the models folder.
