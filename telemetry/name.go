@@ -39,6 +39,25 @@ const (
 	nameEachToken  = "serval_time_per_output_token_seconds"
 	nameTokens     = "serval_tokens_total"
 
+	// Of streams of messages.
+	nameStreamInfo     = "serval_stream_info"
+	nameStreamRunning  = "serval_stream_running"
+	nameStreamLag      = "serval_stream_lag_messages"
+	nameStreamInFlight = "serval_stream_in_flight_messages"
+	nameStreamBytes    = "serval_stream_in_flight_bytes"
+	nameStreamOldest   = "serval_stream_oldest_seconds"
+	nameStreamLast     = "serval_stream_last_written_timestamp_seconds"
+	nameStreamRead     = "serval_stream_read_total"
+	nameStreamWritten  = "serval_stream_written_total"
+	nameStreamDead     = "serval_stream_dead_letters_total"
+	nameStreamDropped  = "serval_stream_dropped_total"
+	nameStreamRetries  = "serval_stream_retries_total"
+	nameStreamAborted  = "serval_stream_transactions_undone_total"
+	nameStreamCalls    = "serval_stream_calls_total"
+	nameStreamHanded   = "serval_stream_partitions_handed_over_total"
+	nameStreamAge      = "serval_stream_age_seconds_sum"
+	nameStreamAged     = "serval_stream_age_seconds_count"
+
 	// vLLM's, so that its dashboards and the autoscalers that read them work; see its docs/usage/metrics.md.
 	nameVLLMRunning    = "vllm:num_requests_running"
 	nameVLLMWaiting    = "vllm:num_requests_waiting"
@@ -77,6 +96,9 @@ const (
 	labelKind     = "kind"
 	labelVLLM     = "model_name"
 	labelFinished = "finished_reason"
+	labelStream   = "stream"
+	labelState    = "state"
+	labelDelivery = "delivery"
 )
 
 // codeOK is the code of a request that succeeded, in metrics, logs and traces.

@@ -38,7 +38,7 @@ func configCheck() *cobra.Command {
 				}
 				notes, known, err := server.CheckModelFile(file, raw)
 				if !known {
-					_, err = config.Read(config.Source{Data: raw, File: file, Env: os.LookupEnv, Engines: engines.Options()})
+					_, err = config.Read(config.Source{Data: raw, File: file, Env: os.LookupEnv, Engines: engines.Options(), Plugins: server.StreamPlugins()})
 				}
 				if err != nil {
 					bad = true
@@ -71,7 +71,7 @@ func configSchema() *cobra.Command {
 			switch {
 			case len(args) == 0 || args[0] == "server":
 				cfg := config.Default()
-				cfg.Engines = engines.Options()
+				cfg.Engines, cfg.Plugins = engines.Options(), server.StreamPlugins()
 				raw, err = config.Schema("serval.yaml", cfg)
 			case args[0] == "model":
 				raw, err = config.Schema("model.yaml", &serval.ModelSettings{})
