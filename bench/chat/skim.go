@@ -292,22 +292,23 @@ func (s *skim) string(at spot, text []byte) {
 func (s *skim) str() ([]byte, error) {
 	s.i++
 	start := s.i
-	for s.i < len(s.b) {
-		switch c := s.b[s.i]; {
-		case c == '"':
+	for {
+		b, i := s.b, s.i // most of an event is strings: this loop counts
+		for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= 0x20 {
+			i++
+		}
+		switch s.i = i; s.peek() {
+		case '"':
 			s.i++
-			return s.b[start : s.i-1], nil
-		case c < 0x20:
-			return nil, s.wrong()
-		case c == '\\':
+			return b[start:i], nil
+		case '\\':
 			if err := s.escape(); err != nil {
 				return nil, err
 			}
-		default:
-			s.i++
+		default: // the end, or a control character
+			return nil, s.wrong()
 		}
 	}
-	return nil, s.wrong()
 }
 
 func (s *skim) escape() error {
