@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	_ "github.com/ncruces/go-sqlite3/driver" // registers the driver "sqlite3", as database/sql wants it
+
+	"serval/store/table"
 )
 
 //go:embed migration/*.sql
@@ -24,8 +26,8 @@ var ErrNewer = errors.New("a newer program has written it")
 
 // DB is the state in one file. It is safe for concurrent use; one process at a time writes, others wait.
 type DB struct {
-	db   *sql.DB
-	path string
+	*table.DB
+	db *sql.DB
 }
 
 // Open opens the file, makes it if it is missing, and brings its tables up to what this program knows. A file that a newer
@@ -40,7 +42,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, fmt.Errorf("state %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(4) // each has its own memory
-	d := &DB{db: db, path: path}
+	d := &DB{DB: &table.DB{SQL: db}, db: db}
 	if err := d.migrate(ctx); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("state %s: %w", path, err)

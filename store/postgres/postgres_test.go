@@ -1,0 +1,110 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"serval/internal/testkit"
+	"serval/store/storetest"
+)
+
+// of is a server's URL with a schema of one's own.
+func of(t *testing.T, base, schema string) string {
+	t.Helper()
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("search_path", schema)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+func open(t *testing.T, url string) *DB {
+	t.Helper()
+	d, err := Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func TestStore(t *testing.T) {
+	server := testkit.Postgres(t)
+	var n atomic.Int64
+	storetest.Run(t, func(t *testing.T) func() storetest.Store {
+		url := of(t, server.URL, fmt.Sprint("s", n.Add(1)))
+		return func() storetest.Store { return open(t, url) }
+	})
+	t.Run("together", func(t *testing.T) { together(t, server.URL) })
+	t.Run("newer", func(t *testing.T) { newer(t, server.URL) })
+	t.Run("crash", func(t *testing.T) { crash(t, server) })
+}
+
+// together: programs that start at the same time make the tables once.
+func together(t *testing.T, url string) {
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			d, err := Open(t.Context(), url)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	var version int
+	if err := open(t, url).db.QueryRowContext(t.Context(), "SELECT version FROM serval.serval_version").Scan(&version); err != nil || version < 2 {
+		t.Errorf("version %d %v", version, err)
+	}
+}
+
+func newer(t *testing.T, base string) {
+	url := of(t, base, "newer")
+	d := open(t, url)
+	if _, err := d.db.ExecContext(t.Context(), "UPDATE serval_version SET version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), url); !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "99") {
+		t.Errorf("tables of a newer program: %v", err)
+	}
+}
+
+// crash: what was acknowledged is there when PostgreSQL was killed and started again, and the connections are made anew.
+func crash(t *testing.T, server *testkit.Database) {
+	d := open(t, server.URL)
+	id := storetest.Submitted(t, d)
+	server.Kill()
+	if _, err := d.Job(t.Context(), "", id); err == nil {
+		t.Error("an answer without a server")
+	}
+	server.Start()
+	j, err := d.Job(t.Context(), "", id)
+	for try := 0; err != nil && try < 32; try++ { // connections that are dead are found one by one
+		j, err = d.Job(t.Context(), "", id)
+	}
+	if err != nil || j.ID != id {
+		t.Errorf("%+v %v", j, err)
+	}
+}
+
+func TestURL(t *testing.T) {
+	for _, url := range []string{"postgres://user:s3cret@[::1", "postgres://user:s3cret@127.0.0.1:1/x?sslmode=disable&connect_timeout=1"} {
+		_, err := Open(context.Background(), url)
+		if err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%v", err)
+		}
+	}
+}
