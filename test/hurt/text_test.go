@@ -21,7 +21,7 @@ import (
 )
 
 // TestText: more chats than a language model has slots. Nobody is lost or starved, whoever is refused is told how long to
-// wait, clients that leave free their slots, memory stays, and a model's process that is killed takes only its own streams
+// wait, clients that leave free their slots, and a model's process that is killed takes only its own streams
 // with it.
 func TestText(t *testing.T) {
 	both(t, func(t *testing.T, b build) {
@@ -47,7 +47,6 @@ func TestText(t *testing.T) {
 		textOverload(t, s, c, length)
 		textRefusals(t, s, c)
 		textLeavers(t, s, c)
-		textMemory(t, s, c, pick(b, 300, 60))
 		textKill(t, s, c)
 		c.CloseIdleConnections()
 		settles(t, s, 20*time.Second, files, routines)
@@ -198,36 +197,6 @@ func textLeavers(t *testing.T, s *testkit.Server, c *http.Client) {
 	}
 	wait.Wait()
 	eventually(t, 20*time.Second, "no sequence is left", func() bool { return count(t, s, `vllm:num_requests_running{model_name="chat"`) == 0 })
-}
-
-// textMemory makes many short answers; what the server and the model's process hold must not grow.
-func textMemory(t *testing.T, s *testkit.Server, c *http.Client, n int) {
-	pid := pidOf(s.Cmd.Process.Pid, "chat:1")
-	resident := func() int64 { return rssOf(t, s.Cmd.Process.Pid) + rssOf(t, pid) }
-	var samples []int64
-	for i := range n {
-		if _, err := chatOnce(c, s, "chat", rand.IntN(20), 1); err != nil {
-			t.Fatal(err)
-		}
-		if i%(n/10) == 0 {
-			samples = append(samples, resident())
-		}
-	}
-	flat(t, "memory of the server and the model's process", samples[2:], 40<<20)
-}
-
-// rssOf is a process's resident memory in bytes.
-func rssOf(t *testing.T, pid int) int64 {
-	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var size, resident int64
-	if _, err := fmt.Sscan(string(raw), &size, &resident); err != nil {
-		t.Fatal(err)
-	}
-	return resident * int64(os.Getpagesize())
 }
 
 // textKill kills the process of a model that streams. Its streams end with an error that says so, its queue is served by the
