@@ -57,11 +57,11 @@ func Estimate(ctx context.Context, o Options, ext string, budget time.Duration) 
 	case !errors.As(err, &s) || !errors.Is(err, context.Canceled) || len(marks) < 2:
 		return nil, err
 	}
-	return forecast(marks), nil
+	return forecast(marks, o.Job.Limit), nil
 }
 
 // forecast draws a line through the sample: its first tenth, in which nothing is warm, is taken as a constant.
-func forecast(marks []Progress) *Forecast {
+func forecast(marks []Progress, limit int64) *Forecast {
 	last := marks[len(marks)-1]
 	first := marks[0]
 	for _, m := range marks {
@@ -72,7 +72,9 @@ func forecast(marks []Progress) *Forecast {
 	}
 	f := &Forecast{Sample: last.Rows, Bad: last.Bad, Usage: last.Usage, Rate: float64(last.Rows-first.Rows) / (last.Elapsed - first.Elapsed).Seconds()}
 	if last.Done > 0 && f.Rate > 0 {
-		f.Rows = int64(float64(last.Rows)/last.Done + 0.5)
+		if f.Rows = int64(float64(last.Rows)/last.Done + 0.5); limit > 0 {
+			f.Rows = min(f.Rows, limit)
+		}
 		f.Time = last.Elapsed + time.Duration(float64(f.Rows-last.Rows)/f.Rate*float64(time.Second))
 	}
 	return f

@@ -425,6 +425,9 @@ func (r *run) write(f *flight) error {
 		r.from = f.begin
 	}
 	r.part = f.done
+	if limit := r.o.Job.Limit; limit > 0 {
+		r.part = max(r.part, float64(c.Rows)/float64(limit))
+	}
 	if r.limit.exceeded(c.Bad, c.Rows, false) {
 		return r.tooMany()
 	}
