@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -13,10 +14,16 @@ import (
 // forecast is what batch plan prints.
 type forecast struct {
 	*batch.Forecast
-	Load  time.Duration `json:"load"`
-	Total time.Duration `json:"total"`          // with the model's load; 0: not known
-	Cores float64       `json:"cores"`          // that were busy while the sample ran
-	Cost  float64       `json:"cost,omitempty"` // of Total, at the price that was given
+	load, total time.Duration // with the model's load; 0: not known
+	cores, cost float64
+}
+
+// MarshalJSON has seconds for times.
+func (p *forecast) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{
+		"rows": p.Rows, "exact": p.Exact, "rows_per_second": p.Rate, "load_seconds": p.load.Seconds(), "seconds": p.total.Seconds(), "cores": p.cores, "cost": p.cost,
+		"sample": map[string]int64{"rows": p.Sample, "bad": p.Bad, "prompt_tokens": p.Usage.Prompt, "completion_tokens": p.Usage.Completion},
+	})
 }
 
 func batchPlan() *cobra.Command {
@@ -39,15 +46,15 @@ thrown away; the rest is taken to be like them. Run it on the machine that will 
 				return err
 			}
 			defer end()
-			out := forecast{Load: time.Since(begun)}
+			out := forecast{load: time.Since(begun)}
 			busy, begun := processTime(), time.Now()
 			if out.Forecast, err = batch.Estimate(c.Context(), o, "."+format, sample); err != nil {
 				return err
 			}
-			out.Cores = (processTime() - busy).Seconds() / time.Since(begun).Seconds()
+			out.cores = (processTime() - busy).Seconds() / time.Since(begun).Seconds()
 			if out.Time > 0 {
-				out.Total = out.Time + out.Load
-				out.Cost = out.Total.Hours() * price
+				out.total = out.Time + out.load
+				out.cost = out.total.Hours() * price
 			}
 			return f.emit(&out, func(w io.Writer) error { return planTable(w, &out, price) })
 		},
@@ -72,17 +79,17 @@ func planTable(w io.Writer, p *forecast, price float64) error {
 	} else {
 		fmt.Fprintf(w, "rows\tnot known: the input does not tell its size\n")
 	}
-	fmt.Fprintf(w, "sample\t%s rows, %s of them bad\nrate\t%s rows/s\nload\t%v\n", grouped(p.Sample), grouped(p.Bad), grouped(int64(p.Rate)), p.Load.Round(10*time.Millisecond))
-	if p.Total > 0 {
-		fmt.Fprintf(w, "time\t%s%v\n", about, p.Total.Round(100*time.Millisecond))
+	fmt.Fprintf(w, "sample\t%s rows, %s of them bad\nrate\t%s rows/s\nload\t%v\n", grouped(p.Sample), grouped(p.Bad), grouped(int64(p.Rate)), p.load.Round(10*time.Millisecond))
+	if p.total > 0 {
+		fmt.Fprintf(w, "time\t%s%v\n", about, p.total.Round(100*time.Millisecond))
 	}
-	fmt.Fprintf(w, "cores\t%.1f busy\n", p.Cores)
+	fmt.Fprintf(w, "cores\t%.1f busy\n", p.cores)
 	if u := p.Usage; u.Prompt > 0 && p.Sample > 0 && p.Rows > 0 {
 		scale := float64(p.Rows) / float64(p.Sample)
 		fmt.Fprintf(w, "tokens\t%s%s read, %s made\n", about, grouped(int64(float64(u.Prompt)*scale)), grouped(int64(float64(u.Completion)*scale)))
 	}
-	if price > 0 && p.Total > 0 {
-		fmt.Fprintf(w, "cost\t%s%.2f at %g an hour\n", about, p.Cost, price)
+	if price > 0 && p.total > 0 {
+		fmt.Fprintf(w, "cost\t%s%.2f at %g an hour\n", about, p.cost, price)
 	}
 	return nil
 }

@@ -136,10 +136,10 @@ func (f *batchFlags) emit(r *batch.Report) error {
 	if f.report == "json" {
 		e := json.NewEncoder(to)
 		e.SetIndent("", "  ")
-		return e.Encode(struct {
-			*batch.Report
-			Seconds float64 `json:"seconds"`
-		}{r, r.Elapsed.Seconds()})
+		return e.Encode(ran{
+			Output: r.Output, Errors: r.Errors, Rows: r.Rows, Bad: r.Bad, Resumed: r.Resumed, Retries: r.Retries, Seconds: r.Elapsed.Seconds(),
+			Prompt: r.Usage.Prompt, Cached: r.Usage.Cached, Completion: r.Usage.Completion,
+		})
 	}
 	mine := r.Rows - r.Resumed
 	fmt.Fprintf(to, "%s: %s rows in %v (%s rows/s)", r.Output, grouped(r.Rows), r.Elapsed.Round(10*time.Millisecond), grouped(rate(mine, r.Elapsed)))
@@ -155,6 +155,20 @@ func (f *batchFlags) emit(r *batch.Report) error {
 	}
 	fmt.Fprintln(to)
 	return nil
+}
+
+// ran is the report as JSON.
+type ran struct {
+	Output     string  `json:"output"`
+	Errors     string  `json:"errors,omitempty"` // the side file's name
+	Rows       int64   `json:"rows"`
+	Bad        int64   `json:"bad"`
+	Resumed    int64   `json:"resumed"` // rows that were done by earlier runs
+	Retries    int64   `json:"retries"`
+	Seconds    float64 `json:"seconds"` // of this run, without the model's load
+	Prompt     int64   `json:"prompt_tokens,omitempty"`
+	Cached     int64   `json:"cached_tokens,omitempty"`
+	Completion int64   `json:"completion_tokens,omitempty"`
 }
 
 func rate(rows int64, d time.Duration) int64 {
