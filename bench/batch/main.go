@@ -71,7 +71,15 @@ func (b *bench) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report, whole, err := b.job(ctx, models, in, filepath.Join(dir, "out."+b.format))
+	flags, err := b.flags(ctx, models, in)
+	if err != nil {
+		return err
+	}
+	plan, err := b.plan(ctx, flags)
+	if err != nil {
+		return err
+	}
+	report, whole, err := b.job(ctx, flags, filepath.Join(dir, "out."+b.format))
 	if err != nil {
 		return err
 	}
@@ -79,6 +87,7 @@ func (b *bench) run(ctx context.Context) error {
 	fmt.Printf("bare engine   %8.2f s  %10.0f rows/s\n", bare.Seconds(), rate)
 	fmt.Printf("batch run     %8.2f s  %10.0f rows/s  %5.1f %% of the bare engine\n", report, float64(b.rows)/report, 100*float64(b.rows)/report/rate)
 	fmt.Printf("with its load %8.2f s  %10.0f rows/s  %5.1f %%\n", whole.Seconds(), float64(b.rows)/whole.Seconds(), 100*float64(b.rows)/whole.Seconds()/rate)
+	fmt.Printf("batch plan    %8.2f s foretold for %d rows, %+.1f %% off\n", plan.Seconds, plan.Rows, 100*(plan.Seconds/whole.Seconds()-1))
 	return nil
 }
 
@@ -202,34 +211,52 @@ func (b *bench) file() string {
 	return "model.json"
 }
 
-// job runs the program, and gives its own time and the process's.
-func (b *bench) job(ctx context.Context, models, in, out string) (seconds float64, whole time.Duration, err error) {
-	columns := ""
-	for c := range b.features {
-		columns += fmt.Sprintf(",f%d", c)
-	}
-	info, err := tree.New().Open(ctx, engine.Spec{Name: "trees", Version: "1", Dir: filepath.Join(models, "trees", "1"), Threads: 1})
+// flags are those of the program's commands.
+func (b *bench) flags(ctx context.Context, models, in string) ([]string, error) {
+	m, err := tree.New().Open(ctx, engine.Spec{Name: "trees", Version: "1", Dir: filepath.Join(models, "trees", "1"), Threads: 1})
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	x := info.Signature().Inputs[0].Name
-	if err := info.Close(); err != nil {
-		return 0, 0, err
+	columns := m.Signature().Inputs[0].Name
+	for c := range b.features {
+		columns += fmt.Sprintf("%cf%d", "=,"[min(c, 1)], c)
 	}
-	cmd := exec.CommandContext(ctx, b.serval, "batch", "run", "trees", "-i", in, "-o", out, "--map", x+"="+columns[1:], "--models", models,
-		"--data", filepath.Join(filepath.Dir(in), "data"), "--report", "json")
+	return []string{"trees", "-i", in, "--map", columns, "--models", models, "--data", filepath.Join(filepath.Dir(in), "data"), "--report", "json"}, m.Close()
+}
+
+// ask runs one of the program's commands, and reads what it prints.
+func (b *bench) ask(ctx context.Context, into any, args ...string) (time.Duration, error) {
+	cmd := exec.CommandContext(ctx, b.serval, append([]string{"batch"}, args...)...)
 	cmd.Stderr = os.Stderr
 	begun := time.Now()
 	said, err := cmd.Output()
-	if whole = time.Since(begun); err != nil {
-		return 0, 0, fmt.Errorf("%s: %w", b.serval, err)
+	took := time.Since(begun)
+	if err == nil {
+		err = json.Unmarshal(said, into)
 	}
-	var report struct {
-		Rows    int64
-		Seconds float64
+	if err != nil {
+		return 0, fmt.Errorf("%s batch %s: %w", b.serval, args[0], err)
 	}
-	if err := json.Unmarshal(said, &report); err != nil || report.Rows != b.rows {
-		return 0, 0, fmt.Errorf("report of %d rows: %w\n%s", report.Rows, err, said)
+	return took, nil
+}
+
+type plan struct {
+	Rows    int64
+	Seconds float64
+}
+
+// plan has the program foretell the job.
+func (b *bench) plan(ctx context.Context, flags []string) (p plan, err error) {
+	_, err = b.ask(ctx, &p, append([]string{"plan"}, flags...)...)
+	return p, err
+}
+
+// job runs the job, and gives its own time and the process's.
+func (b *bench) job(ctx context.Context, flags []string, out string) (seconds float64, whole time.Duration, err error) {
+	var report plan
+	whole, err = b.ask(ctx, &report, append([]string{"run", "-o", out}, flags...)...)
+	if err == nil && report.Rows != b.rows {
+		err = fmt.Errorf("%d rows, where there are %d", report.Rows, b.rows)
 	}
-	return report.Seconds, whole, nil
+	return report.Seconds, whole, err
 }
