@@ -17,6 +17,7 @@ import (
 type layout struct {
 	flat   bool // lists become columns, or JSON
 	recipe *serval.Recipe
+	sig    *serval.Signature
 	embeds bool
 	texts  bool
 	out    []Vector
@@ -150,8 +151,8 @@ func (l *layout) output(t *serval.Tensor, rows int) error {
 	case len(t.Shape) == 2 && each > 0 && each <= maxSpread:
 		for c, data := range spread(t, rows, int(each)) {
 			name := t.Name + "_" + strconv.Itoa(c)
-			if len(t.Labels) == int(each) {
-				name = t.Labels[c]
+			if labels := l.classes(t); len(labels) == int(each) {
+				name = labels[c]
 			}
 			l.add(Vector{Name: name, DType: t.DType, Data: data})
 		}
@@ -171,6 +172,14 @@ func (l *layout) output(t *serval.Tensor, rows int) error {
 		l.add(v)
 	}
 	return nil
+}
+
+// classes are the names of an output's columns, where they are known.
+func (l *layout) classes(t *serval.Tensor) []string {
+	if at := l.sig.Output(t.Name); t.Labels == nil && at >= 0 {
+		return l.sig.Outputs[at].Labels
+	}
+	return t.Labels
 }
 
 // spread takes a matrix apart into its columns.
@@ -204,7 +213,7 @@ func (l *layout) labels(t *serval.Tensor, r *serval.LabelsOutput, rows int) erro
 	}
 	names := r.Labels
 	if names == nil {
-		names = t.Labels
+		names = l.classes(t)
 	}
 	classes := len(scores) / rows
 	if names != nil && len(names) != classes {

@@ -144,7 +144,7 @@ func pick(all []Format, format, object, param string) (Format, error) {
 func (r *run) open(ctx context.Context) error {
 	now := identityOf(r.o, r.in[0].Name(), r.out.Name())
 	r.point = checkpoint{Serval: checkpointForm, Job: now, Rows: r.o.Job.Rows}
-	r.layout = layout{flat: isFlat(r.out)}
+	r.layout = layout{flat: isFlat(r.out), sig: &r.o.Model.Signature}
 	if len(r.o.Job.Want) == 0 {
 		r.layout.recipe = r.o.Model.Settings.Recipe
 	}

@@ -73,7 +73,7 @@ func TestBatch(t *testing.T) {
 		"1,2,3,4\n5.5,6,7,-8\n":                 {},
 		"d,c,b,a,id\n4,3,2,1,x\n-8,7,6,5.5,y\n": {"--map", "x=a,b,c,d", "--passthrough", "none"},
 	} {
-		cmd := exec.CommandContext(t.Context(), testkit.Build(t, false), append([]string{"batch", "run", "labelled", "-i", "-", "-o", "-", "--server", s.URL("")}, args...)...)
+		cmd := exec.CommandContext(t.Context(), testkit.Build(t, false), append(append([]string{"batch", "run", "labelled", "-i", "-", "-o", "-"}, local...), args...)...)
 		cmd.Stdin = strings.NewReader(text)
 		data, err := cmd.Output()
 		if err != nil || string(data) != "cat,dog,bird,fish\n1,2,3,4\n5.5,6,7,-8\n" {
