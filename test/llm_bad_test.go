@@ -76,6 +76,8 @@ func badChats() []badChat {
 		{"the answer to another call", openaiChat, talk(`{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"b","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"a","content":"x"}`), 400, []string{"messages", "'a'", "message 2"}},
 		{"a tool's answer after the turn", openaiChat, talk(`{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"user","content":"x"},{"role":"tool","tool_call_id":"a","content":"x"}`), 400, []string{"messages", "'a'", "does not follow"}},
 		{"a result of no call", messages, talk(`{"role":"user","content":[{"type":"tool_result","tool_use_id":"q","content":"x"}]}`), 400, []string{"messages.0.content.0", "'q'", "send it"}},
+		{"the user twice, for a template that minds", openaiChat, `{"model":"other","messages":[{"role":"user","content":"x"},{"role":"user","content":"x"}]}`, 400, []string{"messages", "the chat template of model 'other'", "roles must alternate"}},
+		{"the assistant first, for a template that minds", messages, `{"model":"other","max_tokens":4,"messages":[{"role":"assistant","content":"x"},{"role":"user","content":"x"}]}`, 400, []string{"messages", "roles must alternate"}},
 		{"system among messages", messages, talk(`{"role":"system","content":"x"}`), 400, []string{"messages.0.role", "user or assistant"}},
 		{"an output of no call", responses, `{"model":"chat","input":[{"type":"function_call_output","call_id":"q","output":"x"}]}`, 400, []string{"input[0]", "'q'", "previous_response_id"}},
 		{"to go on with the user's", openaiChat, say(`"continue_final_message":true`), 400, []string{"assistant", "user"}},
@@ -125,6 +127,8 @@ func badChats() []badChat {
 		{"logit_bias of 100,000", "/v1/completions", `{"model":"chat","prompt":"x",` + tooMany + `}`, 400, []string{"logit_bias", "too many"}},
 		{"logit_bias of no token", openaiChat, say(`"logit_bias":{"99999999":1}`), 400, []string{"logit_bias", "99999999", "0 to 49151"}},
 
+		{"no way to name one of two", "/generate", `{"inputs":"x"}`, 422, []string{"several", "/v1/completions"}},
+
 		{"an image", openaiChat, talk(image), 400, []string{"messages", "image_url", "text only"}},
 		{"an image", messages, talk(`{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":""}}]}`), 400, []string{"messages.0.content.0", "image", "text"}},
 		{"an image", responses, `{"model":"chat","input":[{"role":"user","content":[{"type":"input_image","image_url":"data:,"}]}]}`, 400, []string{"input_image", "text only"}},
@@ -140,6 +144,8 @@ func TestBadChats(t *testing.T) {
 		link(t, filepath.Join(chatModels(t), "chat", "1"), filepath.Join(root, name, "1"))
 		write(t, filepath.Join(root, name, "model.yaml"), "threads: 1\ntext: {context: 512, slots: 2}\n")
 	}
+	write(t, filepath.Join(root, "other", "model.yaml"), "threads: 1\ntext: {context: 512, slots: 2, template: strict.jinja}\n")
+	write(t, filepath.Join(root, "other", "strict.jinja"), "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate user/assistant') }}{% endif %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: root})
 	alive := hosts(t, s.Cmd.Process.Pid)
 	good := func(t *testing.T, model string) {

@@ -78,7 +78,7 @@ func errorBody(e *serval.Error) []byte {
 
 // info is GET /info.
 func (p *Protocol) info(w http.ResponseWriter, _ *http.Request) error {
-	ref, err := protocol.OnlyText(p.backend.Models, generates)
+	ref, err := p.only()
 	if err != nil {
 		return err
 	}
@@ -96,6 +96,15 @@ func (p *Protocol) info(w http.ResponseWriter, _ *http.Request) error {
 	}
 	protocol.WriteJSON(w, http.StatusOK, out)
 	return nil
+}
+
+// only is the model that makes text. The API has no field to name one of several by.
+func (p *Protocol) only() (serval.Ref, error) {
+	ref, err := protocol.OnlyText(p.backend.Models, generates)
+	if e := serval.AsError(err); e != nil && e.Code == serval.InvalidArgument {
+		return ref, serval.Errorf(serval.InvalidArgument, "this API is that of a server with one model, and there are several; serve one, or name yours at /v1/completions").At("model")
+	}
+	return ref, err
 }
 
 func generates(l *serval.Language) bool { return l.Generate }
@@ -210,7 +219,7 @@ func (p *Protocol) generate(w http.ResponseWriter, r *http.Request, stream bool)
 	if stream && body.Parameters.InputDetails {
 		return serval.Errorf(serval.InvalidArgument, "`decoder_input_details` cannot be had of a stream; leave one of the two out").At("decoder_input_details")
 	}
-	ref, err := protocol.OnlyText(p.backend.Models, generates)
+	ref, err := p.only()
 	if err != nil {
 		return err
 	}
