@@ -32,7 +32,9 @@ type run struct {
 	layout  layout
 	asked   []string // columns that prompts are made of
 	writer  Writer
-	torn    bool // the files hold a part of a flight that point does not know of
+	why     string // the last bad row is bad
+	useless bool   // there is nothing to go on from
+	torn    bool   // the files hold a part of a flight that point does not know of
 	side    sideFile
 	free    sync.Pool // of *flight
 	part    float64   // of the whole, as Progress.Done
@@ -292,6 +294,9 @@ func (r *run) complete() error {
 	if r.limit.exceeded(r.point.Count.Bad, r.point.Count.Rows, true) {
 		return r.tooMany()
 	}
+	if c := &r.point.Count; c.Bad == c.Rows && c.Rows > 0 {
+		return r.hopeless()
+	}
 	err := r.writer.Close()
 	r.writer = nil
 	if r.side.f != nil {
@@ -303,6 +308,12 @@ func (r *run) complete() error {
 		err = r.point.save(r.files.checkpoint)
 	}
 	return err
+}
+
+// hopeless is the error of a job whose every row is bad: the command is, rather than the rows.
+func (r *run) hopeless() error {
+	r.useless = true
+	return serval.Errorf(serval.InvalidArgument, "each of the first %d rows is bad, the last one for: %s", r.point.Count.Rows, r.why).At("input")
 }
 
 func (r *run) tooMany() error {
@@ -335,7 +346,7 @@ func (r *run) publish(ctx context.Context) error {
 // stop keeps what was done, as far as that is possible, and says how the job goes on.
 func (r *run) stop(err error) error {
 	s := &Stopped{cause: err}
-	if r.writer != nil && r.side.f != nil && r.resumes && !r.torn {
+	if r.writer != nil && r.side.f != nil && r.resumes && !r.torn && !r.useless && r.point.Count.Rows > 0 {
 		_ = r.checkpoint() // if it fails, the last one stands
 	}
 	if r.writer != nil {
@@ -344,8 +355,11 @@ func (r *run) stop(err error) error {
 	if r.side.f != nil {
 		_ = r.side.f.Abandon()
 	}
-	if !r.resumes {
-		_ = remove(r.files.part, r.files.errors)
+	switch {
+	case r.files.part == "": // a pipe
+		return s
+	case !r.resumes || r.useless || r.point.Count.Rows == 0: // nothing to go on from
+		_ = remove(r.files.checkpoint, r.files.part, r.files.errors)
 		return s
 	}
 	if saved, _ := readCheckpoint(r.files.checkpoint); saved != nil {
@@ -428,8 +442,13 @@ func (r *run) write(f *flight) error {
 	if limit := r.o.Job.Limit; limit > 0 {
 		r.part = max(r.part, float64(c.Rows)/float64(limit))
 	}
+	if len(f.bad) > 0 {
+		r.why = f.bad[len(f.bad)-1].Reason
+	}
 	if r.limit.exceeded(c.Bad, c.Rows, false) {
 		return r.tooMany()
+	} else if c.Bad == c.Rows && c.Rows >= fewRows {
+		return r.hopeless()
 	}
 	r.tell(false)
 	if r.resumes && time.Since(r.saved) >= r.o.Checkpoint {

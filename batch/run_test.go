@@ -197,6 +197,10 @@ func TestBadRows(t *testing.T) {
 		t.Errorf("side file\n%s", strings.Join(errs, "\n"))
 	}
 
+	all := options(t, h, filepath.Join(t.TempDir(), "out.csv"), table(t, "in.csv", 300, func(i int) string { return "x,y\n" }))
+	if _, err := batch.Run(t.Context(), all); err == nil || !strings.Contains(err.Error(), "each of the first 300 rows is bad, the last one for: line 301: 2 fields") {
+		t.Errorf("nothing but bad rows: %v", err)
+	}
 	for limit, ok := range map[string]bool{"6": false, "7": true, "0.06%": false, "0.07%": true} {
 		o := options(t, h, filepath.Join(t.TempDir(), "out.csv"), in)
 		o.Job.MaxErrors = limit
@@ -463,6 +467,9 @@ func TestMistakes(t *testing.T) {
 		change(&o)
 		if _, err := batch.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
+		}
+		if left, _ := filepath.Glob(filepath.Dir(o.Target.Name()) + "/*"); len(left) != 0 {
+			t.Errorf("%s: it leaves %v", want, left)
 		}
 	}
 }

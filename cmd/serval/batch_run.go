@@ -110,6 +110,9 @@ func stopped(ctx context.Context, err error) error {
 		fmt.Fprintf(os.Stderr, "serval: interrupted; %s\n", again)
 		return &exitError{code: exitInterrupted}
 	}
+	if s.Checkpoint == "" {
+		return err
+	}
 	return fmt.Errorf("%w\n%s", err, again)
 }
 
