@@ -59,7 +59,7 @@ func (c *compressed) Open(ctx context.Context, offset int64) (io.ReadCloser, err
 	}
 	if err != nil {
 		_ = d.Close()
-		return nil, fmt.Errorf("%s: %w", c.Name(), err)
+		return nil, fmt.Errorf("%s cannot be decompressed: %w", c.Name(), err)
 	}
 	return d, nil
 }
