@@ -2,7 +2,6 @@ package parquet
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"serval"
+	"serval/internal/column"
 )
 
 // Codecs.
@@ -112,56 +112,11 @@ func (c *cursor) unpackPage(dst, src []byte) error {
 		}
 		return err
 	case codecLZ4:
-		return lz4(dst, src)
+		n, err := column.LZ4(dst, 0, src)
+		if err == nil && n != len(dst) {
+			err = errors.New("a page whose packed size is wrong")
+		}
+		return err
 	}
 	return errors.New("a page of an unknown codec")
-}
-
-// lz4 unpacks one block of LZ4 into exactly dst. Source: the LZ4 block format description, lz4.org.
-func lz4(dst, src []byte) error {
-	fault := errors.New("a page whose LZ4 block is broken")
-	length := func(n int) (int, bool) {
-		if n < 15 {
-			return n, true
-		}
-		for {
-			if len(src) == 0 || n > len(dst)+maxPage {
-				return 0, false
-			}
-			b := src[0]
-			src = src[1:]
-			if n += int(b); b < 255 {
-				return n, true
-			}
-		}
-	}
-	at := 0
-	for len(src) > 0 {
-		token := int(src[0])
-		src = src[1:]
-		n, ok := length(token >> 4)
-		if !ok || n > len(src) || n > len(dst)-at {
-			return fault
-		}
-		at += copy(dst[at:], src[:n])
-		if src = src[n:]; len(src) == 0 {
-			break
-		}
-		if len(src) < 2 {
-			return fault
-		}
-		back := int(binary.LittleEndian.Uint16(src))
-		src = src[2:]
-		if n, ok = length(token & 15); !ok || back == 0 || back > at || n+4 > len(dst)-at {
-			return fault
-		}
-		for n += 4; n > 0; {
-			k := copy(dst[at:at+n], dst[at-back:at])
-			at, n = at+k, n-k
-		}
-	}
-	if at != len(dst) {
-		return fault
-	}
-	return nil
 }

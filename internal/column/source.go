@@ -401,6 +401,14 @@ func (e *Elems) Append(from *Elems, i int, there bool) {
 	e.Data, e.Off = e.buf, e.offs
 }
 
+// Len is the number of elements.
+func (e *Elems) Len() int {
+	if e.Size > 0 {
+		return len(e.Data) / e.Size
+	}
+	return max(0, len(e.Off)-1)
+}
+
 // Forget drops the first n elements of one that was appended to.
 func (e *Elems) Forget(n int) {
 	at := n * e.Size
