@@ -119,7 +119,7 @@ func (r *run) prepare(s *source) {
 	if parallel == 0 {
 		parallel = max(1, m.Settings.Instances) + 1
 		if m.Language != nil {
-			parallel = max(1, m.Language.Slots)
+			parallel = max(1, m.Language.Slots) + 2 // so that a place that becomes free is taken at once
 		}
 	}
 	r.front = &front{
