@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ func (k *check) config(c *Config) {
 	if c.DataDir == "" {
 		k.fail("data_dir", "is empty; write a folder's path")
 	}
+	k.store(c)
 	k.modelControl(c)
 	if c.Limits.MaxBody == 0 {
 		k.fail("limits.max_body", "is 0, so no request would be taken; write a size such as 64MiB")
@@ -35,6 +37,21 @@ func (k *check) config(c *Config) {
 	for name := range c.Models {
 		m := c.Models[name]
 		k.model(join("models", name), &m)
+	}
+}
+
+// store checks where the state lies. The URL may hold a password, so it is not shown.
+func (k *check) store(c *Config) {
+	if c.Store != "sqlite" && !strings.HasPrefix(c.Store, "postgres://") && !strings.HasPrefix(c.Store, "postgresql://") {
+		k.fail("store", "must be sqlite, or a URL such as postgres://user:password@host:5432/database")
+	}
+	if c.Batch.Lease < time.Second {
+		k.fail("batch.lease", "must be 1s or longer, is %s", c.Batch.Lease)
+	}
+	for i, dir := range c.Batch.Files {
+		if !filepath.IsAbs(dir) {
+			k.fail(element("batch.files", i), "must be an absolute path, not %s", quote(dir))
+		}
 	}
 }
 

@@ -15,6 +15,8 @@ type Config struct {
 	ModelName    string                          `yaml:"model_name" doc:"name of the model where a folder of model_dirs is itself one model; default: as its own files say, else the folder's"`
 	ModelControl ModelControl                    `yaml:"model_control" doc:"which models are loaded when"`
 	DataDir      string                          `yaml:"data_dir" doc:"where the server keeps what it fetched and made"`
+	Store        string                          `yaml:"store" doc:"where the server keeps jobs and stored answers: sqlite, a file in data_dir; or postgres://user:password@host:5432/database, which several servers may share"`
+	Batch        Batch                           `yaml:"batch" doc:"jobs over data sets"`
 	Insecure     bool                            `yaml:"insecure" doc:"let other machines in though there are neither keys nor TLS"`
 	TLS          TLS                             `yaml:"tls" doc:"certificate of the HTTP and gRPC ports"`
 	Keys         []Key                           `yaml:"keys" doc:"API keys; without any, whoever reaches a port may do everything"`
@@ -36,6 +38,15 @@ type ModelControl struct {
 	Mode string        `yaml:"mode" doc:"none: all at the start, and clients load and unload nothing; explicit: those of load at the start, and clients load and unload; poll: all, and what changes in the folders is loaded and unloaded, by nobody else; default: all at the start, and clients load and unload (see control)" enum:"none,explicit,poll"`
 	Load []string      `yaml:"load" doc:"with mode explicit: the models to load at the start; [\"*\"]: all"`
 	Poll time.Duration `yaml:"poll" doc:"with mode poll: how often the folders are looked at"`
+}
+
+// Batch says how jobs over data sets are run.
+type Batch struct {
+	Workers int           `yaml:"workers" doc:"pieces of jobs that this server works on at the same time; 0: none" min:"0" max:"256"`
+	Dir     string        `yaml:"dir" doc:"folder of results and of what is unfinished; servers that share a store share it, too; empty: jobs in data_dir"`
+	Files   []string      `yaml:"files" doc:"folders that jobs may read from and write to; empty: any that the server may"`
+	Keep    time.Duration `yaml:"keep" doc:"how long a job that has ended is kept with its results, where it does not say; 0: until it is deleted"`
+	Lease   time.Duration `yaml:"lease" doc:"after how long without a sign of life a server's work is another's"`
 }
 
 // TLS names the files of a certificate; both or none.
@@ -99,6 +110,8 @@ func Default() *Config {
 		ModelDirs:    []string{"models"},
 		DataDir:      "data",
 		ModelControl: ModelControl{Poll: 15 * time.Second},
+		Store:        "sqlite",
+		Batch:        Batch{Workers: 1, Keep: 7 * 24 * time.Hour, Lease: 30 * time.Second},
 		Limits: Limits{
 			MaxBody:        64 << 20,
 			RequestTimeout: 30 * time.Second,
