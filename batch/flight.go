@@ -28,7 +28,6 @@ type flight struct {
 	refused []int  // rows of the tensors, ascending
 	err     error
 	usage   serval.Usage
-	scratch []byte
 }
 
 // part is the answer for rows [from, to) of a flight. Its outputs' data are the flight's own.

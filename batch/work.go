@@ -14,7 +14,7 @@ import (
 // work reads, asks and writes until the input's end.
 func (r *run) work(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	first, err := r.object(ctx, r.point.Input)
+	first, err := r.object(ctx, r.point.Input, r.point.Reader)
 	if err != nil {
 		cancel(nil)
 		return err
@@ -57,20 +57,20 @@ type source struct {
 	texts  *texts // nil: the model takes tensors
 }
 
-// object opens an input and plans it.
-func (r *run) object(ctx context.Context, i int) (*source, error) {
+// object opens an input and plans it, to be read from a Mark on. Only one goroutine at a time is in it.
+func (r *run) object(ctx context.Context, i int, from Mark) (*source, error) {
 	reader, err := r.in[i].Open(ctx, r.plain[i], r.o.Job.InputOptions)
 	if err != nil {
 		return nil, err
 	}
 	s := &source{reader: reader}
-	if err := r.plan(s, i); err != nil {
+	if err := r.plan(s, from); err != nil {
 		return nil, errors.Join(r.placed(i, err), reader.Close())
 	}
 	return s, nil
 }
 
-func (r *run) plan(s *source, i int) (err error) {
+func (r *run) plan(s *source, from Mark) (err error) {
 	have := s.reader.Columns()
 	if r.o.Model.Language != nil {
 		s.plan, s.texts, err = planText(&r.o.Model, &r.o.Job, have)
@@ -79,10 +79,6 @@ func (r *run) plan(s *source, i int) (err error) {
 	}
 	if err != nil {
 		return err
-	}
-	var from Mark
-	if i == r.point.Input {
-		from = r.point.Reader
 	}
 	if r.point.Kept == nil {
 		r.point.Kept = append([]Column{}, s.plan.selected[s.plan.pass:]...)
@@ -181,7 +177,7 @@ func (r *run) read(ctx context.Context, s *source, order chan<- *flight, working
 			if i++; i == len(r.in) {
 				return nil
 			}
-			next, err := r.object(ctx, i)
+			next, err := r.object(ctx, i, nil)
 			if err != nil {
 				return err
 			}
