@@ -35,7 +35,8 @@ type Gateway struct {
 	policy   atomic.Pointer[policy]
 	ids      ids
 	inFlight atomic.Int64
-	senders  sync.Pool // of *sender
+	online   atomic.Int64 // when Handle was last called, in Unix nanoseconds
+	senders  sync.Pool    // of *sender
 }
 
 // New makes a Gateway that hands on to next. observer may be nil.
@@ -67,7 +68,13 @@ func (g *Gateway) InFlight() int64 { return g.inFlight.Load() }
 // Handle passes the request on if the policy allows it. The error is nil or a *serval.Error; one that is Internal carries
 // the request's id, and its cause is in the log.
 func (g *Gateway) Handle(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+	g.online.Store(time.Now().UnixNano())
 	return g.handle(ctx, req, sink, g.admit)
+}
+
+// Quiet is how long ago the last request came by Handle: what runs by As may stand aside for others.
+func (g *Gateway) Quiet() time.Duration {
+	return time.Duration(time.Now().UnixNano() - g.online.Load())
 }
 
 // As is the Gateway for work that a tenant was allowed earlier and that needs no key again: answers in the background.

@@ -89,6 +89,15 @@ func (g *Gateway) Tenant(credential string) (string, *serval.Error) {
 	return k.Name, nil
 }
 
+// Caller is Tenant for what the holder of a key does that it need not infer for; DefaultTenant where no keys are configured.
+func (g *Gateway) Caller(credential string) (string, *serval.Error) {
+	k, err := g.policy.Load().identify(credential, Read)
+	if err != nil || k == nil {
+		return DefaultTenant, err
+	}
+	return k.Name, nil
+}
+
 // Admit is Tenant for a request that is answered later, by As: it is taken from the key's rate now.
 func (g *Gateway) Admit(credential string) (string, *serval.Error) {
 	k, err := g.policy.Load().identify(credential, Infer)

@@ -26,7 +26,6 @@ import (
 	"serval/registry"
 	"serval/registry/source"
 	"serval/route"
-	"serval/store/sqlite"
 	"serval/telemetry"
 )
 
@@ -60,6 +59,7 @@ type Server struct {
 	// crossOrigin and loopback keep web pages out of a server that asks for no keys; see foreign.
 	crossOrigin *http.CrossOriginProtection
 	loopback    bool
+	version     string
 	watch       *telemetry.Telemetry
 	stopped     atomic.Bool     // Stop was called
 	draining    atomic.Bool     // and the ports are closed
@@ -70,7 +70,8 @@ type Server struct {
 	ports       []*port    // HTTP's, gRPC's if there is one, and the admin's
 	addr        Addresses
 
-	state   *sqlite.DB // nil: there is no data folder
+	state   state // nil: there is no data folder
+	jobs    *jobs // nil: there is no state
 	streams *Streams
 	workers []protocol.Worker
 	working sync.WaitGroup // their goroutines
@@ -86,7 +87,7 @@ type Addresses struct{ HTTP, GRPC, Admin string }
 // New builds a server from its configuration; nothing listens yet.
 func New(opt Options) (*Server, error) {
 	cfg := opt.Config
-	s := &Server{cfg: cfg, cores: max(1, opt.Cores), log: opt.Log.Logger(), serving: make(chan error, 3), loaded: make(chan struct{}), polled: make(chan struct{})}
+	s := &Server{cfg: cfg, version: opt.Version, cores: max(1, opt.Cores), log: opt.Log.Logger(), serving: make(chan error, 3), loaded: make(chan struct{}), polled: make(chan struct{})}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.stopping = s.life.Done()
 	l := &loader{engines: opt.Engines, cores: s.cores}
@@ -120,18 +121,14 @@ func New(opt Options) (*Server, error) {
 		Control: control, Puller: newPulling(control, opt.Puller, files, cfg.ModelDirs), Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
 		Tenant: s.gate.Tenant, Admit: s.gate.Admit, As: func(tenant string) serval.Handler { return route.Resolve(s.models, s.gate.As(tenant)) },
 	}
-	switch s.state, err = sqlite.Open(s.life, filepath.Join(cfg.DataDir, "state.db")); {
-	case err == nil:
+	if s.state, err = s.openState(); err != nil {
+		return nil, err
+	}
+	if s.state != nil {
 		backend.Responses = s.state
-	case errors.Is(err, sqlite.ErrNewer):
-		return nil, err
-	default: // a full disk, or one that is read-only: no reason not to serve
-		s.log.Warn("the data folder cannot be used: answers of the Responses API are not stored", "error", err)
+		s.jobs = s.newJobs()
+		s.workers = append(s.workers, s.jobs.worker)
 	}
-	if s.streams, err = s.streamsOf(backend.As); err != nil {
-		return nil, err
-	}
-	s.watch.WatchStreams(s.streams)
 	all := protocols.New(backend)
 	for _, p := range all {
 		if w, ok := p.(protocol.Worker); ok {

@@ -23,10 +23,11 @@ func (s *Server) watchOptions(opt Options) telemetry.Options {
 	}
 }
 
-// adminRoutes are metrics and profiles, for the loopback listener.
+// adminRoutes are metrics, profiles and the control API, for the loopback listener.
 func (s *Server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.watch.Metrics())
+	mux.Handle("/api/v1/", s.control())
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

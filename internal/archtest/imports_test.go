@@ -59,6 +59,7 @@ var rules = []rule{
 	{"starter", []string{".", "native"}},
 	{"store", nil},
 	{"store/*", []string{".", "protocol", "batch", "store/table", "store/storetest", "internal/testkit"}},
+	{"console/api", []string{".", "batch"}},
 	{"schedule", []string{".", "engine"}},
 	{"schedule/tune", []string{".", "engine", "schedule"}},
 	{"server", []string{"*"}},
