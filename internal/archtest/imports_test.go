@@ -58,6 +58,7 @@ var rules = []rule{
 	{"client", []string{".", "client/..."}},
 	{"starter", []string{".", "native"}},
 	{"store", nil},
+	{"store/blob", []string{".", "batch"}},
 	{"store/*", []string{".", "protocol", "batch", "store/table", "store/storetest", "internal/testkit"}},
 	{"console/api", []string{".", "batch"}},
 	{"schedule", []string{".", "engine"}},
