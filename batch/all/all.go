@@ -3,11 +3,13 @@ package all
 
 import (
 	"serval/batch"
+	"serval/batch/arrow"
 	"serval/batch/csv"
 	"serval/batch/jsonl"
+	"serval/batch/parquet"
 )
 
 // Formats are all that there are.
 func Formats() []batch.Format {
-	return []batch.Format{csv.Format{}, csv.Format{Tab: true}, jsonl.Format{}}
+	return []batch.Format{csv.Format{}, csv.Format{Tab: true}, jsonl.Format{}, parquet.Format{}, arrow.Format{}, arrow.Format{Stream: true}}
 }
