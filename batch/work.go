@@ -129,9 +129,13 @@ func (r *run) prepare(s *source) {
 	}
 }
 
-// flights is how many blocks are under way: enough to keep all slots busy while the oldest is written.
+// flights is how many blocks are under way: enough to keep all slots busy while the oldest is written, and where a block is one
+// request, while the disk is waited for.
 func (r *run) flights() int {
 	slots, requests := cap(r.front.slots), max(1, r.point.Rows/max(1, r.front.most()))
+	if requests == 1 {
+		return slots + 4
+	}
 	return slots/requests + 1
 }
 
