@@ -262,6 +262,9 @@ func TestS3Target(t *testing.T) {
 	if there, err := at.Exists(t.Context()); there || err != nil {
 		t.Errorf("an upload that was given up is there: %v, %v", there, err)
 	}
+	if parts, _ := filepath.Glob(filepath.Join(b.Dir, ".sgwtmp/multipart/*/*")); len(parts) > 0 {
+		t.Errorf("an upload that was given up leaves %v", parts)
+	}
 	for _, suffix := range []string{"", "", batch.ErrorsSuffix} { // twice, as after a kill
 		if err := at.Publish(t.Context(), path, suffix); err != nil {
 			t.Fatal(err)

@@ -152,7 +152,7 @@ func (p *Places) Target(ctx context.Context, location string) (batch.Target, err
 		if err != nil {
 			return nil, err
 		}
-		return &target{bucket: b, key: a.key, name: a.name(a.key)}, nil
+		return &target{bucket: b, in: a.bucketID.name, key: a.key, name: a.name(a.key)}, nil
 	case "http", "https":
 		return nil, serval.Errorf(serval.InvalidArgument, "%s: a web server is read from, not written to; use a path or s3://bucket/key", plain(location)).At("output")
 	default:
@@ -240,6 +240,10 @@ func (p *Places) bucket(ctx context.Context, a *address) (*blob.Bucket, error) {
 			o.BaseEndpoint = aws.String(id.endpoint)
 		}
 		o.UsePathStyle = o.BaseEndpoint != nil // which every store understands
+		if o.BaseEndpoint != nil { // not every store knows the newer checksums
+			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		}
+		o.DisableLogOutputChecksumValidationSkipped = true
 	})
 	b, err := s3blob.OpenBucket(ctx, client, id.name, nil)
 	if err != nil {
@@ -305,7 +309,17 @@ func (p *Places) list(ctx context.Context, location string) ([]batch.Object, err
 func storeError(name string, err error, param string) error {
 	var code serval.Code
 	what := ""
-	switch gcerrors.Code(err) {
+	kind := gcerrors.Code(err)
+	var api interface{ ErrorCode() string } // of AWS's SDK, where it is used without gocloud
+	if kind == gcerrors.Unknown && errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "NoSuchBucket", "NoSuchKey", "NotFound":
+			kind = gcerrors.NotFound
+		case "AccessDenied", "Forbidden", "SignatureDoesNotMatch", "InvalidAccessKeyId":
+			kind = gcerrors.PermissionDenied
+		}
+	}
+	switch kind {
 	case gcerrors.NotFound:
 		code, what = serval.NotFound, "there is no such object or bucket"
 	case gcerrors.PermissionDenied:

@@ -2,25 +2,23 @@ package blob
 
 import (
 	"context"
-	"io"
 	"os"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
+
+	"serval"
 )
 
 // target is an object that a job writes, a batch.Target.
 type target struct {
 	bucket *blob.Bucket
+	in     string // the bucket's name
 	key    string
 	name   string
 }
-
-const (
-	partBytes = 16 << 20 // of an upload; S3 takes 10,000 parts, which is 160 GB
-	partMost  = 10_000
-	partsAt   = 3 // once
-)
 
 // Name is the location.
 func (t *target) Name() string { return t.name }
@@ -32,14 +30,18 @@ func (t *target) Path() string { return "" }
 func (t *target) Exists(ctx context.Context) (bool, error) {
 	ok, err := t.bucket.Exists(ctx, t.key)
 	if err != nil {
-		return false, storeError(t.name, err, "output")
+		return false, t.fault("", err)
 	}
 	return ok, nil
 }
 
+func (t *target) fault(suffix string, err error) error {
+	return storeError(t.name+suffix, err, "output")
+}
+
 // Publish uploads a file, a large one in parts. It is seen whole, once all of it is there; an upload that fails is given up, and
 // its parts are removed.
-func (t *target) Publish(ctx context.Context, path, suffix string) (err error) {
+func (t *target) Publish(ctx context.Context, path, suffix string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -49,20 +51,19 @@ func (t *target) Publish(ctx context.Context, path, suffix string) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // before Close it gives the upload up
-	size := max(partBytes, (info.Size()+partMost-1)/(partMost-1))
-	w, err := t.bucket.NewWriter(ctx, t.key+suffix, &blob.WriterOptions{BufferSize: int(size), MaxConcurrency: partsAt, ContentType: "application/octet-stream"})
+	var client *s3.Client
+	if !t.bucket.As(&client) {
+		return serval.Errorf(serval.Internal, "%s: no store of S3's kind", t.name)
+	}
+	size, key := info.Size(), t.key+suffix
+	if size <= partBytes {
+		_, err = client.PutObject(ctx, &s3.PutObjectInput{Bucket: &t.in, Key: &key, Body: f, ContentLength: &size, ContentType: aws.String("application/octet-stream")})
+	} else {
+		u := upload{client: client, bucket: t.in, key: key, f: f, size: size, part: max(partBytes, (size+partMost-1)/partMost)}
+		err = u.run(ctx)
+	}
 	if err != nil {
-		return storeError(t.name+suffix, err, "output")
-	}
-	if _, err := io.Copy(w, f); err != nil {
-		cancel()
-		_ = w.Close() // its error is that it was given up
-		return storeError(t.name+suffix, err, "output")
-	}
-	if err := w.Close(); err != nil {
-		return storeError(t.name+suffix, err, "output")
+		return t.fault(suffix, err)
 	}
 	return nil
 }
@@ -70,7 +71,7 @@ func (t *target) Publish(ctx context.Context, path, suffix string) (err error) {
 // Remove deletes what an earlier job published.
 func (t *target) Remove(ctx context.Context, suffix string) error {
 	if err := t.bucket.Delete(ctx, t.key+suffix); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
-		return storeError(t.name+suffix, err, "output")
+		return t.fault(suffix, err)
 	}
 	return nil
 }
