@@ -240,7 +240,7 @@ func (p *Places) bucket(ctx context.Context, a *address) (*blob.Bucket, error) {
 			o.BaseEndpoint = aws.String(id.endpoint)
 		}
 		o.UsePathStyle = o.BaseEndpoint != nil // which every store understands
-		if o.BaseEndpoint != nil { // not every store knows the newer checksums
+		if o.BaseEndpoint != nil {             // not every store knows the newer checksums
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		}
 		o.DisableLogOutputChecksumValidationSkipped = true
