@@ -53,7 +53,7 @@ func (q *front) fly(ctx context.Context, f *flight) {
 	var mu sync.Mutex // guards f's results
 	if n <= most {
 		if n > 0 {
-			f.err = q.slot(ctx, func() error { return q.ask(ctx, f, 0, n, &mu) })
+			f.err = q.whole(ctx, f, &mu)
 		}
 	} else {
 		f.err = q.side(ctx, f, &mu)
@@ -62,18 +62,32 @@ func (q *front) fly(ctx context.Context, f *flight) {
 	slices.Sort(f.refused)
 }
 
-// side asks for a flight's rows by several requests side by side. This is the place to order them so that those with a common
-// beginning follow one another: any order will do.
+// whole asks for a flight's rows by one request.
+func (q *front) whole(ctx context.Context, f *flight, mu *sync.Mutex) error {
+	if !q.enter(ctx) {
+		return context.Cause(ctx)
+	}
+	defer func() { <-q.slots }()
+	return q.ask(ctx, f, 0, len(f.good), mu)
+}
+
+// side asks for a flight's rows by several requests side by side, those with a common beginning after one another: a model of text
+// then has read the beginning already.
 func (q *front) side(ctx context.Context, f *flight, mu *sync.Mutex) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var asking sync.WaitGroup
 	n, most := len(f.good), q.most()
-	for from := 0; from < n && ctx.Err() == nil; from += most {
-		select {
-		case q.slots <- struct{}{}:
-		case <-ctx.Done():
-			continue
+	froms := make([]int, 0, (n+most-1)/most)
+	for from := 0; from < n; from += most {
+		froms = append(froms, from)
+	}
+	if o, ok := q.asker.(orderer); ok && most == 1 {
+		o.order(f, froms)
+	}
+	for _, from := range froms {
+		if !q.enter(ctx) {
+			break
 		}
 		asking.Go(func() {
 			defer func() { <-q.slots }()
@@ -86,14 +100,17 @@ func (q *front) side(ctx context.Context, f *flight, mu *sync.Mutex) error {
 	return context.Cause(ctx)
 }
 
-func (q *front) slot(ctx context.Context, do func() error) error {
+// orderer is an asker that knows a better order of a flight's rows than the one they have.
+type orderer interface{ order(f *flight, rows []int) }
+
+// enter takes a slot; false if ctx ended first.
+func (q *front) enter(ctx context.Context) bool {
 	select {
 	case q.slots <- struct{}{}:
+		return true
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	}
-	defer func() { <-q.slots }()
-	return do()
 }
 
 // ask asks for rows [from, to), in halves where the model refuses them together.

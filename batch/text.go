@@ -149,6 +149,22 @@ func (t *texts) request(f *flight, from, to int) (serval.Input, error) {
 	return chat, nil
 }
 
+// order sorts rows by what the model reads.
+func (t *texts) order(f *flight, rows []int) {
+	keys := make([]string, len(f.good))
+	for _, row := range rows {
+		if t.system != nil {
+			keys[row] = t.system.fill(f, row) + "\x00"
+		}
+		if t.prompt != nil {
+			keys[row] += t.prompt.fill(f, row)
+		} else {
+			keys[row] += string(f.texts[t.messages].text(row))
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b int) int { return strings.Compare(keys[a], keys[b]) })
+}
+
 func (t *texts) take(p *part, c *serval.Chunk) error {
 	a := &p.answer
 	a.usage.Add(c.Usage)

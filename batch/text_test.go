@@ -104,6 +104,20 @@ func TestChats(t *testing.T) {
 		t.Errorf("%d requests at the same time, where the model has 4 slots", k.most)
 	}
 
+	// What has a common beginning follows one another, and comes out in the input's order.
+	k = &talker{}
+	o = textOptions(t, k, "in.csv", "prompt\nb 1\na 1\nb 2\na 2\n", batch.Job{Parallel: 1, Passthrough: []string{"all"}})
+	if _, err = batch.Run(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	asked := ""
+	for _, in := range k.asks {
+		asked += in.(*serval.Chat).Messages[0].Content + ", "
+	}
+	if lines := strings.Split(read(t, o.Target.Path()), "\n"); asked != "a 1, a 2, b 1, b 2, " || len(lines) != 5 || !strings.HasPrefix(lines[1], `{"prompt":"a 1","answer":"user: a 1; "`) {
+		t.Errorf("asked %s; got %q", asked, lines)
+	}
+
 	// Conversations, in JSONL; what is wrong with one is its own.
 	data := `{"messages":[{"role":"system","content":"S"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]}
 {"messages":[{"role":"user","content":[{"type":"image_url"}]}]}
