@@ -28,6 +28,7 @@ func batchCommand() *cobra.Command {
 interrupted goes on where it stopped.`,
 	}
 	c.AddCommand(batchRun(), batchPlan())
+	c.AddCommand(batchJobCommands()...)
 	return c
 }
 
