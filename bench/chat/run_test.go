@@ -465,6 +465,17 @@ func TestCancel(t *testing.T) {
 	if err != nil || r.Requests != 2 || r.Failures != 0 || r.GivenUp != 1 {
 		t.Errorf("%v, %+v", err, r)
 	}
+	// Nor does a warm-up that nobody answers hold it up.
+	ctx, cancel = context.WithCancel(t.Context())
+	v = newVendor(t, &vendor{before: func(_ http.ResponseWriter, r *http.Request, _ int) bool {
+		cancel()
+		<-r.Context().Done()
+		return true
+	}})
+	r, err = Run(ctx, Options{URL: v.addr, Model: "m", Count: 10, WarmUp: time.Hour})
+	if err != nil || r.Requests != 0 || r.GivenUp != 0 || !strings.Contains(r.Text(), "before an answer was counted") {
+		t.Errorf("%v, %+v", err, r)
+	}
 }
 
 func TestProgress(t *testing.T) {

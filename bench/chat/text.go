@@ -40,6 +40,9 @@ func (r *Result) Text() string {
 	if r.SLO != (SLO{}) {
 		t.row("goodput", "%.2f requests/s within %s: %.1f %% of all", r.Goodput(), r.SLO, 100*r.GoodShare())
 	}
+	if r.Requests == 0 {
+		t.row("", "the run ended before an answer was counted")
+	}
 	for _, n := range []struct {
 		name  string
 		count uint64
