@@ -130,10 +130,15 @@ func find(outputs []serval.Tensor, name string) (*serval.Tensor, error) {
 	return nil, serval.Errorf(serval.InvalidArgument, "the recipe reads the output '%s', which the answer does not have", name).At(name)
 }
 
-// add adds a column; one whose name is passed through already has "predicted_" before it.
+// add adds a column; one whose name is passed through already has "predicted_" before it, and one whose name another output has
+// taken a number behind it.
 func (l *layout) add(v Vector) {
 	if l.names[v.Name] {
 		v.Name = "predicted_" + v.Name
+	}
+	name := v.Name
+	for n := 2; slices.ContainsFunc(l.out, func(have Vector) bool { return have.Name == v.Name }); n++ {
+		v.Name = name + "_" + strconv.Itoa(n)
 	}
 	l.out = append(l.out, v)
 }

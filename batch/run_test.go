@@ -134,10 +134,24 @@ row-5,"n, 5",-19.75,minus,-19.75,-19.75
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(out), "*")); len(left) != 1 {
 		t.Errorf("beside the output: %v", left)
 	}
+	named := options(t, sums(nil), filepath.Join(t.TempDir(), "out.csv"), in)
+	named.Model.Signature.Outputs = append(named.Model.Signature.Outputs, serval.TensorInfo{Name: "both", Labels: []string{"unused", "too"}})
+	named.Job.Map, named.Job.Limit = map[string][]string{"x": {"a", "a", "b"}}, 1
+	if err := os.WriteFile(in, []byte("a,b,total,low\n1,2,3,4\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	named.Inputs = options(t, sums(nil), out, in).Inputs
+	if _, err := batch.Run(t.Context(), named); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, named.Target.Path()); got != "total,low,predicted_total,sign,predicted_low,high\n3,4,4,plus,4,4\n" {
+		t.Errorf("names that are taken: %s", got)
+	}
 	_, err = batch.Run(t.Context(), options(t, sums(nil), out, in))
 	if e := serval.AsError(err); err == nil || e.Code != serval.Conflict || !strings.Contains(e.Message, "--restart") {
 		t.Errorf("an output that exists: %v", err)
 	}
+	in = table(t, "in.csv", 5, nil)
 	o := options(t, sums(nil), filepath.Join(t.TempDir(), "out.jsonl"), in, in)
 	o.Job.Passthrough, o.Job.Want = []string{"note"}, []string{"total", "both"}
 	if _, err = batch.Run(t.Context(), o); err != nil {
