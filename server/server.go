@@ -129,6 +129,10 @@ func New(opt Options) (*Server, error) {
 		s.jobs = s.newJobs()
 		s.workers = append(s.workers, s.jobs.worker)
 	}
+	if s.streams, err = s.streamsOf(backend.As); err != nil {
+		return nil, err
+	}
+	s.watch.WatchStreams(s.streams)
 	all := protocols.New(backend)
 	for _, p := range all {
 		if w, ok := p.(protocol.Worker); ok {

@@ -80,6 +80,17 @@ func (s *Server) streamOptions(name, instance string, known map[string]stream.Br
 		return nil, err
 	}
 	from, to := known[c.Source.Name], known[c.Target.Name]
+	for _, p := range []struct {
+		key string
+		config.Plugin
+	}{{"source", c.Source}, {"target", c.Target}, {"dead_letter", c.DeadLetter}} {
+		if p.Name == "" {
+			continue
+		}
+		if err := known[p.Name].Check(p.Options); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.key, err)
+		}
+	}
 	tenant := c.Tenant
 	if tenant == "" {
 		tenant = name

@@ -93,8 +93,9 @@ type Broker interface {
 	// SourceOptions and TargetOptions point to structs with the defaults filled in; configuration is read into copies.
 	SourceOptions() any
 	TargetOptions() any
-	// Source, Target and Session get such structs back. They check what they can without the broker and return an
-	// InvalidArgument for it; that the broker cannot be reached is any other error, which is tried again.
+	// Check says what is wrong with such a struct, as an InvalidArgument, without reaching the broker.
+	Check(options any) error
+	// Source, Target and Session get such structs back. Their errors are tried again.
 	Source(ctx context.Context, options any, env Env) (Source, error)
 	Target(ctx context.Context, options any, env Env) (Target, error)
 	// Session opens both ends of an exactly-once stream; Unimplemented where the broker has no such thing.

@@ -28,6 +28,21 @@ func (Broker) SourceOptions() any { return defaultSource() }
 // TargetOptions are the defaults of what is written.
 func (Broker) TargetOptions() any { return defaultTarget() }
 
+// Check implements stream.Broker.
+func (Broker) Check(options any) (err error) {
+	switch o := options.(type) {
+	case *SourceOptions:
+		_, err = o.consumer(stream.Env{})
+	case *TargetOptions:
+		if _, err = o.common(stream.Env{}); err == nil {
+			_, err = o.producer()
+		}
+	default:
+		err = wrong(options)
+	}
+	return err
+}
+
 // Say names a place.
 func (Broker) Say(options any) string {
 	switch o := options.(type) {
