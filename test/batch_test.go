@@ -68,6 +68,9 @@ func TestBatch(t *testing.T) {
 		t.Errorf("%v\n%s", err, data)
 	}
 
+	// What a job will take; so small a one is done whole.
+	run(t, append([]string{"batch", "plan", "credit", "-i", in, "--price-per-hour", "36"}, local...)...).want(t, 0, "5 rows", "rows/s", "busy", "at 36 an hour")
+
 	// A matrix, from standard input to standard output, headless and by name.
 	for text, args := range map[string][]string{
 		"1,2,3,4\n5.5,6,7,-8\n":                 {},
