@@ -181,6 +181,9 @@ func (r *row) json(s *jsontensor.Scanner, at place, field string) error {
 	one := serval.Tensor{Name: field, DType: in.info.DType}
 	single := at.column >= 0 || in.single && s.Peek() != '['
 	var err error
+	if at.column >= 0 && s.Peek() == '[' {
+		return wrong(field, "field '%s' must be a single value, not a list", field)
+	}
 	if single {
 		var space [8]byte
 		if _, err = s.Tensor(&one, space[:0]); err != nil {
@@ -230,6 +233,8 @@ func (r *row) null(at place, field string) error {
 		n, _ = serval.Elements(in.shape)
 	}
 	switch {
+	case in.info.Optional && at.column < 0:
+		r.tensors.List[at.input].Name = "" // left out
 	case in.fixed && in.info.DType == serval.FP32:
 		for i := range int(n) {
 			binary.LittleEndian.PutUint32(r.data[from+4*i:], math.Float32bits(float32(math.NaN())))
@@ -238,8 +243,6 @@ func (r *row) null(at place, field string) error {
 		for i := range int(n) {
 			binary.LittleEndian.PutUint64(r.data[from+8*i:], math.Float64bits(math.NaN()))
 		}
-	case in.info.Optional && at.column < 0:
-		r.tensors.List[at.input].Name = "" // left out
 	default:
 		return wrong(field, "field '%s' has no value; input '%s' is %s, which has nothing that stands for none", field, in.info.Name, in.info.DType)
 	}
