@@ -37,6 +37,9 @@ type Target interface {
 	Remove(ctx context.Context, suffix string) error
 }
 
+// Formatted is what an Object or a Target may be: one that has a format whatever its name, unless the job says another.
+type Formatted interface{ Format() string }
+
 // ErrorsSuffix is what the side file with bad rows is called, behind the output's name.
 const ErrorsSuffix = ".errors.jsonl"
 

@@ -101,7 +101,7 @@ func (r *run) formats() (err error) {
 	r.resumes = true
 	for _, o := range r.o.Inputs {
 		p, name := plain(o)
-		f, err := pick(r.o.Formats, j.InputFormat, name, "input_format")
+		f, err := pick(r.o.Formats, formatOf(j.InputFormat, o), name, "input_format")
 		if err != nil {
 			return err
 		}
@@ -115,8 +115,16 @@ func (r *run) formats() (err error) {
 			return nil
 		}
 	}
-	r.out, err = pick(r.o.Formats, j.OutputFormat, r.o.Target.Name(), "output_format")
+	r.out, err = pick(r.o.Formats, formatOf(j.OutputFormat, r.o.Target), r.o.Target.Name(), "output_format")
 	return err
+}
+
+// formatOf is the name of the format that a job gives, or that an Object or a Target has; "": its name tells.
+func formatOf(given string, place any) string {
+	if f, ok := place.(Formatted); ok && given == "" {
+		return f.Format()
+	}
+	return given
 }
 
 // pick finds a format by its name or by an object's.

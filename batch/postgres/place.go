@@ -160,5 +160,8 @@ func (s *Source) Open(context.Context, int64) (io.ReadCloser, error) {
 	return nil, serval.Errorf(serval.InvalidArgument, "%s has rows, not bytes; use --input-format postgres", s.Name()).At("input_format")
 }
 
+// Format is this package's.
+func (s *Source) Format() string { return Format{}.Name() }
+
 // At is nil.
 func (s *Source) At() io.ReaderAt { return nil }

@@ -22,6 +22,9 @@ type target struct{ *place }
 // Name is the database and the table, without secrets.
 func (t *target) Name() string { return t.name() }
 
+// Format is this package's.
+func (t *target) Format() string { return Format{}.Name() }
+
 // Path is "": it is no file.
 func (t *target) Path() string { return "" }
 

@@ -15,10 +15,12 @@ import (
 	"serval"
 	"serval/batch"
 	formats "serval/batch/all"
+	"serval/batch/postgres"
 	"serval/client"
 	"serval/config"
 	engines "serval/engine/all"
 	"serval/server"
+	"serval/store/blob"
 )
 
 func batchCommand() *cobra.Command {
@@ -43,13 +45,14 @@ type jobFlags struct {
 	maxTokens               int
 	temperature, topP, seed string
 	local                   bool
+	places                  *blob.Places // made at its first use
 }
 
 func (f *jobFlags) flags(c *cobra.Command) {
 	f.place.flags(c)
 	f.remote.flags(c)
 	l, j := c.Flags(), &f.job
-	l.StringArrayVarP(&j.Input, "input", "i", nil, "file, folder or glob to read, '-' for standard input; may be given several times")
+	l.StringArrayVarP(&j.Input, "input", "i", nil, "what to read: a file, folder or glob, s3://bucket/key*, https://…, postgres://…?table=, or - for standard input; may be given several times")
 	l.StringVar(&j.InputFormat, "input-format", "", "format of the input (default: by the files' names)")
 	l.StringArrayVar(&f.inOpts, "input-option", nil, "option of the input's format, as in delimiter=; or header=no")
 	l.StringArrayVar(&f.maps, "map", nil, "columns of an input of the model, as in x=a,b,c (default: the column of the input's name, or all columns for one matrix)")
@@ -160,7 +163,7 @@ func (f *jobFlags) inputs(ctx context.Context) ([]batch.Object, error) {
 			all = append(all, &batch.Stream{Label: "standard input", Source: os.Stdin})
 			continue
 		}
-		found, err := locator(location).Locate(ctx, location)
+		found, err := f.locator(location).Locate(ctx, location)
 		if err != nil {
 			return nil, err
 		}
@@ -169,8 +172,23 @@ func (f *jobFlags) inputs(ctx context.Context) ([]batch.Object, error) {
 	return all, nil
 }
 
-// locator is the place that a location is of.
-func locator(string) batch.Locator { return batch.Files{} }
+// locator is what knows a location.
+func (f *jobFlags) locator(location string) batch.Locator {
+	if postgres.Is(location) {
+		return postgres.Places{}
+	}
+	if f.places == nil {
+		f.places = blob.New(blob.Options{})
+	}
+	return f.places
+}
+
+// closePlaces lets go of the stores that were read or written.
+func (f *jobFlags) closePlaces() {
+	if f.places != nil {
+		_ = f.places.Close() // all was read, or is given up
+	}
+}
 
 // options are those of a run, with the model ready to be asked. close is for afterwards.
 func (f *jobFlags) options(ctx context.Context) (o batch.Options, end func(), err error) {

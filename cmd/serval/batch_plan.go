@@ -40,6 +40,7 @@ thrown away; the rest is taken to be like them. Run it on the machine that will 
 			if err := f.finish(args[0]); err != nil {
 				return usage(err)
 			}
+			defer f.closePlaces()
 			begun := time.Now()
 			o, end, err := f.options(c.Context())
 			if err != nil {

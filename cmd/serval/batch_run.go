@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -48,7 +49,7 @@ goes on from there after a kill, a crash or a full disk.`,
 	}
 	f.flags(c)
 	l := c.Flags()
-	l.StringVarP(&f.job.Output, "output", "o", "", "file to write, '-' for standard output")
+	l.StringVarP(&f.job.Output, "output", "o", "", "what to write: a file, s3://bucket/key, postgres://…?table=, or - for standard output")
 	l.StringVar(&f.job.OutputFormat, "output-format", "", "format of the output (default: by its name)")
 	l.StringArrayVar(&f.outOpts, "output-option", nil, "option of the output's format, as in delimiter=; or crlf=true")
 	l.StringVar(&f.passthrough, "passthrough", "", "columns to keep beside the answer: all, none, or names (default: those that no input takes)")
@@ -56,7 +57,7 @@ goes on from there after a kill, a crash or a full disk.`,
 	l.BoolVar(&f.restart, "restart", false, "begin anew, whatever an earlier run left, and replace the output")
 	l.StringVar(&f.report, "report", "text", "what to print at the end: text or json")
 	l.DurationVar(&f.every, "checkpoint", 0, "how often the work is brought to the disk (default: 2s)")
-	l.StringVar(&f.work, "work", "", "folder for the unfinished output (default: the output's own)")
+	l.StringVar(&f.work, "work", "", "folder for the unfinished output (default: the output's own; of one that is elsewhere, serval/batch in the user's cache)")
 	return c
 }
 
@@ -70,9 +71,15 @@ func (f *batchFlags) run(c *cobra.Command, model string) error {
 	case f.report != "text" && f.report != "json":
 		return usage(fmt.Errorf("--report %q: use text or json", f.report))
 	}
+	defer f.closePlaces()
 	target, err := f.target(c.Context())
 	if err != nil {
 		return err
+	}
+	if f.work == "" && target.Path() == "" && f.job.Output != "-" {
+		if f.work, err = workFolder(); err != nil {
+			return err
+		}
 	}
 	o, end, err := f.options(c.Context())
 	if err != nil {
@@ -89,11 +96,21 @@ func (f *batchFlags) run(c *cobra.Command, model string) error {
 	return f.emit(report)
 }
 
+// workFolder is where outputs that go elsewhere are until they are complete: it stays the same, so that a job is found again.
+func workFolder() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no folder for the unfinished output (%w); name one with --work", err)
+	}
+	dir := filepath.Join(cache, "serval", "batch")
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
 func (f *batchFlags) target(ctx context.Context) (batch.Target, error) {
 	if f.job.Output == "-" {
 		return &batch.Pipe{To: os.Stdout, Errors: os.Stderr}, nil
 	}
-	return locator(f.job.Output).Target(ctx, f.job.Output)
+	return f.locator(f.job.Output).Target(ctx, f.job.Output)
 }
 
 // stopped says how an unfinished job goes on.
