@@ -19,6 +19,7 @@ const (
 type StreamStatus struct {
 	Name     string
 	Model    string
+	Tenant   string
 	State    StreamState
 	Reason   string // why it waits, or what went wrong last
 	Delivery string

@@ -184,7 +184,7 @@ func (s *Server) control() http.Handler {
 			api.Fail(w, serval.Errorf(serval.Unavailable, "there are no jobs: the data folder %s cannot be used; the server's log says why", s.cfg.DataDir))
 		})
 	}
-	a := api.New(api.Options{Version: s.version, Access: access{s.gate}, Jobs: s.jobs})
+	a := api.New(api.Options{Version: s.version, Access: access{s.gate}, Jobs: s.jobs, Streams: s.streams})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.crossOrigin.Check(r); err != nil {
 			api.Fail(w, serval.Errorf(serval.PermissionDenied, "this request comes from a web page of another site"))

@@ -134,7 +134,7 @@ func (w *Worker) pause(on bool) {
 func (w *Worker) Status() serval.StreamStatus {
 	s := w.count.status()
 	o := &w.opt
-	s.Name, s.Model, s.From, s.To, s.Lag, s.Delivery = o.Name, o.Model.String(), o.From, o.To, -1, "at-least-once"
+	s.Name, s.Tenant, s.Model, s.From, s.To, s.Lag, s.Delivery = o.Name, o.Tenant, o.Model.String(), o.From, o.To, -1, "at-least-once"
 	w.mu.Lock()
 	r := w.now
 	s.State, s.Reason = w.state, w.reason

@@ -74,6 +74,6 @@ func root() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
-	c.AddCommand(serveCommand(), probeCommand(), hostCommand(), modelCommand(), predictCommand(), runCommand(), batchCommand(), benchCommand(), doctorCommand(), configCommand())
+	c.AddCommand(serveCommand(), probeCommand(), hostCommand(), modelCommand(), predictCommand(), runCommand(), batchCommand(), streamCommand(), benchCommand(), doctorCommand(), configCommand())
 	return c
 }

@@ -59,12 +59,16 @@ type Options struct {
 	Version string
 	Access  Access
 	Jobs    Jobs
+	Streams Streams // nil: there is nothing about streams
 }
 
 // New makes the API.
 func New(o Options) *API {
 	a := &API{mux: http.NewServeMux(), access: o.Access, version: o.Version}
 	a.routes = append(a.routes, (&jobs{o.Jobs}).routes()...)
+	if o.Streams != nil {
+		a.routes = append(a.routes, (&streams{o.Streams}).routes()...)
+	}
 	a.routes = append(a.routes, route{method: "GET", path: "/api/v1/openapi.json", id: "openapi", says: "this API as an OpenAPI document", out: map[string]any{},
 		serve: func(*call) (any, error) { return a.OpenAPI(), nil }})
 	for i := range a.routes {
