@@ -481,6 +481,38 @@ func TestStreamServers(t *testing.T) {
 	}
 }
 
+// TestStreamCommands: an operator sees streams and steers them.
+func TestStreamCommands(t *testing.T) {
+	b := newBus(t, testkit.Kafka(t), "steer")
+	s := serveStream(t, true, streamModels(t), "", b.config(t, rowsFormat, "paused: true", "tenant: risk"))
+	command := func(want string, args ...string) string {
+		t.Helper()
+		out, errs, code := testkit.Run(t.Context(), t, append([]string{"stream"}, append(args, "--admin", s.Admin)...)...)
+		if !strings.Contains(out+errs, want) || code != 0 {
+			t.Errorf("stream %v: exit code %d: %s%s; it must say %q", args, code, out, errs, want)
+		}
+		return out
+	}
+	b.send(t, records(0, 100)...)
+	command("paused", "list")
+	reaches(t, s, "serval_stream_lag_messages", 100)
+	if got := sample(t, s, "serval_stream_read_total"); got != 0 {
+		t.Errorf("paused, it read %v", got)
+	}
+	command("running", "resume", "scores")
+	reaches(t, s, "serval_stream_written_total", 100)
+	command(`"written": 100`, "status", "scores", "--report", "json")
+	command("paused", "pause", "scores")
+	command("kafka "+b.out, "status", "scores")
+	out, errs, code := testkit.Run(t.Context(), t, "stream", "pause", "nothing", "--admin", s.Admin)
+	if code == 0 || !strings.Contains(out+errs, "there are: scores") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	if got := sample(t, s, "serval_request_duration_seconds_count", `protocol="stream"`); got == 0 {
+		t.Error("its requests are not counted as the protocol 'stream'")
+	}
+}
+
 // TestStreamConfig: what is wrong with a stream is said before anything starts.
 func TestStreamConfig(t *testing.T) {
 	for more, want := range map[string]string{
