@@ -314,6 +314,60 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// FuzzFloats reads any text as numbers, in blocks of any size: rows and bad rows are what AppendText says of each cell.
+func FuzzFloats(f *testing.F) {
+	f.Add("1,2\n3,4\n", uint8(1))
+	f.Add("-1.5,nan\nx,2\n1e3,.5\n\"7\",\" 8\"\n,1\n1,2,3\n", uint8(4))
+	f.Fuzz(func(t *testing.T, data string, n uint8) {
+		options := map[string]string{"header": "no", "delimiter": ","}
+		_, texts, _ := rows(t, []byte(data), options, 7, false)
+		r, err := Format{}.Open(t.Context(), &text{"x.csv", []byte(data)}, options)
+		if err != nil {
+			return
+		}
+		columns := r.Columns()
+		for i := range columns {
+			columns[i].Type = []serval.DType{serval.FP32, serval.FP64}[i%2]
+		}
+		if err := r.Select(columns, nil); err != nil {
+			t.Fatal(err)
+		}
+		want := make([][]byte, len(columns))
+		for _, row := range texts {
+			cells, whole := make([][]byte, len(row)), true
+			for i, cell := range row {
+				var err error
+				if cells[i], err = batch.AppendText(nil, columns[i].Type, []byte(cell)); err != nil {
+					whole = false
+				}
+			}
+			for i := range cells {
+				if whole {
+					want[i] = append(want[i], cells[i]...)
+				}
+			}
+		}
+		got := make([][]byte, len(columns))
+		for {
+			var b batch.Block
+			if err := r.Read(t.Context(), &b, int(n)+1); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range b.Vectors {
+				if len(v.Data) != (b.Rows-len(b.Bad))*v.DType.Size() {
+					t.Fatalf("%d bytes for %d rows of %s", len(v.Data), b.Rows-len(b.Bad), v.DType)
+				}
+				got[i] = append(got[i], v.Data...)
+			}
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q: %x, want %x", data, got, want)
+		}
+	})
+}
+
 // big is a table of 20 numbers a row.
 func big(n int) []byte {
 	var b bytes.Buffer

@@ -26,9 +26,11 @@ type reader struct {
 	at      place
 	// Of Select: what each column of the file is read into.
 	vectors []batch.Vector
-	fields  [][]int // column → vectors
-	floats  []bool  // columns that are read into one vector, of floats
-	begin   []int   // length of each vector's data before the row
+	fields  [][]int  // column → vectors
+	floats  []int    // column → the vector of floats that alone it is read into, or -1
+	rooms   [][]byte // column → that vector's memory, with room for some rows more
+	good    int      // rows of the block that are in the vectors
+	begin   []int    // length of each vector's data before the row
 	cells   [][]byte
 	scratch []byte // cells of rows with quotes, unquoted
 	begins  []int  // where each begins in scratch
@@ -142,9 +144,12 @@ func (r *reader) Select(columns []batch.Column, from batch.Mark) error {
 		r.fields[at] = append(r.fields[at], i)
 		r.vectors = append(r.vectors, batch.Vector{Name: c.Name, DType: c.Type, Shape: c.Shape})
 	}
-	r.floats = make([]bool, len(r.fields))
+	r.floats, r.rooms = make([]int, len(r.fields)), make([][]byte, len(r.fields))
 	for c, into := range r.fields {
-		r.floats[c] = len(into) == 1 && (r.vectors[into[0]].DType == serval.FP32 || r.vectors[into[0]].DType == serval.FP64)
+		r.floats[c] = -1
+		if len(into) == 1 && (r.vectors[into[0]].DType == serval.FP32 || r.vectors[into[0]].DType == serval.FP64) {
+			r.floats[c] = into[0]
+		}
 	}
 	r.begin = make([]int, len(r.vectors))
 	if from == nil {
@@ -182,17 +187,22 @@ func (r *reader) Close() error { return r.w.Close() }
 
 // Read fills a block.
 func (r *reader) Read(ctx context.Context, b *batch.Block, n int) error {
-	b.First, b.Rows = r.at.Row, 0
+	b.First, b.Rows, r.good = r.at.Row, 0, 0
 	r.bad = r.bad[:0]
 	for i := range r.vectors {
 		r.vectors[i].Data = r.vectors[i].Data[:0]
 	}
-	from := r.at.Offset
+	from, room := r.at.Offset, 0
 	for b.Rows < n && (b.Rows == 0 || r.at.Offset-from < batch.MaxBlock) {
 		if b.Rows&1023 == 1023 && ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if r.good == room {
+			room += min(n-b.Rows, 4096)
+			r.settle(room)
+		}
 		if !r.fast() {
+			r.settle(room)
 			rec, err := r.record()
 			if err == io.EOF {
 				break
@@ -206,11 +216,28 @@ func (r *reader) Read(ctx context.Context, b *batch.Block, n int) error {
 		r.at.Row++
 		b.Rows++
 	}
+	r.settle(0)
 	b.Vectors, b.Bad = r.vectors, r.bad
 	if b.Rows == 0 {
 		return io.EOF
 	}
 	return nil
+}
+
+// settle tells the vectors of floats how many rows they have, which fast leaves to the end, and gives them room for rows in all.
+func (r *reader) settle(rows int) {
+	for c, i := range r.floats {
+		if i < 0 {
+			continue
+		}
+		v := &r.vectors[i]
+		size := v.DType.Size()
+		v.Data = v.Data[:r.good*size]
+		if rows*size > cap(v.Data) {
+			v.Data = slices.Grow(v.Data, rows*size-len(v.Data))
+		}
+		r.rooms[c] = v.Data[:cap(v.Data)]
+	}
 }
 
 // row puts the cells of a record into the vectors, or the row among the bad ones.
@@ -239,6 +266,7 @@ func (r *reader) row(rec *record) {
 			}
 		}
 	}
+	r.good++
 }
 
 // maxRaw is how much of a bad row is kept.
