@@ -5,10 +5,11 @@ import "time"
 // The reasons for which a request fails, beside "HTTP 503" and its like.
 const (
 	Refused     = "connection refused"
-	Unreachable = "connection error"  // another reason for which no connection came about
-	Closed      = "connection closed" // before a byte of the answer
-	Cut         = "stream cut"        // the connection ended within the answer
-	NoDone      = "no [DONE]"         // the answer ended as if it were whole, without its last event
+	Unreachable = "connection error"       // another reason for which no connection came about
+	Closed      = "connection closed"      // before a byte of the answer
+	ClosedKept  = "kept connection closed" // the same, where the server closed what it had kept open just as the request went out
+	Cut         = "stream cut"             // the connection ended within the answer
+	NoDone      = "no [DONE]"              // the answer ended as if it were whole, without its last event
 	NoFinish    = "no finish_reason"
 	NoUsage     = "no usage" // the stream was whole, and had been asked for its usage
 	BadEvent    = "bad SSE"  // an event or a line that is none, or whose JSON is none
@@ -44,6 +45,7 @@ type Call struct {
 
 	sent, received int // bytes
 	reconnects     int
+	retried        int
 	cacheKnown     bool
 }
 

@@ -47,6 +47,8 @@ type client struct {
 	mu      sync.Mutex // guards conn against abort, and aborted
 	conn    net.Conn
 	aborted bool
+
+	used bool // conn has carried an answer
 }
 
 func newClient(o *Options, t *target, arrived func(time.Time)) *client {
@@ -64,19 +66,7 @@ func (c *client) do(ctx context.Context, call *Call, spoken []byte) {
 	if !c.target.max {
 		call.MaxTokens = 0
 	}
-	if err := c.connect(ctx); err != nil {
-		c.disconnect()
-		call.fail(unreachable(err), err.Error())
-		return
-	}
-	_, err := c.conn.Write(c.request)
-	// A server may answer and close before it has read everything, so the answer counts more than the error.
-	if started := c.response.Begin(c.read); started != nil {
-		c.disconnect()
-		if err == nil || !errors.Is(started, io.EOF) {
-			err = started
-		}
-		call.fail(lost(err, Closed), err.Error())
+	if !c.send(ctx) {
 		return
 	}
 	call.sent = len(c.request)
@@ -91,6 +81,38 @@ func (c *client) do(ctx context.Context, call *Call, spoken []byte) {
 	call.received = c.response.Size
 	if call.Failure != "" || c.response.Close {
 		c.disconnect()
+	}
+}
+
+// send sends the request and waits for the answer's head. It reports false where the call has failed.
+func (c *client) send(ctx context.Context) bool {
+	for {
+		if err := c.connect(ctx); err != nil {
+			c.disconnect()
+			c.call.fail(unreachable(err), err.Error())
+			return false
+		}
+		_, err := c.conn.Write(c.request)
+		// A server may answer and close before it has read everything, so the answer counts more than the error.
+		started := c.response.Begin(c.read)
+		if started == nil {
+			c.used = true
+			return true
+		}
+		c.disconnect()
+		if err == nil || c.response.Started {
+			err = started
+		}
+		reason := Closed
+		if c.used && !c.response.Started {
+			reason = ClosedKept
+		}
+		reason = lost(err, reason)
+		if reason != ClosedKept || !c.o.Retry {
+			c.call.fail(reason, err.Error())
+			return false
+		}
+		c.call.retried++ // at most once: the next connection is a new one
 	}
 }
 
@@ -275,6 +297,7 @@ func (c *client) connect(ctx context.Context) error {
 		if aborted {
 			return context.Canceled
 		}
+		c.used = false
 		if c.read == nil {
 			c.read = bufio.NewReaderSize(conn, readBuffer)
 		} else {

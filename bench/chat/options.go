@@ -33,6 +33,7 @@ type Options struct {
 
 	Workload  Workload
 	StopEarly bool // an answer may end before its max_tokens; else ignore_eos is sent, so that all have their full length
+	Retry     bool // what is lost as ClosedKept is sent once more, as OpenAI's own clients do, and only counted in Result.Retried
 	NoUsage   bool // the server cannot tell the usage of a stream: output tokens are counted as deltas
 
 	Concurrency int           // callers, each with at most one request in flight; default 1, in an open loop 256

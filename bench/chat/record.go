@@ -32,6 +32,7 @@ func (r *recorder) add(c *Call) {
 	s := &r.sum
 	s.Requests++
 	s.Reconnects += uint64(c.reconnects)
+	s.Retried += uint64(c.retried)
 	s.Sent += uint64(c.sent)
 	s.Received += uint64(c.received)
 	if c.End.After(r.last) {

@@ -26,6 +26,7 @@ type Result struct {
 	FirstFailure string            // what the first said; "" without any
 	GivenUp      uint64            // requests in flight when the run ended; they are not among Requests
 	Reconnects   uint64            // connections that the server had closed between two requests; nothing was lost by it
+	Retried      uint64            // requests that were lost on a kept connection and went out again; with Options.Retry only
 	Sent         uint64            // bytes
 	Received     uint64            // bytes
 
@@ -91,7 +92,7 @@ func (r Result) MarshalJSON() ([]byte, error) {
 	out := map[string]any{
 		"url": r.URL, "model": r.Model, "api": r.API, "workload": r.Workload, "concurrency": r.Concurrency,
 		"elapsed_s": r.Elapsed.Seconds(), "requests": r.Requests, "failures": r.Failures, "requests_per_s": r.RequestRate(),
-		"given_up": r.GivenUp, "reconnects": r.Reconnects, "bytes_sent": r.Sent, "bytes_received": r.Received,
+		"given_up": r.GivenUp, "reconnects": r.Reconnects, "retried": r.Retried, "bytes_sent": r.Sent, "bytes_received": r.Received,
 		"prompt_tokens": r.PromptTokens, "prompt_tokens_per_s": r.PromptRate(), "e2e_ms": r.E2E,
 	}
 	if r.API == Embeddings {

@@ -282,6 +282,7 @@ func TestFailures(t *testing.T) {
 	chunk := func(text string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(text), text) }
 	const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	release := make(chan struct{})
+	// Of four answers the first and the third are these; a connection that carried the second is a kept one for the third.
 	for name, c := range map[string]struct {
 		answer func(http.ResponseWriter)
 		reason string
@@ -326,14 +327,17 @@ func TestFailures(t *testing.T) {
 				limit = 100 * time.Millisecond
 			}
 			r := measure(t, Options{URL: v.addr, Count: 4, Concurrency: 1, Timeout: limit, Workload: Workload{Tokens: Fixed(1)}})
-			want := map[string]uint64{}
+			want, lost := map[string]uint64{}, uint64(0)
 			if c.reason != "" {
-				want[c.reason] = 2
+				want[c.reason], lost = 2, 2
+			}
+			if name == "closed" || name == "reset" {
+				want = map[string]uint64{Closed: 1, ClosedKept: 1}
 			}
 			if r.Requests != 4 || len(v.seen) != 4 || fmt.Sprint(r.FailuresBy) != fmt.Sprint(want) || !strings.Contains(r.FirstFailure, c.detail) {
 				t.Errorf("%d seen, %v, first %q, want %v with %q", len(v.seen), r.FailuresBy, r.FirstFailure, want, c.detail)
 			}
-			if wantTokens := 4 - want[c.reason]; r.OutputTokens != wantTokens || r.Requests-r.Failures != wantTokens {
+			if wantTokens := 4 - lost; r.OutputTokens != wantTokens || r.Requests-r.Failures != wantTokens {
 				t.Errorf("%+v", r)
 			}
 		})
@@ -346,6 +350,27 @@ func TestFailures(t *testing.T) {
 	_ = l.Close()
 	if r := measure(t, Options{URL: "http://" + l.Addr().String(), Count: 3}); r.FailuresBy[Refused] != 3 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// What is lost on a kept connection can be sent again, once; on a new connection it is lost.
+func TestRetry(t *testing.T) {
+	v := newVendor(t, &vendor{before: func(w http.ResponseWriter, _ *http.Request, n int) bool {
+		if n != 3 && n < 5 { // 1, 2, 4 are answered
+			return false
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return true
+		}
+		_ = conn.Close()
+		return true
+	}})
+	r := measure(t, Options{URL: v.addr, Count: 4, Concurrency: 1, Retry: true, Workload: Workload{Tokens: Fixed(1)}})
+	// The third is sent again; the fourth is lost twice.
+	if len(v.seen) != 6 || r.Requests != 4 || r.Retried != 2 || r.Failures != 1 || r.FailuresBy[Closed] != 1 || !strings.Contains(r.Text(), "retried") {
+		t.Errorf("%d seen, %+v", len(v.seen), r)
 	}
 }
 

@@ -51,6 +51,7 @@ func (r *Result) Text() string {
 		{"short", r.Short, "answers have fewer tokens than they were asked for"}, {"empty", r.Empty, "answers have no text"},
 		{"given up", r.GivenUp, "requests were in flight at the end and are not counted"},
 		{"reconnects", r.Reconnects, "connections were closed by the server between requests; nothing was lost"},
+		{"retried", r.Retried, "requests were lost on a connection that the server had kept open, and sent again"},
 	} {
 		if n.count > 0 {
 			t.row(n.name, "%d %s", n.count, n.what)

@@ -39,7 +39,7 @@ the time to the first token, the gaps between tokens, tokens a second, what the 
 Serval and Ollama say which a model is; for any other server of OpenAI's API say --chat, --completions or --embed.
 
 Prompts are made up from --seed, each its own, and every answer has all of its --max-tokens (ignore_eos) at temperature 0.
-A request that got no whole answer is a failure and is not sent again.`,
+A request that got no whole answer is a failure and is not sent again, unless --retry says so.`,
 		Example: `  serval bench credit -c 16 -d 10s
   serval bench credit --rate 2000 -d 10s
   serval bench credit --format grpc --grpc 127.0.0.1:8081 -c 16

@@ -21,7 +21,7 @@ type textFlags struct {
 	shared, turns, batch     int
 	mix, fields              []string
 	seed                     uint64
-	ignoreEnd, usage         bool
+	ignoreEnd, usage, retry  bool
 }
 
 func (f *textFlags) flags(fl *pflag.FlagSet) {
@@ -37,6 +37,7 @@ func (f *textFlags) flags(fl *pflag.FlagSet) {
 	fl.Uint64Var(&f.seed, "seed", 0, "text: another seed makes other prompts up")
 	fl.BoolVar(&f.ignoreEnd, "ignore-eos", true, "text: ask for answers of full length; servers that refuse ignore_eos need =false")
 	fl.BoolVar(&f.usage, "usage", true, "text: ask for the stream's usage; for servers that have none =false counts deltas as tokens")
+	fl.BoolVar(&f.retry, "retry", false, "text: send once more what a server lost by closing a connection that it had kept open, as OpenAI's clients do")
 	fl.StringArrayVar(&f.fields, "field", nil, "text: set a field of every request, as in temperature=0.8; null leaves a field out")
 	fl.StringVar(&f.slo, "slo", "", "text: count what keeps limits, as in ttft=500ms,itl=50ms (mean of an answer), gap=200ms (longest), e2e=5s")
 }
@@ -87,7 +88,7 @@ func (f *textFlags) api(ctx context.Context, fl *pflag.FlagSet, b *benchFlags, m
 // run measures a model of text.
 func (f *textFlags) run(c *cobra.Command, b *benchFlags, api chat.API, model string) (*chat.Result, error) {
 	o := chat.Options{
-		URL: b.base(), Model: model, API: api, Key: b.key, StopEarly: !f.ignoreEnd, NoUsage: !f.usage,
+		URL: b.base(), Model: model, API: api, Key: b.key, StopEarly: !f.ignoreEnd, NoUsage: !f.usage, Retry: f.retry,
 		Concurrency: b.options.Concurrency, Duration: b.options.Duration, Count: b.options.Count, WarmUp: b.options.WarmUp,
 		Rate: b.options.Rate, Arrivals: load.Arrivals(b.arrivals), Timeout: b.options.Timeout,
 		Workload: chat.Workload{Shared: f.shared, Turns: f.turns, Batch: f.batch, Seed: f.seed},
