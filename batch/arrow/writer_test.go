@@ -9,7 +9,7 @@ import (
 func TestWriter(t *testing.T) {
 	for _, pack := range []string{"none", "zstd"} {
 		options := map[string]string{"rows": "700", "compression": pack}
-		t.Run("file "+pack, func(t *testing.T) { columntest.Writer(t, Format{}, ".arrow", options) })
-		t.Run("stream "+pack, func(t *testing.T) { columntest.Writer(t, Format{Stream: true}, ".arrows", options) })
+		t.Run("file "+pack, func(t *testing.T) { columntest.Writer(t, Format{}, ".arrow", options, 6) })
+		t.Run("stream "+pack, func(t *testing.T) { columntest.Writer(t, Format{Stream: true}, ".arrows", options, 6) })
 	}
 }

@@ -99,13 +99,13 @@ func readSome(f batch.Format, o batch.Object, floats bool) (rows int, err error)
 
 // Seed is a small file with values of all types.
 func Seed(t testing.TB, f batch.Format, options map[string]string) []byte {
-	vectors, _ := Table(150)
+	vectors, _ := Table(130)
 	path := filepath.Join(t.TempDir(), "seed")
 	w, err := f.Create(path, nil, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Write(vectors, 150); err != nil {
+	if err := w.Write(vectors, 130); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -124,7 +124,7 @@ func Damage(t *testing.T, f batch.Format, seed []byte, with func([]byte) batch.O
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	if rows, err := ReadAll(f, with(seed)); err != nil || rows != 300 {
+	if rows, err := ReadAll(f, with(seed)); err != nil || rows != 260 {
 		t.Fatalf("%d rows, %v", rows, err)
 	}
 	for at := 0; at < len(seed); at += 211 {

@@ -3,7 +3,9 @@ package columntest
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -99,8 +101,8 @@ func Slice(vectors []batch.Vector, from, to int) []batch.Vector {
 }
 
 // Writer checks a format's Writer: what it writes is read back the same, by us and by pyarrow; and when it is cut off at any
-// point, the file is the same afterwards, byte for byte. options make small groups.
-func Writer(t *testing.T, f batch.Format, ext string, options map[string]string) {
+// point, in as many runs as kills, the file is the same afterwards, byte for byte. options make small groups.
+func Writer(t *testing.T, f batch.Format, ext string, options map[string]string, kills uint64) {
 	const rows = 5000
 	vectors, want := Table(rows)
 	dir := t.TempDir()
@@ -122,11 +124,13 @@ func Writer(t *testing.T, f batch.Format, ext string, options map[string]string)
 	Compare(t, "read by pyarrow", seen.Columns, want)
 	t.Log(seen.Types)
 
+	empty(t, f, filepath.Join(dir, "empty"+ext), vectors)
+
 	undisturbed, err := os.ReadFile(whole)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for seed := range uint64(20) {
+	for seed := range kills {
 		path := filepath.Join(dir, fmt.Sprintf("cut%d%s", seed, ext))
 		rng := rand.New(rand.NewPCG(seed, 1))
 		write(t, f, path, options, vectors, rows, rng)
@@ -139,6 +143,37 @@ func Writer(t *testing.T, f batch.Format, ext string, options map[string]string)
 		}
 		if left, _ := filepath.Glob(path + "?*"); len(left) > 0 {
 			t.Errorf("seed %d: left behind: %v", seed, left)
+		}
+	}
+}
+
+// empty writes no rows: of columns that are known, and of none.
+func empty(t *testing.T, f batch.Format, path string, vectors []batch.Vector) {
+	t.Helper()
+	for _, columns := range [][]batch.Vector{Slice(vectors, 0, 0), nil} {
+		_ = os.Remove(path) // there is none at first
+		w, err := f.Create(path, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if columns != nil {
+			err = w.Write(columns, 0)
+		}
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r := Open(t, f, path)
+		if len(r.Columns()) != len(columns) {
+			t.Errorf("%d columns of %d", len(r.Columns()), len(columns))
+		}
+		if err := r.Select(r.Columns(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Read(t.Context(), &batch.Block{}, 10); err != io.EOF && columns != nil {
+			t.Errorf("of an empty file: %v", err)
+		}
+		if columns != nil {
+			Python(t, "check.py", path)
 		}
 	}
 }
