@@ -158,6 +158,24 @@ func TestS3(t *testing.T) {
 		t.Errorf("with a wrong key: %v", err)
 	}
 
+	// The settings of AWS's own programs.
+	for name, value := range map[string]string{"AWS_ENDPOINT_URL_S3": b.Endpoint, "AWS_REGION": b.Region, "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_SHARED_CREDENTIALS_FILE": "/nowhere", "AWS_CONFIG_FILE": "/nowhere", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""} {
+		t.Setenv(name, value)
+	}
+	none := New(Options{})
+	defer none.Close()
+	for location, want := range map[string]string{"s3://rows/in/a.csv": "anonymous=true", "s3://rows/in/a.csv?anonymous=true": "refuses"} {
+		if _, err := none.Locate(t.Context(), location); code(err) != serval.PermissionDenied || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s, without keys: %v", location, err)
+		}
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", b.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", b.SecretKey)
+	some := New(Options{})
+	defer some.Close()
+	one(t, some, "s3://rows/in/a.csv")
+
 	o := one(t, p, "s3://rows/in/large 1%.bin")
 	if o.Size() != int64(len(large)) || o.Version() == "" {
 		t.Errorf("%d bytes, version %q", o.Size(), o.Version())

@@ -50,7 +50,10 @@ type Places struct {
 	buckets map[bucketID]*blob.Bucket
 }
 
-type bucketID struct{ name, endpoint, region string }
+type bucketID struct {
+	name, endpoint, region string
+	anonymous              bool
+}
 
 // New makes Places. It asks nobody for anything yet.
 func New(opt Options) *Places {
@@ -177,17 +180,17 @@ type address struct {
 
 func (a *address) name(key string) string { return "s3://" + a.bucketID.name + "/" + key }
 
-// parseS3 takes s3://bucket/key?endpoint=…&region=… apart. A question mark in a pattern is one, unless such a name follows it.
+// parseS3 takes s3://bucket/key?endpoint=…&region=…&anonymous=true apart. A question mark in a pattern is one, unless such a name follows it.
 func parseS3(location, param string) (*address, error) {
 	rest := location[len("s3://"):]
 	a := &address{}
 	if at := strings.LastIndexByte(rest, '?'); at >= 0 {
-		if q, err := url.ParseQuery(rest[at+1:]); err == nil && (q.Has("endpoint") || q.Has("region")) {
-			a.endpoint, a.region = q.Get("endpoint"), q.Get("region")
-			q.Del("endpoint")
-			q.Del("region")
+		if q, err := url.ParseQuery(rest[at+1:]); err == nil && (q.Has("endpoint") || q.Has("region") || q.Has("anonymous")) {
+			a.endpoint, a.region, a.anonymous = q.Get("endpoint"), q.Get("region"), q.Get("anonymous") == "true"
 			for name := range q {
-				return nil, serval.Errorf(serval.InvalidArgument, "%s: no setting %q; there are endpoint and region", plain(location), name).At(param)
+				if name != "endpoint" && name != "region" && name != "anonymous" {
+					return nil, serval.Errorf(serval.InvalidArgument, "%s: no setting %q; there are endpoint, region and anonymous", plain(location), name).At(param)
+				}
 			}
 			rest = rest[:at]
 		}
@@ -211,6 +214,7 @@ func parseS3(location, param string) (*address, error) {
 func (p *Places) bucket(ctx context.Context, a *address) (*blob.Bucket, error) {
 	id := a.bucketID
 	id.endpoint, id.region = cmp.Or(id.endpoint, p.opt.S3.Endpoint), cmp.Or(id.region, p.opt.S3.Region)
+	id.anonymous = id.anonymous || p.opt.S3.Anonymous
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if b := p.buckets[id]; b != nil {
@@ -225,7 +229,7 @@ func (p *Places) bucket(ctx context.Context, a *address) (*blob.Bucket, error) {
 		set = append(set, config.WithRegion(id.region))
 	}
 	switch {
-	case s.Anonymous:
+	case id.anonymous:
 		set = append(set, config.WithCredentialsProvider(aws.AnonymousCredentials{}))
 	case s.AccessKey != "":
 		set = append(set, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, s.SessionToken)))
@@ -327,6 +331,10 @@ func storeError(name string, err error, param string) error {
 	case gcerrors.Canceled, gcerrors.DeadlineExceeded:
 		return err
 	default:
+		if strings.Contains(err.Error(), "get credentials") { // the SDK has no error of its own for it
+			code, what = serval.PermissionDenied, "there are no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or add ?anonymous=true for a public bucket"
+			break
+		}
 		return serval.Errorf(serval.Unavailable, "%s: %w", name, err).At(param)
 	}
 	return serval.Errorf(code, "%s: %s", name, what).At(param).Because(err)
