@@ -49,10 +49,6 @@ func parse(location, param string) (*place, error) {
 		return nil, serval.Errorf(serval.InvalidArgument, "%s: its settings are wrong: %v", p.nameOf(u), hideSecrets(err)).At(param)
 	}
 	p.config.RuntimeParams["application_name"] = "serval"
-	p.config.RuntimeParams["datestyle"] = "ISO"
-	p.config.RuntimeParams["intervalstyle"] = "iso_8601"
-	p.config.RuntimeParams["bytea_output"] = "hex"
-	p.config.RuntimeParams["extra_float_digits"] = "1"
 	return p, nil
 }
 

@@ -236,6 +236,15 @@ func TestRefuses(t *testing.T) {
 			t.Errorf("%s: %v, without %q", location, err, want)
 		}
 	}
+	d.exec("CREATE FUNCTION grow() RETURNS int LANGUAGE sql AS 'INSERT INTO gaps VALUES (9, 9) RETURNING id'")
+	if r, err := d.open(d.at("query", "SELECT grow() AS id", "key", "id")); err == nil {
+		if err := r.Select(r.Columns(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Read(t.Context(), &batch.Block{}, 10); err == nil || !strings.Contains(err.Error(), "read-only") {
+			t.Errorf("a query that writes: %v", err)
+		}
+	}
 	for name, want := range map[string]string{"twice": "two rows", "gaps": "null"} {
 		r, err := d.open(d.at("table", name, "key", "id"))
 		if err != nil {

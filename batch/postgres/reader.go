@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -57,7 +58,7 @@ func open(ctx context.Context, p *place) (_ *reader, err error) {
 		return nil, serval.Errorf(serval.InvalidArgument, "%s: name either table= or query=", p.name()).At("query")
 	}
 	r := &reader{p: p}
-	if r.conn, err = p.connect(ctx, "input"); err != nil {
+	if err = r.connect(ctx); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -73,6 +74,22 @@ func open(ctx context.Context, p *place) (_ *reader, err error) {
 		return nil, err
 	}
 	return r, r.findKey(ctx)
+}
+
+// begin is one transaction for all that is asked, which changes nothing. What is set is set for it alone, since a pool may give
+// the connection to others.
+const begin = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'iso_8601';
+	SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1`
+
+// connect opens a connection and a transaction on it.
+func (r *reader) connect(ctx context.Context) (err error) {
+	if r.conn, err = r.p.connect(ctx, "input"); err != nil {
+		return err
+	}
+	if _, err = r.conn.Exec(ctx, begin); err != nil {
+		return errors.Join(r.p.fault(err, "input"), r.conn.Close(ctx))
+	}
+	return nil
 }
 
 // describe asks for the columns.
@@ -188,8 +205,7 @@ func (r *reader) Select(columns []batch.Column, from batch.Mark) error {
 // ask begins to read behind the last row. The server sends rows as they are read.
 func (r *reader) ask(ctx context.Context) error {
 	if r.conn == nil || r.conn.IsClosed() {
-		var err error
-		if r.conn, err = r.p.connect(ctx, "input"); err != nil {
+		if err := r.connect(ctx); err != nil {
 			return err
 		}
 	}
