@@ -85,8 +85,14 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// TestBatchKilled kills a job with signal 9 where its checkpoint has come to random rows; the output is that of an undisturbed run.
+// TestBatchKilled kills jobs with signal 9 where their checkpoint has come to random rows; the output is that of an undisturbed run.
 func TestBatchKilled(t *testing.T) {
+	for _, format := range []string{"csv", "parquet"} {
+		t.Run(format, func(t *testing.T) { batchKilled(t, format) })
+	}
+}
+
+func batchKilled(t *testing.T, format string) {
 	const rows, kills = 60000, 6
 	dir, m := t.TempDir(), models(t)
 	in := filepath.Join(dir, "in.csv")
@@ -94,10 +100,10 @@ func TestBatchKilled(t *testing.T) {
 	job := func(out string) []string {
 		return []string{"batch", "run", "credit", "-i", in, "-o", out, "--models", m, "--data", filepath.Join(dir, "data"), "--rows", "512", "--checkpoint", "1ms"}
 	}
-	want := filepath.Join(dir, "want.csv")
+	want := filepath.Join(dir, "want."+format)
 	run(t, job(want)...).want(t, 0, "60,000 rows", "600 bad")
 	random := rand.New(rand.NewPCG(7, 7))
-	out := filepath.Join(dir, "out.csv")
+	out := filepath.Join(dir, "out."+format)
 	killed := 0
 	for n := 1; n <= kills; n++ {
 		if kill(t, job(out), out+".checkpoint", rows*n/(kills+2)+random.IntN(rows/20)) {
