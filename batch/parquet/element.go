@@ -49,6 +49,15 @@ func appendPlain(dst []byte, d serval.DType, data []byte, at int) []byte {
 	return append(dst, data...) // texts have their length in front here as there
 }
 
+// plainIsSame says whether the file keeps numbers of d as they are.
+func plainIsSame(d serval.DType) bool {
+	switch d {
+	case serval.Int32, serval.Uint32, serval.Int64, serval.Uint64, serval.FP16, serval.FP32, serval.FP64:
+		return true
+	}
+	return false
+}
+
 // physical is the type that the file has for d.
 func physical(d serval.DType) int {
 	switch d {

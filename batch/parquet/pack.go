@@ -23,7 +23,8 @@ type packer struct {
 	packed []byte
 	levels []byte
 	index  map[string]uint32
-	ids    []uint32
+	ids    []uint32 // of values that are in no page yet
+	all    []uint32 // what ids is part of
 }
 
 // packed is a column chunk.
@@ -54,39 +55,22 @@ func (k *packer) chunk(v *batch.Vector, rows int) (packed, error) {
 	}
 	data := v.Data
 	if c.dict = v.DType == serval.Bytes && each > 0 && k.distinct(v, rows, each); c.dict {
-		if err := k.dictionary(&c, data); err != nil {
+		if err := k.dictionary(&c); err != nil {
 			return c, err
 		}
 	}
 	c.data = int64(len(k.out))
-	width := bits.Len(uint(max(1, len(k.index)) - 1))
-	id := 0
 	for from := 0; from < rows; {
-		to, values := from, 0
-		k.page = k.page[:0]
-		var taken []uint32
-		if c.dict {
-			taken = k.ids[id:id]
-		}
-		for to < rows && to-from < pageRows && len(k.page) < pageBytes {
-			size := span(v, data, each)
-			if v.Null == nil || !v.Null[to] {
-				values += each
-				if c.dict {
-					taken = k.ids[id : id+len(taken)+each]
-				} else {
-					k.page = appendPlain(k.page, v.DType, data[:size], values-each)
-				}
-			} else {
-				c.nulls++
-			}
-			data = data[size:]
-			to++
-		}
-		if c.dict {
-			k.page = append(k.page, byte(width))
-			k.page = appendPacked(k.page, taken, width)
-			id += len(taken)
+		var to int
+		switch size := v.DType.Size() * each; {
+		case c.dict:
+			to = min(rows, from+pageRows)
+			k.indices(&c, v, from, to, each)
+		case v.Null == nil && size > 0 && plainIsSame(v.DType):
+			to = min(rows, from+pageRows, from+max(1, pageBytes/size))
+			k.page = append(k.page[:0], data[from*size:to*size]...)
+		default:
+			to, data = k.plain(&c, v, data, from, rows, each)
 		}
 		if err := k.flush(&c, v, from, to, each); err != nil {
 			return c, err
@@ -95,6 +79,38 @@ func (k *packer) chunk(v *batch.Vector, rows int) (packed, error) {
 	}
 	c.bytes = k.out
 	return c, nil
+}
+
+// indices makes the page of rows as places in the dictionary, which k.ids begins with.
+func (k *packer) indices(c *packed, v *batch.Vector, from, to, each int) {
+	n := 0
+	for row := from; row < to; row++ {
+		if v.Null == nil || !v.Null[row] {
+			n += each
+		} else {
+			c.nulls++
+		}
+	}
+	width := bits.Len(uint(max(1, len(k.index)) - 1))
+	k.page = appendPacked(append(k.page[:0], byte(width)), k.ids[:n], width)
+	k.ids = k.ids[n:]
+}
+
+// plain makes a page of values as they are, one row at a time, and returns where it ends and the data behind it.
+func (k *packer) plain(c *packed, v *batch.Vector, data []byte, from, rows, each int) (to int, rest []byte) {
+	k.page = k.page[:0]
+	values := 0
+	for to = from; to < rows && to-from < pageRows && len(k.page) < pageBytes; to++ {
+		size := span(v, data, each)
+		if v.Null == nil || !v.Null[to] {
+			k.page = appendPlain(k.page, v.DType, data[:size], values)
+			values += each
+		} else {
+			c.nulls++
+		}
+		data = data[size:]
+	}
+	return to, data
 }
 
 // span is the size of the row that data begins with.
@@ -115,7 +131,7 @@ func (k *packer) distinct(v *batch.Vector, rows, each int) bool {
 		k.index = map[string]uint32{}
 	}
 	clear(k.index)
-	k.ids = k.ids[:0]
+	k.ids = k.all[:0]
 	rest, size := v.Data, 0
 	for row := range rows {
 		for range each {
@@ -141,11 +157,12 @@ func (k *packer) distinct(v *batch.Vector, rows, each int) bool {
 			return false
 		}
 	}
+	k.all = k.ids
 	return len(k.index) > 0
 }
 
 // dictionary writes its page.
-func (k *packer) dictionary(c *packed, _ []byte) error {
+func (k *packer) dictionary(c *packed) error {
 	words := make([]string, len(k.index))
 	for w, id := range k.index {
 		words[id] = w
