@@ -26,7 +26,7 @@ type Stream struct {
 	MaxInFlight int           `yaml:"max_in_flight" doc:"most messages under way; no more are read then; 0: 8192" min:"0"`
 	MaxBytes    Size          `yaml:"max_in_flight_bytes" doc:"most bytes of those; 0: 64MiB"`
 	Calls       int           `yaml:"calls" doc:"calls of the model at the same time; 0: 32" min:"0" max:"4096"`
-	Group       int           `yaml:"group" doc:"most messages whose rows share a call, where the model puts rows of requests together; 1: none; 0: 64" min:"0" max:"65536"`
+	Group       int           `yaml:"group" doc:"most messages whose rows share a call, where the model puts rows of requests together; 1: none; 0: 256" min:"0" max:"65536"`
 	Retry       StreamRetry   `yaml:"retry" doc:"what is tried again"`
 	Drain       time.Duration `yaml:"drain" doc:"how long a stop waits for what is under way; 0: 20s"`
 	Transaction time.Duration `yaml:"transaction" doc:"with exactly-once: how long a transaction takes messages; 0: 100ms"`

@@ -103,14 +103,20 @@ func (s *Server) streamOptions(name, instance string, known map[string]stream.Br
 		Handler: as(tenant), Models: s.models, Format: f, OnError: c.OnError, MaxMessage: int(c.MaxMessage), MaxInFlight: c.MaxInFlight, MaxBytes: int64(c.MaxBytes),
 		Calls: c.Calls, Group: c.Group, Retry: stream.Retry(c.Retry), Drain: c.Drain, Transaction: c.Transaction, Log: s.log,
 	}
-	if c.DeadLetter.Name != "" {
+	exact := c.Delivery == "exactly-once"
+	together := exact && c.DeadLetter.Name == c.Target.Name // the session writes dead letters itself
+	if c.DeadLetter.Name != "" && !together {
 		o.Dead = func(ctx context.Context, owner stream.Owner) (stream.Target, error) {
 			return known[c.DeadLetter.Name].Target(ctx, c.DeadLetter.Options, env(owner))
 		}
 	}
 	o.Open = func(ctx context.Context, owner stream.Owner) (stream.Source, stream.Target, error) {
-		if c.Delivery == "exactly-once" {
-			session, err := from.Session(ctx, c.Source.Options, c.Target.Options, env(owner))
+		if exact {
+			var dead any
+			if together {
+				dead = c.DeadLetter.Options
+			}
+			session, err := from.Session(ctx, c.Source.Options, c.Target.Options, dead, env(owner))
 			return session, session, err
 		}
 		source, err := from.Source(ctx, c.Source.Options, env(owner))

@@ -56,6 +56,12 @@ type Session interface {
 	Abort(ctx context.Context) error
 }
 
+// Lettered is a Session that writes dead letters in its transactions too, so that each is there once.
+type Lettered interface {
+	// Letters is the place for them; nil: the session was opened without one.
+	Letters() Target
+}
+
 // ErrBroken in an error says that the source or session is of no more use and must be opened anew.
 var ErrBroken = errors.New("stream: the connection to the broker is of no more use")
 
@@ -98,8 +104,9 @@ type Broker interface {
 	// Source, Target and Session get such structs back. Their errors are tried again.
 	Source(ctx context.Context, options any, env Env) (Source, error)
 	Target(ctx context.Context, options any, env Env) (Target, error)
-	// Session opens both ends of an exactly-once stream; Unimplemented where the broker has no such thing.
-	Session(ctx context.Context, source, target any, env Env) (Session, error)
+	// Session opens both ends of an exactly-once stream; Unimplemented where the broker has no such thing. dead is the options
+	// of the place for dead letters, where that is this broker too; else nil. See Lettered.
+	Session(ctx context.Context, source, target, dead any, env Env) (Session, error)
 	// Say is what people call the place that options name: "kafka topic 'applicants'".
 	Say(options any) string
 }

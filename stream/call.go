@@ -35,6 +35,7 @@ func (r *run) handle(group []*item) {
 	}
 	r.group.Store(most)
 	var together []*item
+	rows := int64(0) // of those
 	for _, it := range group {
 		if it.failed != nil { // condemned
 			r.condemnItem(it, it.failed)
@@ -49,16 +50,19 @@ func (r *run) handle(group []*item) {
 			r.judge(it, err)
 			continue
 		}
-		if most > 1 && joins(it, together, most) {
-			together = append(together, it)
+		n := int64(0)
+		if most > 1 && !traced(it) {
+			n = rowsOf(it)
+		}
+		if n == 0 || n > most {
+			r.single(it)
 			continue
 		}
-		if most > 1 && len(together) > 0 && rowsOf(it) > 0 && !traced(it) { // another shape: the next call
+		if len(together) > 0 && (rows+n > most || !alike(it, together[0])) { // it begins the next call
 			r.merged(together)
-			together = append(together[:0:0], it)
-			continue
+			together, rows = together[:0:0], 0
 		}
-		r.single(it)
+		together, rows = append(together, it), rows+n
 	}
 	r.merged(together)
 }
@@ -97,25 +101,11 @@ func traced(it *item) bool {
 	return ok && len(t) == 55 && (t[54]-'0')&1 == 1
 }
 
-// joins says whether an item's rows can share a call with those of the others.
-func joins(it *item, others []*item, most int64) bool {
-	rows := rowsOf(it)
-	if rows == 0 || rows > most || traced(it) {
-		return false
-	}
-	if len(others) == 0 {
-		return true
-	}
-	total := rows
-	for _, o := range others {
-		total += o.call.Input.(*serval.Tensors).List[0].Shape[0]
-	}
-	if total > most || others[0].call.Priority != it.call.Priority {
-		return false
-	}
-	a, b := others[0].call.Input.(*serval.Tensors), it.call.Input.(*serval.Tensors)
-	return slices.Equal(a.Want, b.Want) && slices.EqualFunc(a.List, b.List, func(x, y serval.Tensor) bool {
-		return x.Name == y.Name && x.DType == y.DType && slices.Equal(x.Shape[1:], y.Shape[1:])
+// alike says whether two items' rows can share a call.
+func alike(x, y *item) bool {
+	a, b := x.call.Input.(*serval.Tensors), y.call.Input.(*serval.Tensors)
+	return x.call.Priority == y.call.Priority && slices.Equal(a.Want, b.Want) && slices.EqualFunc(a.List, b.List, func(s, t serval.Tensor) bool {
+		return s.Name == t.Name && s.DType == t.DType && slices.Equal(s.Shape[1:], t.Shape[1:])
 	})
 }
 
@@ -192,6 +182,7 @@ func (r *run) part(req *serval.Request, items []*item, outputs []serval.Tensor, 
 		}
 		left[j], shapes[j] = outputs[j].Data, slices.Clone(outputs[j].Shape)
 	}
+	head := who(req.Model)
 	for _, it := range items {
 		n := it.call.Input.(*serval.Tensors).List[0].Shape[0]
 		for j := range outputs {
@@ -206,7 +197,7 @@ func (r *run) part(req *serval.Request, items []*item, outputs []serval.Tensor, 
 			left[j] = left[j][size:]
 			answer.Outputs[j] = t
 		}
-		r.encode(it, &answer)
+		r.encode(it, &answer, &head)
 	}
 	return nil
 }
@@ -256,7 +247,8 @@ func (r *run) single(it *item) {
 			return serval.Errorf(serval.Unimplemented, "of what model '%s' answers no message is made", req.Model.Name)
 		}
 		if encoded {
-			r.encode(it, &answer)
+			head := who(answer.Model)
+			r.encode(it, &answer, &head)
 		}
 		return nil
 	}))
@@ -268,7 +260,8 @@ func (r *run) single(it *item) {
 	}
 	if !encoded {
 		answer.Model, answer.Request, answer.Text = req.Model, req.ID, string(text)
-		r.encode(it, &answer)
+		head := who(answer.Model)
+		r.encode(it, &answer, &head)
 	}
 	r.answered(1)
 }
@@ -296,18 +289,27 @@ func (r *run) answered(n int) {
 	}
 }
 
+// who are the headers that say who answered, made once a call.
+func who(model serval.Ref) [2]Header {
+	return [2]Header{{HeaderModel, []byte(model.Name)}, {HeaderVersion, []byte(model.Version)}}
+}
+
 // encode makes the result of an item, or says why there is none.
-func (r *run) encode(it *item, answer *Answer) {
+func (r *run) encode(it *item, answer *Answer, who *[2]Header) {
 	m := &it.msg
 	it.out = Message{Key: m.Key, Position: m.Position, Lane: m.Lane}
-	it.out.Headers = append(make([]Header, 0, len(m.Headers)+4), m.Headers...)
-	it.out.Headers = slices.DeleteFunc(it.out.Headers, func(h Header) bool { return h.Key == HeaderModel || h.Key == HeaderVersion })
-	it.out.Headers = append(it.out.Headers, Header{HeaderModel, []byte(answer.Model.Name)}, Header{HeaderVersion, []byte(answer.Model.Version)})
-	if trace, ok := m.Header(HeaderTrace); ok {
-		answer.Trace = string(trace)
-	} else {
-		answer.Trace = ""
+	it.out.Headers = make([]Header, 0, len(m.Headers)+3)
+	answer.Trace = ""
+	for _, h := range m.Headers {
+		switch h.Key {
+		case HeaderModel, HeaderVersion: // of a stream before this one
+			continue
+		case HeaderTrace:
+			answer.Trace = string(h.Value)
+		}
+		it.out.Headers = append(it.out.Headers, h)
 	}
+	it.out.Headers = append(it.out.Headers, who[0], who[1])
 	if err := r.guard(func() error { return r.w.opt.Format.Encode(m, &it.call, answer, &it.out) }); err != nil {
 		r.judge(it, err)
 	}

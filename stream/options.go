@@ -38,7 +38,7 @@ type Options struct {
 	MaxInFlight int   // messages; 8192
 	MaxBytes    int64 // of them together, but one message is always taken; 64 MiB
 	Calls       int   // of the model at the same time; 32
-	Group       int   // most messages whose rows share a call, where the model puts rows of requests together; 64
+	Group       int   // most messages whose rows share a call, where the model puts rows of requests together; 256
 	Retry       Retry
 	Drain       time.Duration // how long a stop waits for what is under way; 20 s
 	Transaction time.Duration // of exactly-once: how long one takes messages; 100 ms
@@ -65,7 +65,7 @@ func (o Options) filled() Options {
 	set(&o.MaxMessage, 1<<20)
 	set(&o.MaxInFlight, 8192)
 	set(&o.Calls, max(32, 2*runtime.NumCPU()))
-	set(&o.Group, 64)
+	set(&o.Group, 256)
 	set(&o.Retry.Attempts, 5)
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = 64 << 20

@@ -81,6 +81,11 @@ func (w *Worker) session(ctx context.Context) (err error) {
 	r.src, r.dst, r.dead = src, dst, dead
 	if exact {
 		r.session = s
+		if l, ok := src.(Lettered); ok && dead == nil {
+			if letters := l.Letters(); letters != nil {
+				r.dead = letters
+			}
+		}
 	}
 	w.attach(r)
 	defer w.attach(nil)

@@ -265,3 +265,30 @@ func (k *KafkaBroker) Topic(t testing.TB, name string, partitions int, settings 
 		t.Fatalf("kafka: topic %s: %v", name, err)
 	}
 }
+
+// KafkaSettled are the ends of a topic's partitions, once no transaction is open: a broker answers the end of a transaction a
+// moment before consumers see it.
+func KafkaSettled(ctx context.Context, t testing.TB, cl *kgo.Client, topic string) kadm.ListedOffsets {
+	t.Helper()
+	admin := kadm.NewClient(cl)
+	for {
+		committed, err := admin.ListCommittedOffsets(ctx, topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends, err := admin.ListEndOffsets(ctx, topic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := false
+		ends.Each(func(o kadm.ListedOffset) {
+			if c, ok := committed.Lookup(topic, o.Partition); !ok || c.Offset < o.Offset {
+				open = true
+			}
+		})
+		if !open {
+			return committed
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

@@ -189,6 +189,6 @@ func (f *events) Encode(m *stream.Message, call *stream.Call, a *stream.Answer, 
 		return serval.Errorf(serval.Internal, "format cloud_events: %w", err)
 	}
 	out.Value = b
-	typed(out, structuredType+"+json; charset=UTF-8")
+	typed(out, eventType)
 	return nil
 }

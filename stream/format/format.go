@@ -45,20 +45,28 @@ func New(options any, events *CloudEvents) (stream.Format, error) {
 	return f, nil
 }
 
-// The header that says what a value is, and its values here.
-const (
-	contentType = "content-type"
-	jsonType    = "application/json"
-	csvType     = "text/csv"
-	textType    = "text/plain; charset=utf-8"
-	bytesType   = "application/octet-stream"
-	protoType   = "application/x-protobuf"
+// The header that says what a value is.
+const contentType = "content-type"
+
+// The content types, as headers hold them; they are never changed.
+var (
+	jsonType  = []byte("application/json")
+	csvType   = []byte("text/csv")
+	textType  = []byte("text/plain; charset=utf-8")
+	bytesType = []byte("application/octet-stream")
+	protoType = []byte("application/x-protobuf")
+	eventType = []byte(structuredType + "+json; charset=UTF-8")
 )
 
 // typed sets the content type of a result, in place of its message's.
-func typed(out *stream.Message, t string) {
-	out.Headers = slices.DeleteFunc(out.Headers, func(h stream.Header) bool { return strings.EqualFold(h.Key, contentType) })
-	out.Headers = append(out.Headers, stream.Header{Key: contentType, Value: []byte(t)})
+func typed(out *stream.Message, t []byte) {
+	for i := range out.Headers {
+		if strings.EqualFold(out.Headers[i].Key, contentType) {
+			out.Headers[i] = stream.Header{Key: contentType, Value: t} // the slice is the result's own
+			return
+		}
+	}
+	out.Headers = append(out.Headers, stream.Header{Key: contentType, Value: t})
 }
 
 func wrong(field, format string, args ...any) error {

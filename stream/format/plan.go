@@ -28,7 +28,8 @@ type plan struct {
 	loaded        time.Time
 	inputs        []slot
 	fields        map[string]place
-	size          int // bytes of a row's fixed-size inputs
+	names         map[string]string // the same names, to be looked up by bytes
+	size          int               // bytes of a row's fixed-size inputs
 }
 
 // slot is one input of a row.
@@ -108,6 +109,10 @@ func (m *mapping) make(model *serval.ModelInfo) (*plan, error) {
 			return nil, misfit("input '%s' of model '%s' is %s, which rows cannot hold; use format oip_protobuf", info.Name, model.Name, info.DType)
 		}
 		p.inputs = append(p.inputs, s)
+	}
+	p.names = make(map[string]string, len(p.fields))
+	for name := range p.fields {
+		p.names[name] = name
 	}
 	for in := range named {
 		if model.Signature.Input(in) < 0 {

@@ -102,11 +102,19 @@ func (f *rows) object(s *jsontensor.Scanner, r *row, prefix string, depth int, k
 		if err != nil {
 			return err
 		}
-		name := string(key)
-		if prefix != "" {
-			name = prefix + "." + name
+		var name string
+		at, wanted := place{}, false
+		if prefix == "" { // without making a string of every key
+			var n string
+			if n, wanted = r.plan.names[string(key)]; wanted {
+				name, at = n, r.plan.fields[n]
+			} else {
+				name = string(key)
+			}
+		} else {
+			name = prefix + "." + string(key)
+			at, wanted = r.plan.fields[name]
 		}
-		at, wanted := r.plan.fields[name]
 		start := s.Pos()
 		switch {
 		case wanted:

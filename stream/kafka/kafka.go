@@ -85,7 +85,7 @@ func (Broker) Target(_ context.Context, options any, env stream.Env) (stream.Tar
 }
 
 // Session reads and writes in transactions.
-func (Broker) Session(_ context.Context, source, target any, env stream.Env) (stream.Session, error) {
+func (Broker) Session(_ context.Context, source, target, dead any, env stream.Env) (stream.Session, error) {
 	in, ok := source.(*SourceOptions)
 	if !ok {
 		return nil, wrong(source)
@@ -94,7 +94,11 @@ func (Broker) Session(_ context.Context, source, target any, env stream.Env) (st
 	if !ok {
 		return nil, wrong(target)
 	}
-	return newSession(in, out, env)
+	letters, ok := dead.(*TargetOptions)
+	if dead != nil && !ok {
+		return nil, wrong(dead)
+	}
+	return newSession(in, out, letters, env)
 }
 
 func wrong(options any) error {

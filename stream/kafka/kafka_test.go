@@ -54,10 +54,7 @@ func (b bus) All(t *testing.T, place string) (list []stream.Message) {
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	ends, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, place)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ends := testkit.KafkaSettled(ctx, t, cl, place)
 	left := map[int32]int64{}
 	ends.Each(func(o kadm.ListedOffset) {
 		if o.Offset > 0 {
@@ -102,8 +99,8 @@ func (b bus) Target(ctx context.Context, place string, env stream.Env) (stream.T
 	return Broker{}.Target(ctx, b.target(place), env)
 }
 
-func (b bus) Session(ctx context.Context, from, to string, env stream.Env) (stream.Session, error) {
-	return Broker{}.Session(ctx, b.source(from), b.target(to), env)
+func (b bus) Session(ctx context.Context, from, to, dead string, env stream.Env) (stream.Session, error) {
+	return Broker{}.Session(ctx, b.source(from), b.target(to), b.target(dead), env)
 }
 
 func (b bus) Large() (fits, refused int) { return 950_000, 1_200_000 }

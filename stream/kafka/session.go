@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,13 +18,14 @@ type session struct {
 	*reader
 	txn   *kgo.GroupTransactSession
 	most  int
+	dead  string // topic of dead letters; "": they go elsewhere
 	close sync.Once
 
 	mu     sync.Mutex // guards polled
 	polled bool       // something was read in this transaction
 }
 
-func newSession(in *SourceOptions, out *TargetOptions, env stream.Env) (*session, error) {
+func newSession(in *SourceOptions, out, dead *TargetOptions, env stream.Env) (*session, error) {
 	opts, err := in.consumer(env)
 	if err != nil {
 		return nil, err
@@ -32,7 +34,7 @@ func newSession(in *SourceOptions, out *TargetOptions, env stream.Env) (*session
 	if err != nil {
 		return nil, err
 	}
-	if fmt.Sprint(in.Brokers) != fmt.Sprint(out.Brokers) || in.TLS != out.TLS || in.SASL != out.SASL {
+	if !in.same(&out.Connection) {
 		return nil, bad("brokers", "differ between source and target; delivery exactly-once needs both in one cluster, reached in one way")
 	}
 	id := out.TransactionalID
@@ -40,6 +42,15 @@ func newSession(in *SourceOptions, out *TargetOptions, env stream.Env) (*session
 		id = "serval-" + env.Stream + "-" + env.Instance
 	}
 	s := &session{reader: newReader(env), most: out.MaxMessage}
+	if dead != nil {
+		if dead.Topic == "" {
+			return nil, bad("topic", "of the dead letters is missing")
+		}
+		if !dead.same(&out.Connection) {
+			return nil, bad("brokers", "differ between target and dead_letter; delivery exactly-once needs both in one cluster, reached in one way")
+		}
+		s.dead = dead.Topic
+	}
 	opts = append(append(opts, more...), kgo.TransactionalID(id), kgo.TransactionTimeout(out.TransactionTimeout),
 		kgo.OnPartitionsAssigned(s.assigned), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost))
 	if s.txn, err = kgo.NewGroupTransactSession(opts...); err != nil {
@@ -71,8 +82,26 @@ func (s *session) Ack(context.Context, []*stream.Message) error { return nil }
 
 // Write implements stream.Target.
 func (s *session) Write(ctx context.Context, messages []*stream.Message) error {
-	return produce(ctx, s.cl, s.most, messages)
+	return produce(ctx, s.cl, "", s.most, messages)
 }
+
+// Letters implements stream.Lettered.
+func (s *session) Letters() stream.Target {
+	if s.dead == "" {
+		return nil
+	}
+	return letters{s}
+}
+
+// letters writes dead letters in the session's transactions.
+type letters struct{ s *session }
+
+func (l letters) Write(ctx context.Context, messages []*stream.Message) error {
+	return produce(ctx, l.s.cl, l.s.dead, l.s.most, messages)
+}
+
+// Close does nothing: the session's does it.
+func (letters) Close() error { return nil }
 
 // Begin implements stream.Session.
 func (s *session) Begin(context.Context) error {
@@ -117,4 +146,9 @@ func (s *session) Close() error {
 		s.probed.Wait()
 	})
 	return nil
+}
+
+// same says whether two connections reach the same cluster as the same user.
+func (c *Connection) same(o *Connection) bool {
+	return slices.Equal(c.Brokers, o.Brokers) && c.TLS == o.TLS && c.SASL == o.SASL
 }

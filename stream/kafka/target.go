@@ -20,7 +20,7 @@ type target struct {
 
 // Write implements stream.Target.
 func (t *target) Write(ctx context.Context, messages []*stream.Message) error {
-	return produce(ctx, t.cl, t.most, messages)
+	return produce(ctx, t.cl, "", t.most, messages)
 }
 
 // Close implements stream.Target.
@@ -29,8 +29,8 @@ func (t *target) Close() error {
 	return nil
 }
 
-// produce sends messages and waits for all of them.
-func produce(ctx context.Context, cl *kgo.Client, most int, messages []*stream.Message) error {
+// produce sends messages to a topic, "" for the client's own, and waits for all of them.
+func produce(ctx context.Context, cl *kgo.Client, topic string, most int, messages []*stream.Message) error {
 	records := make([]kgo.Record, len(messages))
 	var mu sync.Mutex // guards failed; the promises are called by one goroutine, but Produce itself calls some
 	failed := map[int]error{}
@@ -38,7 +38,7 @@ func produce(ctx context.Context, cl *kgo.Client, most int, messages []*stream.M
 	sent.Add(len(messages))
 	for i, m := range messages {
 		rec := &records[i]
-		rec.Key, rec.Value, rec.Partition = m.Key, m.Value, -1
+		rec.Topic, rec.Key, rec.Value, rec.Partition = topic, m.Key, m.Value, -1
 		if m.Key == nil && m.Lane != nil {
 			rec.Partition = m.Position.Partition
 		}

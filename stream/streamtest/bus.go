@@ -24,8 +24,8 @@ type Bus interface {
 	All(t *testing.T, place string) []stream.Message
 	Source(ctx context.Context, place string, env stream.Env) (stream.Source, error)
 	Target(ctx context.Context, place string, env stream.Env) (stream.Target, error)
-	// Session is Unimplemented where the broker has no transactions.
-	Session(ctx context.Context, from, to string, env stream.Env) (stream.Session, error)
+	// Session is Unimplemented where the broker has no transactions. dead is the place for dead letters.
+	Session(ctx context.Context, from, to, dead string, env stream.Env) (stream.Session, error)
 	// Large is the size of a value that a place takes, and TooLarge of one that it refuses.
 	Large() (fits, refused int)
 }
@@ -94,7 +94,7 @@ func (s *setup) start(t *testing.T) *worker {
 			e := env(owner)
 			e.Instance = fmt.Sprint("i", n)
 			if s.exact {
-				session, err := s.bus.Session(ctx, s.from, s.to, e)
+				session, err := s.bus.Session(ctx, s.from, s.to, s.dead, e)
 				if err != nil {
 					return nil, nil, err
 				}
@@ -123,6 +123,9 @@ func (s *setup) start(t *testing.T) *worker {
 		Dead: func(ctx context.Context, owner stream.Owner) (stream.Target, error) {
 			return s.bus.Target(ctx, s.dead, env(owner))
 		},
+	}
+	if s.exact {
+		o.Dead = nil // the session's own
 	}
 	if s.change != nil {
 		s.change(&o)

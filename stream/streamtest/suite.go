@@ -541,7 +541,7 @@ func come(t *testing.T, s *setup, n, keys int, once bool) {
 
 // transactional says whether the bus has transactions.
 func (s *setup) transactional(t *testing.T) {
-	session, err := s.bus.Session(t.Context(), s.from, s.to, stream.Env{Stream: s.name, Instance: "probe", Owner: owner{}, Warn: func(string, ...any) {}})
+	session, err := s.bus.Session(t.Context(), s.from, s.to, s.dead, stream.Env{Stream: s.name, Instance: "probe", Owner: owner{}, Warn: func(string, ...any) {}})
 	var e *serval.Error
 	if errors.As(err, &e) && e.Code == serval.Unimplemented {
 		t.Skip("no transactions: ", e.Message)
@@ -582,6 +582,9 @@ type breaking struct {
 	stream.Session
 	writes atomic.Int64
 }
+
+// Letters passes the session's on.
+func (b *breaking) Letters() stream.Target { return b.Session.(stream.Lettered).Letters() }
 
 func (b *breaking) Write(ctx context.Context, list []*stream.Message) error {
 	switch b.writes.Add(1) {
