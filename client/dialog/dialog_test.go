@@ -375,7 +375,7 @@ func TestSessionFails(t *testing.T) {
 	if len(s.messages) != 2 || s.failed != "long 2" || strings.Contains(shown, "never") {
 		t.Errorf("%+v", s)
 	}
-	shown, s, _ = talk(t, Options{}, "/retry", "/undo", "/drop", "one", "^C during")
+	shown, _, _ = talk(t, Options{}, "/retry", "/undo", "/drop", "one", "^C during")
 	wants(t, shown, "error: nothing was asked yet", "error: nothing was asked yet", "error: the conversation is empty", "1 user: one")
 	shown, s, _ = talk(t, Options{Handler: serval.HandlerFunc(func(ctx context.Context, _ *serval.Request, _ serval.Sink) error {
 		<-ctx.Done()
@@ -431,7 +431,13 @@ func TestKeyboard(t *testing.T) {
 	_ = user.Close()
 
 	in, user = io.Pipe()
-	k = newKeyboard(in, io.Discard, nil)
+	var shown strings.Builder
+	k = newKeyboard(in, &shown, func() (int, int, error) { return 0, 0, nil }) // a terminal that does not know its size
+	typed("hallo\r")
+	expect("hallo", nil)
+	if shown.String() != "> hallo\r\n" {
+		t.Errorf("shown is %q", shown.String())
+	}
 	k.quit(Signal{os.Interrupt})
 	expect("", Signal{os.Interrupt})
 	ctx, stop = context.WithCancel(context.Background())

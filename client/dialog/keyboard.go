@@ -156,7 +156,7 @@ func (k *keyboard) Read(p []byte) (int, error) {
 		return 0, errors.New("the terminal sends keys that are not understood")
 	}
 	if k.size != nil {
-		if w, h, err := k.size(); err == nil {
+		if w, h, err := k.size(); err == nil && w > 0 && h > 0 { // a terminal may not know its size: then it is taken as 80 by 24
 			_ = k.editor.SetSize(w, h) // it writes to the terminal, whose failure the next write shows
 		}
 	}
