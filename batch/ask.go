@@ -187,7 +187,10 @@ func (q *front) insist(ctx context.Context, f *flight, from, to int, mu *sync.Mu
 		q.mu.Lock()
 		q.retries++
 		q.mu.Unlock()
-		wait := max(e.RetryAfter, min(20*time.Millisecond<<min(attempt, 8), 5*time.Second))
+		wait := min(20*time.Millisecond<<min(attempt, 8), time.Second) // a place may be free long before the queue expects it
+		if e.Code == serval.ResourceExhausted {
+			wait = max(wait, e.RetryAfter) // a limit of the caller's own: sooner is in vain
+		}
 		if err := q.sleep(ctx, wait); err != nil {
 			return err
 		}

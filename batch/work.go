@@ -113,7 +113,7 @@ func (r *run) prepare(s *source) {
 	}
 	parallel := j.Parallel
 	if parallel == 0 {
-		parallel = max(1, m.Settings.Instances) + 1
+		parallel = 2 * max(1, m.Settings.Instances) // so that each finds the next one waiting
 		if m.Language != nil {
 			parallel = max(1, m.Language.Slots) + 2 // so that a place that becomes free is taken at once
 		}
