@@ -162,7 +162,7 @@ func (r *run) postpone(it *item) {
 		r.trim(l)
 		return
 	}
-	it.state, it.due, it.wait = delayed_, time.Now().Add(it.after), it.after
+	it.state, it.due, it.wait = postponed, time.Now().Add(it.after), it.after
 	it.failed, it.after = nil, 0
 	heap.Push(&r.later, it)
 }

@@ -56,11 +56,11 @@ type run struct {
 type state uint8
 
 const (
-	waiting  state = iota // in todo
-	called                // a caller has it
-	delayed_              // in later
-	answered              // it has a result, or a dead letter
-	dropped               // its lane is somebody else's, or its transaction was undone
+	waiting   state = iota // in todo
+	called                 // a caller has it
+	postponed              // in later
+	answered               // it has a result, or a dead letter
+	dropped                // its lane is somebody else's, or its transaction was undone
 )
 
 // item is a message under way. A caller owns it while it is called, the writer while it is written, else the loop.

@@ -141,7 +141,6 @@ type row struct {
 	data    []byte // of the fixed-size inputs
 	seen    []bool // of each element of fixed-size matrices, then of inputs
 	marks   []int  // where an input's marks begin in seen
-	text    []byte // of the rest
 }
 
 func (p *plan) row() *row {
