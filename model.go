@@ -186,8 +186,8 @@ type Stats struct {
 	Instances     int
 	Sequences     int // of a stateful model: those that have state now; of a Decoder: those that are stepped
 	Tokens        Usage
-	CacheUsed     int // tokens of running sequences in a Decoder's cache of keys and values
-	CacheSize     int // tokens that it has room for; 0: it has none, or does not say
+	CacheUsed     int          // tokens of running sequences in a Decoder's cache of keys and values
+	CacheSize     int          // tokens that it has room for; 0: it has none, or does not say
 	Process       ProcessStats // of a model that runs in a process of its own
 }
 
