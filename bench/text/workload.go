@@ -25,30 +25,30 @@ const behindAfter = time.Second
 func workloads() []workload {
 	const usual = "serval,llama-server,serval-shipped"
 	closed := func(callers int, count int64) chat.Options {
-		return chat.Options{Concurrency: callers, Count: count, WarmUp: 2 * time.Second}
+		return chat.Options{Concurrency: callers, Count: count, WarmUp: time.Second}
 	}
 	long := func(tokens int) chat.Workload {
 		return chat.Workload{Words: chat.Fixed(60), Tokens: chat.Fixed(tokens)}
 	}
-	prefix := closed(16, 64)
+	prefix := closed(16, 32)
 	prefix.Workload = chat.Workload{Shared: 300, Words: chat.Fixed(20), Tokens: chat.Fixed(32)}
 	streams := chat.Options{Concurrency: 4, Count: 4, Workload: long(400)}
 	prompt := chat.Options{Count: 1, Workload: chat.Workload{Words: chat.Fixed(3000), Tokens: chat.Fixed(8)}}
-	repeated := closed(1, 12)
+	repeated := closed(1, 8)
 	repeated.Workload = chat.Workload{Prompts: repeats(), Tokens: chat.Fixed(96)}
 	return []workload{
-		{name: "c1", title: "1 caller, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(1, 10)},
-		{name: "c8", title: "8 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(8, 40)},
-		{name: "c16", title: "16 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(16, 64)},
+		{name: "c1", title: "1 caller, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(1, 6)},
+		{name: "c8", title: "8 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(8, 24)},
+		{name: "c16", title: "16 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(16, 32)},
 		{name: "prefix", title: "16 callers, 300 words in common before 20 of their own, answers of 32 tokens", of: usual, slots: 16, context: 2048, load: prefix},
 		{name: "behind", title: "4 running streams of 400 tokens, while a prompt of 3,000 words (some 4,000 tokens) arrives", of: usual, slots: 8, context: 6144,
 			load: streams, behind: &prompt},
 		{name: "isolation", title: "16 callers as above: the model's own process, and the server's", of: "serval-shipped,serval-inside", slots: 16, context: 2048,
-			load: closed(16, 64)},
+			load: closed(16, 32)},
 		{name: "guessing", title: "1 caller who has a text repeated, answers of 96 tokens", of: "serval-guessing,serval,llama-server", slots: 16, context: 2048, load: repeated},
-		{name: "q8", title: "16 callers as above, the file re-quantised to Q8_0", of: "serval-q8,llama-server-q8", slots: 16, context: 2048, load: closed(16, 64)},
+		{name: "q8", title: "16 callers as above, the file re-quantised to Q8_0", of: "serval-q8,llama-server-q8", slots: 16, context: 2048, load: closed(16, 32)},
 		{name: "q4", title: "16 callers as above, the file re-quantised to Q4_0", of: "serval-q4,llama-server-q4,serval-shipped-q4", slots: 16, context: 2048,
-			load: closed(16, 64)},
+			load: closed(16, 32)},
 	}
 }
 
