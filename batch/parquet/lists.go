@@ -13,8 +13,7 @@ type lists struct {
 	starts  []int
 	valid   []bool
 	present []bool
-	done    int  // complete rows, which were handed out
-	ended   bool // the row group ended
+	done    int // complete rows, which were handed out
 }
 
 // nextLists reads pages until there is a complete row.

@@ -335,7 +335,7 @@ func (c *cursor) levels(h *header, page []byte) (reps, defs, data []byte, err er
 		if *buf, err = c.budget.grow(*buf, h.values); err != nil {
 			return nil, err
 		}
-		own := page
+		var own []byte
 		switch {
 		case h.kind == pageDataV2:
 			own, page = page[:size], page[size:]
