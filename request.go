@@ -32,6 +32,9 @@ type Request struct {
 	Trace string
 }
 
+// Background is the Priority of what runs only while nothing else waits: batch jobs.
+const Background int8 = 127
+
 // Input is what a model is given: *Tensors, or one of those in prompt.go.
 type Input interface{ isInput() }
 

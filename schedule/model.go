@@ -37,6 +37,7 @@ type Model struct {
 	all      []*instance
 	timer    *time.Timer // armed while a batch waits for max_delay
 	cost     cost
+	online   time.Time // when a call came that was not in the background
 	draining bool
 	quiet    *sync.Cond // told when an instance becomes idle
 }
@@ -125,6 +126,9 @@ func (m *Model) fill(e *entry, req *serval.Request, in *serval.Tensors) {
 
 // level maps Triton's priority (1 the most urgent, 0 the default) to a queue level.
 func (m *Model) level(p int8) int {
+	if p == serval.Background {
+		return m.q.back // which never changes
+	}
 	if p <= 0 || m.strict && int(p) > m.levels {
 		return m.usual
 	}
@@ -159,15 +163,24 @@ func (m *Model) admit(ctx context.Context, e *entry, req *serval.Request) (*inst
 		m.stats.refuse(refusedClosed, 0)
 		return nil, serval.ErrRetired
 	}
-	if n := len(m.idle); n > 0 && m.q.calls == 0 && m.q.rules.delay == 0 {
+	back := e.level == m.q.back
+	if !back {
+		m.online = e.enqueued
+	}
+	if n := len(m.idle); n > 0 && m.q.waiting() == 0 && (back && m.spare(e.enqueued) && m.q.calls == 0 || !back && m.q.rules.delay == 0) {
 		inst := m.idle[n-1]
 		m.idle = m.idle[:n-1]
 		m.q.push(e)
 		m.mu.Unlock()
 		return inst, nil
 	}
-	if own := m.policies[e.level].limit; m.q.calls >= m.limit || own > 0 && m.q.levels[e.level].calls >= own {
-		wait, waiting := m.expectedWait(), m.q.calls
+	if back && m.q.calls-m.q.waiting() < m.limit {
+		m.q.push(e)
+		m.mu.Unlock()
+		return nil, nil
+	}
+	if own := m.policies[e.level].limit; m.q.waiting() >= m.limit || back || own > 0 && m.q.levels[e.level].calls >= own {
+		wait, waiting := m.expectedWait(), m.q.waiting()
 		m.mu.Unlock()
 		m.stats.refuse(refusedFull, 0)
 		if waiting < m.limit {
@@ -196,16 +209,33 @@ func (m *Model) admit(ctx context.Context, e *entry, req *serval.Request) (*inst
 
 // expectedWait is how long a new call would wait, by the measured cost of batches. The lock is held.
 func (m *Model) expectedWait() time.Duration {
-	batches := int64(m.q.calls)
+	batches, rows := int64(m.q.waiting()), m.q.rows-m.q.behind
 	if m.q.rules.batch {
-		batches = (m.q.rows + m.q.rules.max - 1) / m.q.rules.max
+		batches = (rows + m.q.rules.max - 1) / m.q.rules.max
 	}
-	return m.cost.of(batches, m.q.rows) / time.Duration(len(m.all))
+	return m.cost.of(batches, rows) / time.Duration(len(m.all))
+}
+
+// onlineFor is how long after a call others like it are expected.
+const onlineFor = time.Second
+
+// spare says whether a call in the background may take an instance: while others come, one of several stays free for them. The
+// lock is held.
+func (m *Model) spare(now time.Time) bool {
+	return len(m.all) == 1 || len(m.idle) > 1 || now.Sub(m.online) > onlineFor
+}
+
+// take removes the next batch, if there is one that may run on an instance that was taken from idle already. The lock is held.
+func (m *Model) take(now time.Time, into []*entry) ([]*entry, Closed, time.Duration) {
+	if m.q.calls > 0 && m.q.waiting() == 0 && len(m.all) > 1 && len(m.idle) == 0 && now.Sub(m.online) <= onlineFor {
+		return into, closedDrained, 0
+	}
+	return m.q.take(now, into)
 }
 
 // kick wakes an idle instance if a batch is due, else sees to it that one is woken in time. The lock is held.
 func (m *Model) kick(now time.Time) {
-	if len(m.idle) == 0 {
+	if len(m.idle) == 0 || m.q.waiting() == 0 && !m.spare(now) {
 		return
 	}
 	wait, due := m.q.due(now)
@@ -297,7 +327,7 @@ func (m *Model) lead(inst *instance) {
 	}
 	m.mu.Lock()
 	var why Closed
-	inst.entries, why, _ = m.q.take(time.Now(), inst.entries[:0])
+	inst.entries, why, _ = m.take(time.Now(), inst.entries[:0])
 	if len(inst.entries) > 0 { // else a worker that became free took it
 		if why == closedDrained && len(inst.entries) == 1 {
 			why = closedIdle
@@ -329,7 +359,7 @@ func (m *Model) work(inst *instance) {
 		for {
 			var why Closed
 			var wait time.Duration
-			inst.entries, why, wait = m.q.take(time.Now(), inst.entries[:0])
+			inst.entries, why, wait = m.take(time.Now(), inst.entries[:0])
 			if len(inst.entries) == 0 {
 				m.rest(inst)
 				if wait > 0 {
@@ -352,6 +382,9 @@ func (m *Model) rest(inst *instance) {
 	m.idle = append(m.idle, inst)
 	if m.draining {
 		m.quiet.Broadcast()
+	}
+	if m.q.calls > 0 && m.q.waiting() == 0 { // in the background; it could not run while this one was busy
+		m.kick(time.Now())
 	}
 }
 

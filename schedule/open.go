@@ -191,6 +191,10 @@ func newModel(what string, s serval.ModelSettings, sig serval.Signature, found p
 		levels++ // for those that have waited too long
 	}
 	m.q = newQueue(levels, r)
+	m.q.background()
+	for len(m.policies) <= m.q.back {
+		m.policies = append(m.policies, policy{})
+	}
 	if found.row > 0 {
 		m.cost.seen(1, found.row)
 	}

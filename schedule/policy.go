@@ -53,8 +53,8 @@ func (m *Model) patience(e *entry, req *serval.Request) (d time.Duration, delay 
 func (m *Model) postpone(e *entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.q.remove(e) {
-		e.level = len(m.q.levels) - 1
+	if e.level != m.q.back && m.q.remove(e) {
+		e.level = m.q.least()
 		m.q.push(e)
 	}
 }

@@ -104,7 +104,7 @@ func TestDelayedCallsGoBehindAllOthers(t *testing.T) {
 func (m *Model) lateCalls() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.q.levels[len(m.q.levels)-1].calls
+	return m.q.levels[m.q.least()].calls
 }
 
 func TestPoliciesOfPriorities(t *testing.T) {

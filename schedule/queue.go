@@ -55,8 +55,10 @@ type rules struct {
 type queue struct {
 	rules  rules
 	levels []list
+	back   int // the level of calls in the background, the last one; -1: there is none
 	calls  int
 	rows   int64
+	behind int64 // rows of calls in the background, which are in calls and rows, too
 }
 
 type list struct {
@@ -66,7 +68,29 @@ type list struct {
 
 func newQueue(levels int, r rules) queue {
 	slices.Sort(r.preferred)
-	return queue{rules: r, levels: make([]list, levels)}
+	return queue{rules: r, levels: make([]list, levels), back: -1}
+}
+
+// background adds the level of calls that run one by one, while nothing else waits.
+func (q *queue) background() {
+	q.back = len(q.levels)
+	q.levels = append(q.levels, list{})
+}
+
+// least is the level of the least urgent calls that are not in the background.
+func (q *queue) least() int {
+	if q.back >= 0 {
+		return q.back - 1
+	}
+	return len(q.levels) - 1
+}
+
+// waiting is how many calls wait that are not in the background.
+func (q *queue) waiting() int {
+	if q.back < 0 {
+		return q.calls
+	}
+	return q.calls - q.levels[q.back].calls
 }
 
 func (q *queue) push(e *entry) {
@@ -81,6 +105,9 @@ func (q *queue) push(e *entry) {
 	l.calls++
 	q.calls++
 	q.rows += e.call.Rows
+	if e.level == q.back {
+		q.behind += e.call.Rows
+	}
 }
 
 // remove takes a waiting entry out; it reports false if the entry no longer waits.
@@ -103,6 +130,9 @@ func (q *queue) remove(e *entry) bool {
 	l.calls--
 	q.calls--
 	q.rows -= e.call.Rows
+	if e.level == q.back {
+		q.behind -= e.call.Rows
+	}
 	return true
 }
 
@@ -125,7 +155,7 @@ func (q *queue) take(now time.Time, into []*entry) (batch []*entry, why Closed, 
 	if first == nil {
 		return into, closedDrained, 0
 	}
-	if !q.rules.batch {
+	if !q.rules.batch || first.level == q.back { // a call in the background is as long as one may be
 		q.remove(first)
 		return append(into, first), closedSingle, 0
 	}
@@ -142,7 +172,7 @@ func (q *queue) due(now time.Time) (wait time.Duration, due bool) {
 	if first == nil {
 		return 0, false
 	}
-	if !q.rules.batch {
+	if !q.rules.batch || first.level == q.back {
 		return 0, true
 	}
 	_, _, wait = q.close(first, now)
@@ -174,7 +204,7 @@ func (q *queue) close(first *entry, now time.Time) (target int64, why Closed, wa
 // whole calls add up to, and says whether entries of other shapes wait.
 func (q *queue) fits(first *entry) (rows, preferred int64, other bool) {
 	scanned, calls := 0, 0
-	for i := range q.levels {
+	for i := range q.least() + 1 {
 		for e := q.levels[i].head; e != nil && scanned < scanLimit; e = e.next {
 			scanned++
 			if e.key != first.key {
@@ -198,7 +228,7 @@ func (q *queue) fits(first *entry) (rows, preferred int64, other bool) {
 func (q *queue) collect(first *entry, max int64, into []*entry) []*entry {
 	var rows int64
 	scanned, start := 0, len(into)
-	for i := range q.levels {
+	for i := range q.least() + 1 {
 		for e := q.levels[i].head; e != nil && scanned < scanLimit; {
 			next := e.next
 			scanned++
@@ -219,7 +249,7 @@ func (q *queue) collect(first *entry, max int64, into []*entry) []*entry {
 // oldest is what has waited longest, whatever its shape: one that is overdue closes the batch before it early.
 func (q *queue) oldest(first *entry) *entry {
 	oldest := first
-	for i := range q.levels {
+	for i := range q.least() + 1 {
 		if e := q.levels[i].head; e != nil && e.enqueued.Before(oldest.enqueued) {
 			oldest = e
 		}
