@@ -19,8 +19,8 @@ type Pace struct {
 	Block, Busy time.Duration
 
 	mu    sync.Mutex
-	costs map[serval.Ref]time.Duration // of a row, a fading mean
-	turn  chan struct{}                // held while online calls come, so that one piece runs at a time
+	costs map[serval.Ref]*line
+	turn  chan struct{} // held while online calls come, so that one piece runs at a time
 	once  sync.Once
 }
 
@@ -40,15 +40,53 @@ func (p *Pace) block() (d time.Duration, busy bool) {
 	return 2 * time.Millisecond, false
 }
 
-// most is how many rows compute for d.
+// line is how long a call takes by its rows, as fixed + row × rows: least squares over recent calls, older ones fading out.
+type line struct{ n, rows, ns, rows2, rowsNs float64 }
+
+const lineFade = 1 - 1.0/32
+
+func (l *line) seen(rows, ns float64) {
+	l.n, l.rows, l.ns = l.n*lineFade+1, l.rows*lineFade+rows, l.ns*lineFade+ns
+	l.rows2, l.rowsNs = l.rows2*lineFade+rows*rows, l.rowsNs*lineFade+rows*ns
+}
+
+// fit is the line in nanoseconds.
+func (l *line) fit() (fixed, row float64) {
+	rows, ns := l.rows/l.n, l.ns/l.n
+	if variance := l.rows2/l.n - rows*rows; variance > 1e-3*rows*rows+1e-9 {
+		row = (l.rowsNs/l.n - rows*ns) / variance
+		if fixed = ns - row*rows; row > 0 && fixed > 0 {
+			return fixed, row
+		}
+		if row <= 0 {
+			return ns, 0
+		}
+	}
+	return 0, ns / rows
+}
+
+const (
+	firstRows = 8       // to learn what they cost
+	mostRows  = 1 << 16 // of a piece
+)
+
+// most is how many rows compute for d. What a call takes whatever its rows are is not saved by smaller ones: the rows may take as
+// long again.
 func (p *Pace) most(m serval.Ref, d time.Duration) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	cost := p.costs[m]
-	if cost <= 0 {
-		return 8 // to learn what they cost
+	l := p.costs[m]
+	if l == nil {
+		return firstRows
 	}
-	return max(1, int64(d/cost))
+	if l.n < 2 { // two sizes make a line
+		return 2 * firstRows
+	}
+	fixed, row := l.fit()
+	if room := max(float64(d)-fixed, fixed); row*mostRows > room {
+		return max(1, int64(room/row))
+	}
+	return mostRows
 }
 
 // seen takes in how long rows took.
@@ -59,13 +97,12 @@ func (p *Pace) seen(m serval.Ref, rows int64, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.costs == nil {
-		p.costs = map[serval.Ref]time.Duration{}
+		p.costs = map[serval.Ref]*line{}
 	}
-	now := max(1, took/time.Duration(rows))
-	if old := p.costs[m]; old > 0 {
-		now = max(1, old+(now-old)/8)
+	if p.costs[m] == nil {
+		p.costs[m] = &line{}
 	}
-	p.costs[m] = now
+	p.costs[m].seen(float64(rows), float64(took))
 }
 
 // Handler puts the pace before next. Requests of several rows must be of a model whose rows do not depend on one another, as all

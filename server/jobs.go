@@ -120,6 +120,9 @@ type within struct {
 }
 
 func (w within) Locate(ctx context.Context, location string) ([]batch.Object, error) {
+	if !filepath.IsAbs(location) {
+		return nil, relative(location, "input")
+	}
 	found, err := w.Locator.Locate(ctx, location)
 	for i := 0; err == nil && i < len(found); i++ {
 		err = w.check(found[i].Name(), "input")
@@ -134,10 +137,14 @@ func (w within) Target(ctx context.Context, location string) (batch.Target, erro
 	return w.Locator.Target(ctx, location)
 }
 
+func relative(path, param string) *serval.Error {
+	return serval.Errorf(serval.InvalidArgument, "%s: a server's job needs an absolute path", path).At(param)
+}
+
 // check refuses a path outside the folders, links followed.
 func (w within) check(path, param string) error {
 	if !filepath.IsAbs(path) {
-		return serval.Errorf(serval.InvalidArgument, "%s: a server's job needs an absolute path", path).At(param)
+		return relative(path, param)
 	}
 	if len(w.folders) == 0 {
 		return nil
