@@ -34,8 +34,8 @@ func TestText(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		write(t, filepath.Join(models, "chat", "model.yaml"), []byte("text: {context: 1024, slots: 8}\nqueue: {limit: 100}\n"))
-		write(t, filepath.Join(models, "other", "model.yaml"), []byte("text: {context: 512, slots: 2}\n"))
+		write(t, filepath.Join(models, "chat", "model.yaml"), []byte("threads: 1\ntext: {context: 1024, slots: 8}\nqueue: {limit: 100}\n"))
+		write(t, filepath.Join(models, "other", "model.yaml"), []byte("threads: 1\ntext: {context: 512, slots: 2}\n"))
 		s := start(t, b, setup{models: models, config: "log: {access: false}\n"})
 		c := client(t, 5*time.Minute)
 		if _, err := chatOnce(c, s, "chat", 8, 4); err != nil {
