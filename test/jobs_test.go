@@ -21,7 +21,7 @@ import (
 var slowRows = map[string]string{
 	"sums/model.yaml": "instances: 1\n",
 	"sums/1/model.fake": `{"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2],"symbols":["n",""]}],
-		"outputs":[{"name":"y","datatype":"FP32","shape":[-1,2],"symbols":["n",""]}],"delay":"2ms"}`,
+		"outputs":[{"name":"y","datatype":"FP32","shape":[-1,2],"symbols":["n",""]}],"delay":"10ms"}`,
 }
 
 // jobFiles lays out the model and that many input files of rows each, and returns their folder.
