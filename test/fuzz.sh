@@ -9,7 +9,7 @@ for package in $(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirn
 	for target in $("$go" test -list '^Fuzz' "$package" | grep '^Fuzz'); do
 		[[ $target == *"${1:-}"* ]] || continue
 		echo "== $package $target"
-		"$go" test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-10s}" "$package" || failed+=("$package.$target")
+		"$go" test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-10s}" -fuzzminimizetime 5x "$package" || failed+=("$package.$target")
 	done
 done
 if ((${#failed[@]})); then
