@@ -11,9 +11,8 @@ import (
 )
 
 // Other programs take the processors away from whoever is measured just then, and a thread of llama.cpp that lost its core holds up
-// all others. So what others took is counted, and a round in which that was too much is measured again.
+// all others. So what others took is counted, and a round in which that was more than -others is measured again.
 const (
-	foreignLimit = 0.03 // of all processors
 	calmTime     = 500 * time.Millisecond
 	calmWait     = time.Minute
 	tries        = 3
@@ -88,7 +87,7 @@ func readUsage() (u usage, err error) {
 }
 
 // calm waits until others leave the processors alone, a minute at most.
-func calm(ctx context.Context) error {
+func calm(ctx context.Context, limit float64) error {
 	for begin := time.Now(); ; {
 		before, err := readUsage()
 		if err != nil {
@@ -100,7 +99,7 @@ func calm(ctx context.Context) error {
 		case <-time.After(calmTime):
 		}
 		after, err := readUsage()
-		if err != nil || after.foreign(before) <= foreignLimit || time.Since(begin) > calmWait {
+		if err != nil || after.foreign(before) <= limit || time.Since(begin) > calmWait {
 			return err
 		}
 	}

@@ -22,6 +22,7 @@ type options struct {
 	write   string
 	threads int
 	rounds  int
+	others  float64 // what other programs may take of the processors, from 0 to 1
 	work    *workload
 	of      []contender
 }
@@ -39,6 +40,7 @@ func main() {
 	flag.StringVar(&o.write, "write", "", "Markdown file whose section of this workload is replaced")
 	flag.IntVar(&o.threads, "threads", 2, "threads of each server")
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds")
+	flag.Float64Var(&o.others, "others", 0.03, "share of the processors that other programs may take while a round is measured; else it is measured again")
 	work := flag.String("work", "c16", "the workload")
 	of := flag.String("of", "", "contenders, separated by commas; the first is compared with each of the others (default: the workload's)")
 	list := flag.Bool("list", false, "say which contenders and workloads there are")

@@ -43,7 +43,7 @@ func measureAll(ctx context.Context, o *options, list []*server) ([]*cell, error
 		if err != nil {
 			return nil, err
 		}
-		if try++; foreign > foreignLimit && try < tries {
+		if try++; foreign > o.others && try < tries {
 			progress("other programs took %.0f %% of the processors; once more", 100*foreign)
 			for _, c := range cells {
 				c.rounds = c.rounds[:min(round, len(c.rounds))]
@@ -63,7 +63,7 @@ func measureAll(ctx context.Context, o *options, list []*server) ([]*cell, error
 func measureRound(ctx context.Context, o *options, cells []*cell, round, try int) (foreign float64, err error) {
 	for i := range cells {
 		c := cells[(i+round)%len(cells)]
-		if err := calm(ctx); err != nil {
+		if err := calm(ctx, o.others); err != nil {
 			return 0, err
 		}
 		before, err := readUsage()
@@ -86,7 +86,7 @@ func measureRound(ctx context.Context, o *options, cells []*cell, round, try int
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		if foreign > foreignLimit && try+1 < tries {
+		if foreign > o.others && try+1 < tries {
 			return foreign, nil // the others need not be measured
 		}
 	}
