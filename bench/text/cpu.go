@@ -13,9 +13,9 @@ import (
 // Other programs take the processors away from whoever is measured just then, and a thread of llama.cpp that lost its core holds up
 // all others. So what others took is counted, and a round in which that was more than -others is measured again.
 const (
-	calmTime     = 500 * time.Millisecond
-	calmWait     = time.Minute
-	tries        = 3
+	calmTime = 500 * time.Millisecond
+	calmWait = time.Minute
+	tries    = 3
 )
 
 // usage is processor time since the start of the machine, in ticks.
