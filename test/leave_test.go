@@ -38,6 +38,7 @@ func TestLeaversFreeTheirSlot(t *testing.T) {
 	link(t, filepath.Join(chatModels(t), "chat", "1"), filepath.Join(root, "one", "1"))
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: root})
 	const steps, running = `serval_model_executions_total{model="one"`, `vllm:num_requests_running{model_name="one"`
+	const cache = `vllm:kv_cache_usage_perc{model_name="one"`
 	for _, c := range []struct{ name, path, body string }{
 		{"openai, streamed", "/v1/chat/completions", `{"model":"one","messages":[{"role":"user","content":"Tell a story."}],"max_tokens":1900,"ignore_eos":true,"stream":true}`},
 		{"openai, whole", "/v1/chat/completions", `{"model":"one","messages":[{"role":"user","content":"Tell a story."}],"max_tokens":1900,"ignore_eos":true}`},
@@ -75,12 +76,15 @@ func TestLeaversFreeTheirSlot(t *testing.T) {
 				}
 			}
 			await(t, "it is answered", func() bool { return metric(t, s, steps) >= before+3 })
+			if used := metric(t, s, cache); used <= 0 || used > 1 {
+				t.Errorf("while it is answered, %v of the cache is used", used)
+			}
 			at := metric(t, s, steps)
 			leave()
 			if err := <-over; err == nil {
 				t.Fatal("the answer came to its end")
 			}
-			await(t, "the slot is free", func() bool { return metric(t, s, running) == 0 })
+			await(t, "the slot is free", func() bool { return metric(t, s, running) == 0 && metric(t, s, cache) == 0 })
 			if more := metric(t, s, steps) - at; more > 60 {
 				t.Errorf("%v more steps were made after its client had left", more)
 			} else {
