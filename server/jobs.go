@@ -138,6 +138,9 @@ func (w within) Target(ctx context.Context, location string) (batch.Target, erro
 }
 
 func relative(path, param string) *serval.Error {
+	if strings.Contains(path, "://") {
+		return serval.Errorf(serval.InvalidArgument, "%s: a server's job reads and writes files of the server's own machine; 'serval batch run' takes other places", path).At(param)
+	}
 	return serval.Errorf(serval.InvalidArgument, "%s: a server's job needs an absolute path", path).At(param)
 }
 

@@ -94,6 +94,7 @@ keeps the result, and 'serval batch fetch' gets it.`,
 	f.admin.flags(c)
 	f.admin.output(c)
 	l := c.Flags()
+	l.Lookup("input").Usage = "what the server reads: a file, folder or glob of its machine; may be given several times"
 	l.StringVarP(&f.job.Output, "output", "o", "", "file to write, or the folder with --split (default: the server keeps the result)")
 	l.StringVar(&f.job.OutputFormat, "output-format", "", "format of the output (default: by its name, or the input's)")
 	l.StringArrayVar(&f.outOpts, "output-option", nil, "option of the output's format, as in delimiter=;")
