@@ -85,7 +85,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"serve", "predict", "bench", "doctor", "config check", "config schema", "config hash-key", "model list", "model inspect",
-		"model stats", "model load", "model unload", "model pull", "completion bash"} {
+		"model stats", "model load", "model unload", "model pull", "run", "batch run", "batch plan", "batch submit", "stream list", "completion bash"} {
 		if !slices.Contains(names, name) {
 			t.Errorf("no command %q; there are %q", name, names)
 		}

@@ -204,7 +204,7 @@ func line(j *client.Job) string {
 
 func batchList() *cobra.Command {
 	a, limit, states := &admin{}, 0, []string{}
-	c := &cobra.Command{Use: "list", Short: "List a server's jobs, the newest first", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+	c := &cobra.Command{Use: "list", Short: "List a server's jobs, the newest first", Example: "  serval batch list\n  serval batch list --state running -o json", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
 		return a.with(func(s *client.Client) error {
 			jobs, err := s.Jobs(c.Context(), limit, states...)
 			if err != nil {
@@ -235,7 +235,7 @@ func batchList() *cobra.Command {
 
 // about makes a command about one job.
 func about(use, short string, a *admin, run func(context.Context, *client.Client, string) error) *cobra.Command {
-	c := &cobra.Command{Use: use + " JOB", Short: short, Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: use + " JOB", Short: short, Example: "  serval batch " + use + " JOB", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
 		return a.with(func(s *client.Client) error { return run(c.Context(), s, args[0]) })
 	}}
 	a.flags(c)
@@ -330,7 +330,7 @@ func waitFor(ctx context.Context, s *client.Client, id string, a *admin) error {
 
 func batchFetch() *cobra.Command {
 	a, out := &admin{}, ""
-	c := &cobra.Command{Use: "fetch JOB [FILE]", Short: "Get a result that the server keeps", Args: cobra.RangeArgs(1, 2), RunE: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "fetch JOB [FILE]", Short: "Get a result that the server keeps", Example: "  serval batch fetch JOB > result.csv", Args: cobra.RangeArgs(1, 2), RunE: func(c *cobra.Command, args []string) error {
 		return a.with(func(s *client.Client) error {
 			name := ""
 			if len(args) == 2 {
