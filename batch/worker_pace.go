@@ -3,6 +3,7 @@ package batch
 import (
 	"bytes"
 	"context"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -15,11 +16,13 @@ import (
 type Pace struct {
 	// Quiet is how long ago the last online call came.
 	Quiet func() time.Duration
+	// Online is how many online calls are under way.
+	Online func() int64
 	// Block is how long a piece may compute on an idle server, Busy while online calls come. 0: 2 ms and 200 µs.
 	Block, Busy time.Duration
 
 	mu    sync.Mutex
-	costs map[serval.Ref]*line
+	costs map[serval.Ref]*costs
 	turn  chan struct{} // held while online calls come, so that one piece runs at a time
 	once  sync.Once
 }
@@ -40,34 +43,17 @@ func (p *Pace) block() (d time.Duration, busy bool) {
 	return 2 * time.Millisecond, false
 }
 
-// line is how long a call takes by its rows, as fixed + row × rows: least squares over recent calls, older ones fading out.
-type line struct{ n, rows, ns, rows2, rowsNs float64 }
-
-const lineFade = 1 - 1.0/32
-
-func (l *line) seen(rows, ns float64) {
-	l.n, l.rows, l.ns = l.n*lineFade+1, l.rows*lineFade+rows, l.ns*lineFade+ns
-	l.rows2, l.rowsNs = l.rows2*lineFade+rows*rows, l.rowsNs*lineFade+rows*ns
-}
-
-// fit is the line in nanoseconds.
-func (l *line) fit() (fixed, row float64) {
-	rows, ns := l.rows/l.n, l.ns/l.n
-	if variance := l.rows2/l.n - rows*rows; variance > 1e-3*rows*rows+1e-9 {
-		row = (l.rowsNs/l.n - rows*ns) / variance
-		if fixed = ns - row*rows; row > 0 && fixed > 0 {
-			return fixed, row
-		}
-		if row <= 0 {
-			return ns, 0
-		}
-	}
-	return 0, ns / rows
+// costs are the shortest times that pieces of 1, 2, 4, … rows took: what else runs on the machine only ever adds to them.
+type costs struct {
+	best [sizes]time.Duration // 0: not known
+	seen [sizes]int
 }
 
 const (
-	firstRows = 8       // to learn what they cost
-	mostRows  = 1 << 16 // of a piece
+	sizes     = 17  // up to 65,536 rows
+	firstSize = 3   // 8 rows, to learn what they cost
+	trials    = 4   // of a size before it counts as too long: the first ones meet cold caches
+	remeasure = 256 // pieces of a size after which it is measured anew: the model, or the machine, may have changed
 )
 
 // most is how many rows compute for d. What a call takes whatever its rows are is not saved by smaller ones: the rows may take as
@@ -75,34 +61,55 @@ const (
 func (p *Pace) most(m serval.Ref, d time.Duration) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.costs[m]
-	if l == nil {
-		return firstRows
+	c := p.costs[m]
+	if c == nil {
+		return 1 << firstSize
 	}
-	if l.n < 2 { // two sizes make a line
-		return 2 * firstRows
+	var fixed time.Duration // of a call: what twice the rows do not take twice
+	for k := range sizes - 1 {
+		if c.best[k] > 0 && c.best[k+1] > 0 {
+			fixed = max(0, 2*c.best[k]-c.best[k+1])
+			break
+		}
 	}
-	fixed, row := l.fit()
-	if room := max(float64(d)-fixed, fixed); row*mostRows > room {
-		return max(1, int64(room/row))
+	k := firstSize
+	for ; k > 0 && c.best[k] > d; k-- { // what a call costs by itself is seen with the fewest rows
+		if c.seen[k] < trials {
+			return 1 << k
+		}
+		if c.best[k-1] == 0 {
+			return 1 << (k - 1)
+		}
 	}
-	return mostRows
+	d = max(d, 2*fixed)
+	for k+1 < sizes && c.best[k] > 0 && c.best[k] <= d && (c.best[k+1] <= d || c.seen[k+1] < trials) {
+		k++
+	}
+	return 1 << k
 }
 
-// seen takes in how long rows took.
-func (p *Pace) seen(m serval.Ref, rows int64, took time.Duration) {
-	if rows <= 0 || took <= 0 {
+// took takes in how long rows took.
+func (p *Pace) took(m serval.Ref, rows int64, took time.Duration) {
+	k := bits.Len64(uint64(rows)) - 1
+	if rows != 1<<k || k >= sizes || took <= 0 { // the rest of a block
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.costs == nil {
-		p.costs = map[serval.Ref]*line{}
+		p.costs = map[serval.Ref]*costs{}
 	}
-	if p.costs[m] == nil {
-		p.costs[m] = &line{}
+	c := p.costs[m]
+	if c == nil {
+		c = &costs{}
+		p.costs[m] = c
 	}
-	p.costs[m].seen(float64(rows), float64(took))
+	if c.seen[k]++; c.best[k] == 0 || took < c.best[k] || c.seen[k] > remeasure {
+		c.best[k] = took
+	}
+	if c.seen[k] > remeasure {
+		c.seen[k] = 0
+	}
 }
 
 // Handler puts the pace before next. Requests of several rows must be of a model whose rows do not depend on one another, as all
@@ -136,8 +143,38 @@ func (p *Pace) pass(ctx context.Context, next serval.Handler, req *serval.Reques
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		if err := p.gap(ctx); err != nil {
+			return err
+		}
+		began := time.Now()
+		defer func() { // the turn is held meanwhile; an error: ctx has ended, which the next piece finds out
+			_ = sleepFor(ctx, min(rest*time.Since(began), restMost))
+		}()
 	}
 	return next.Handle(ctx, req, sink)
+}
+
+const (
+	// rest is how many times as long as a piece took no other one runs while online calls come: most of them meet none.
+	rest     = 99
+	restMost = 50 * time.Millisecond
+)
+
+const (
+	gapEvery = 200 * time.Microsecond
+	// gapMost is how long a piece waits for a moment without online calls: where there are none it runs seldom, so that few of
+	// them meet it.
+	gapMost = 50 * time.Millisecond
+)
+
+// gap waits for a moment without online calls, but not for ever: a job gets on, however busy the server is.
+func (p *Pace) gap(ctx context.Context) error {
+	for began := time.Now(); p.Online() > 0 && time.Since(began) < gapMost; {
+		if err := sleepFor(ctx, gapEvery); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cut sends a request as several, and answers as one would have.
@@ -148,7 +185,7 @@ func (p *Pace) cut(ctx context.Context, next serval.Handler, req *serval.Request
 		to := min(rows, from+p.most(req.Model, d))
 		if from == 0 && to == rows {
 			err := p.pass(ctx, next, req, sink)
-			p.seen(req.Model, rows, req.Timing.Compute)
+			p.took(req.Model, rows, req.Timing.Compute)
 			return err
 		}
 		part := *req
@@ -160,7 +197,7 @@ func (p *Pace) cut(ctx context.Context, next serval.Handler, req *serval.Request
 		if err := p.pass(ctx, next, &part, serval.SinkFunc(all.add)); err != nil {
 			return err
 		}
-		p.seen(req.Model, to-from, part.Timing.Compute)
+		p.took(req.Model, to-from, part.Timing.Compute)
 		if err := all.check(to); err != nil {
 			return err
 		}

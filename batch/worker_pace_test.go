@@ -13,17 +13,17 @@ func TestPaceRows(t *testing.T) {
 		fixed, row, block time.Duration
 		least, most       int64
 	}{
-		"cheap rows":             {5 * time.Microsecond, time.Microsecond, 2 * time.Millisecond, 1800, 2100},
-		"while busy":             {5 * time.Microsecond, time.Microsecond, 200 * time.Microsecond, 180, 210},
+		"cheap rows":             {5 * time.Microsecond, time.Microsecond, 2 * time.Millisecond, 1024, 1024},
+		"while busy":             {5 * time.Microsecond, time.Microsecond, 200 * time.Microsecond, 128, 128},
 		"dear rows":              {0, 5 * time.Millisecond, 2 * time.Millisecond, 1, 1},
-		"dear calls":             {2 * time.Millisecond, 10 * time.Microsecond, 2 * time.Millisecond, 180, 220},
-		"rows that cost nothing": {2 * time.Millisecond, 0, 2 * time.Millisecond, mostRows, mostRows},
+		"dear calls":             {2 * time.Millisecond, 10 * time.Microsecond, 2 * time.Millisecond, 128, 512},
+		"rows that cost nothing": {2 * time.Millisecond, 0, 2 * time.Millisecond, 1 << 16, 1 << 16},
 	} {
 		p, m := &Pace{}, serval.Ref{Name: "m"}
 		var rows int64
 		for range 50 {
 			rows = p.most(m, c.block)
-			p.seen(m, rows, c.fixed+time.Duration(rows)*c.row)
+			p.took(m, rows, c.fixed+time.Duration(rows)*c.row)
 		}
 		if rows < c.least || rows > c.most {
 			t.Errorf("%s: %d rows, want %d to %d", name, rows, c.least, c.most)

@@ -35,6 +35,7 @@ type Gateway struct {
 	policy   atomic.Pointer[policy]
 	ids      ids
 	inFlight atomic.Int64
+	aside    atomic.Int64 // of those, by As
 	online   atomic.Int64 // when Handle was last called, in Unix nanoseconds
 	senders  sync.Pool    // of *sender
 }
@@ -72,6 +73,9 @@ func (g *Gateway) Handle(ctx context.Context, req *serval.Request, sink serval.S
 	return g.handle(ctx, req, sink, g.admit)
 }
 
+// Online is how many requests by Handle are under way.
+func (g *Gateway) Online() int64 { return g.inFlight.Load() - g.aside.Load() }
+
 // Quiet is how long ago the last request came by Handle: what runs by As may stand aside for others.
 func (g *Gateway) Quiet() time.Duration {
 	return time.Duration(time.Now().UnixNano() - g.online.Load())
@@ -80,6 +84,8 @@ func (g *Gateway) Quiet() time.Duration {
 // As is the Gateway for work that a tenant was allowed earlier and that needs no key again: answers in the background.
 func (g *Gateway) As(tenant string) serval.Handler {
 	return serval.HandlerFunc(func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		g.aside.Add(1)
+		defer g.aside.Add(-1)
 		return g.handle(ctx, req, sink, func(req *serval.Request, _ int64) *serval.Error {
 			req.Credential, req.Tenant = "", tenant
 			if limit := g.policy.Load().timeout(req.Input); limit > 0 {

@@ -71,7 +71,7 @@ func (s *Server) newJobs() *jobs {
 	if dir == "" {
 		dir = filepath.Join(s.cfg.DataDir, "jobs")
 	}
-	pace := &batch.Pace{Quiet: s.gate.Quiet}
+	pace := &batch.Pace{Quiet: s.gate.Quiet, Online: s.gate.Online}
 	data := batch.NewData(batch.DataOptions{
 		Locator: within{batch.Files{}, c.Files}, Formats: formats.Formats(), Model: s.models.Model, Digest: digestOf, Dir: dir, Queue: s.state,
 		As: func(tenant string) serval.Handler { return pace.Handler(route.Resolve(s.models, s.gate.As(tenant))) },
