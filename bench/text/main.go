@@ -36,7 +36,7 @@ func main() {
 	flag.StringVar(&o.serval, "serval", "bin/serval", "the binary under test")
 	flag.StringVar(&o.build, "build", filepath.Join(home, "serval-bench", "llama-server", "build"), "folder of llama-server's build; see setup.sh")
 	flag.StringVar(&o.gguf, "gguf", filepath.Join(home, "serval-test", "gguf", "smollm2.gguf"), "the model, which test/setup.sh fetches")
-	flag.StringVar(&o.files, "files", filepath.Join(home, "serval-bench", "llama-server", "files"), "folder of the re-quantised files; see setup.sh")
+	flag.StringVar(&o.files, "files", filepath.Join(home, "serval-bench", "llama-server", "files"), "folder of the re-quantised files, made by llama.cpp's llama-quantize")
 	flag.StringVar(&o.write, "write", "", "Markdown file whose section of this workload is replaced")
 	flag.IntVar(&o.threads, "threads", 2, "threads of each server")
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds")

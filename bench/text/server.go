@@ -45,7 +45,7 @@ func describe(o *options, c contender, dir string) (*server, error) {
 		file = filepath.Join(o.files, c.file)
 	}
 	if _, err := os.Stat(file); err != nil {
-		return nil, fmt.Errorf("%s: %w (setup.sh files makes the re-quantised ones)", c.name, err)
+		return nil, fmt.Errorf("%s: %w (re-quantised ones are made by llama.cpp's llama-quantize)", c.name, err)
 	}
 	threads, slots := strconv.Itoa(o.threads), o.work.slots
 	if c.peer {
