@@ -43,9 +43,9 @@ func TestLeaversFreeTheirSlot(t *testing.T) {
 		{"openai, streamed", "/v1/chat/completions", `{"model":"one","messages":[{"role":"user","content":"Tell a story."}],"max_tokens":1900,"ignore_eos":true,"stream":true}`},
 		{"openai, whole", "/v1/chat/completions", `{"model":"one","messages":[{"role":"user","content":"Tell a story."}],"max_tokens":1900,"ignore_eos":true}`},
 		{"completions, whole", "/v1/completions", `{"model":"one","prompt":"A story:","max_tokens":1900,"ignore_eos":true}`},
-		{"responses, streamed", "/v1/responses", `{"model":"one","input":"Write all numbers from 1 to 1000.","max_output_tokens":1900,"stream":true}`},
-		{"anthropic, streamed", "/v1/messages", `{"model":"one","messages":[{"role":"user","content":"Write all numbers from 1 to 1000."}],"max_tokens":1900,"stream":true}`},
-		{"ollama, streamed", "/api/chat", `{"model":"one","messages":[{"role":"user","content":"Write all numbers from 1 to 1000."}],"options":{"num_predict":1900}}`},
+		{"responses, streamed", "/v1/responses", `{"model":"one","input":"Write all numbers from 1 to 1000.","max_output_tokens":1900,"temperature":0,"stream":true}`},
+		{"anthropic, streamed", "/v1/messages", `{"model":"one","messages":[{"role":"user","content":"Write all numbers from 1 to 1000."}],"max_tokens":1900,"temperature":0,"stream":true}`},
+		{"ollama, streamed", "/api/chat", `{"model":"one","messages":[{"role":"user","content":"Write all numbers from 1 to 1000."}],"options":{"num_predict":1900,"temperature":0}}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := metric(t, s, steps)

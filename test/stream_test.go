@@ -491,8 +491,8 @@ func TestStreamCommands(t *testing.T) {
 		return out
 	}
 	b.send(t, records(0, 100)...)
-	command("paused", "list")
 	reaches(t, s, "serval_stream_lag_messages", 100)
+	command("paused", "list")
 	if got := sample(t, s, "serval_stream_read_total"); got != 0 {
 		t.Errorf("paused, it read %v", got)
 	}
