@@ -89,10 +89,29 @@ func newRun(ctx context.Context, o *Options) (*run, error) {
 	case o.Model.Settings.Sequence != nil:
 		return nil, serval.Errorf(serval.Unimplemented, "model '%s' keeps state between requests; batch jobs ask about each row by itself", o.Model.Name).At("model")
 	}
+	if err := r.wants(); err != nil {
+		return nil, err
+	}
 	if err := r.formats(); err != nil {
 		return nil, err
 	}
 	return r, r.open(ctx)
+}
+
+// wants checks the names of outputs: a wrong one would make every row a bad one.
+func (r *run) wants() error {
+	m := &r.o.Model
+	for _, name := range r.o.Job.Want {
+		if m.Language != nil || m.Signature.Output(name) >= 0 {
+			continue
+		}
+		var there []string
+		for i := range m.Signature.Outputs {
+			there = append(there, "'"+m.Signature.Outputs[i].Name+"'")
+		}
+		return serval.Errorf(serval.InvalidArgument, "want: model '%s' has no output '%s'; it gives %s", m.Name, name, strings.Join(there, ", ")).At("want")
+	}
+	return nil
 }
 
 // formats finds the format of each object.

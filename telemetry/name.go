@@ -55,8 +55,7 @@ const (
 	nameStreamAborted  = "serval_stream_transactions_undone_total"
 	nameStreamCalls    = "serval_stream_calls_total"
 	nameStreamHanded   = "serval_stream_partitions_handed_over_total"
-	nameStreamAge      = "serval_stream_age_seconds_sum"
-	nameStreamAged     = "serval_stream_age_seconds_count"
+	nameStreamAge      = "serval_stream_age_seconds"
 
 	// vLLM's, so that its dashboards and the autoscalers that read them work; see its docs/usage/metrics.md.
 	nameVLLMRunning    = "vllm:num_requests_running"

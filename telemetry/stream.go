@@ -21,8 +21,8 @@ type streamCollector struct {
 	streams Streams
 	all     []*prometheus.Desc
 
-	running, lag, inFlight, bytes, oldest, last                                           *prometheus.Desc
-	read, written, dead, dropped, retries, aborted, calls, handed, ageSum, ageCount, info *prometheus.Desc
+	running, lag, inFlight, bytes, oldest, last                              *prometheus.Desc
+	read, written, dead, dropped, retries, aborted, calls, handed, age, info *prometheus.Desc
 }
 
 func newStreamCollector(s Streams) *streamCollector {
@@ -47,8 +47,7 @@ func newStreamCollector(s Streams) *streamCollector {
 	c.aborted = desc(nameStreamAborted, "Transactions that were undone.")
 	c.calls = desc(nameStreamCalls, "Calls of the model; one may hold the rows of many messages.")
 	c.handed = desc(nameStreamHanded, "Partitions that were given to other workers.")
-	c.ageSum = desc(nameStreamAge, "Time from the making of messages to the writing of their results, added up.")
-	c.ageCount = desc(nameStreamAged, "Messages in that sum.")
+	c.age = desc(nameStreamAge, "Time from the making of messages to the writing of their results.")
 	return c
 }
 
@@ -100,7 +99,6 @@ func (c *streamCollector) Collect(to chan<- prometheus.Metric) {
 		counter(c.aborted, float64(s.Aborted))
 		counter(c.calls, float64(s.Calls))
 		counter(c.handed, float64(s.Rebalance))
-		counter(c.ageSum, s.Age.Total.Seconds())
-		counter(c.ageCount, float64(s.Age.Count))
+		to <- prometheus.MustNewConstSummary(c.age, s.Age.Count, s.Age.Total.Seconds(), nil, s.Name)
 	}
 }

@@ -1,4 +1,3 @@
-// Package all lists the formats of data sets.
 package all
 
 import (

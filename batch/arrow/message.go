@@ -2,6 +2,7 @@ package arrow
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,10 +10,10 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 
 	"serval"
 	"serval/batch"
-	"serval/internal/column"
 )
 
 var errBroken = errors.New("its metadata is broken")
@@ -314,13 +315,24 @@ func (r *records) open(i int, u *unpacker, into *[]byte) (source, error) {
 // unpacker unpacks buffers.
 type unpacker struct {
 	packed []byte
+	lz4    *lz4.Reader
 	zstd   *zstd.Decoder
 	taken  int64
 }
 
 func (u *unpacker) unpack(dst, src []byte, codec int) error {
 	if codec == 0 {
-		return column.LZ4Frame(dst, src)
+		if u.lz4 == nil {
+			u.lz4 = lz4.NewReader(nil)
+		}
+		u.lz4.Reset(bytes.NewReader(src))
+		if _, err := io.ReadFull(u.lz4, dst); err != nil {
+			return err
+		}
+		if n, err := u.lz4.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+			return errors.New("a buffer whose packed size is wrong")
+		}
+		return nil
 	}
 	if u.zstd == nil {
 		var err error

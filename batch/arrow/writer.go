@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
@@ -17,10 +16,9 @@ import (
 
 // writer is a batch.Writer. Rows of the record batch to come are in a column.Pending.
 type writer struct {
-	f       *os.File
+	f       *batch.Part
 	path    string
 	opt     options
-	at      int64 // end of the file
 	rows    int64 // in record batches
 	settled bool  // the schema was written
 	binary  []bool
@@ -51,7 +49,7 @@ func create(path string, from batch.Mark, opt options) (*writer, error) {
 		return w, w.resume(from)
 	}
 	var err error
-	if w.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
+	if w.f, err = batch.NewPart(path); err != nil {
 		return nil, err
 	}
 	if w.pending, err = column.NewPending(path, opt.rows); err == nil && !opt.stream {
@@ -69,40 +67,28 @@ func (w *writer) resume(from batch.Mark) error {
 	if err := json.Unmarshal(from, &m); err != nil || m.At < 0 {
 		return fmt.Errorf("%s: the checkpoint's place %s is none of an Arrow file", w.path, from)
 	}
-	f, err := os.OpenFile(w.path, os.O_RDWR, 0o644)
+	f, err := batch.OpenPart(w.path, m.At)
 	if err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	if err == nil && info.Size() < m.At {
-		err = serval.Errorf(serval.InvalidArgument, "%s has %d bytes, where the job's checkpoint knows of %d: it was changed; start the job anew with --restart", w.path, info.Size(), m.At)
-	}
+	w.pending, err = column.Resume(w.path, w.opt.rows, m.Pending, func(p *column.Pending) error {
+		return column.Reread(Format{}, w.path, batch.Mark(fmt.Sprintf(`{"row":%d}`, m.Rows)), m.Pending.Rows, p)
+	})
 	if err == nil {
-		w.pending, err = column.Resume(w.path, w.opt.rows, m.Pending, func(p *column.Pending) error {
-			return column.Reread(Format{}, w.path, batch.Mark(fmt.Sprintf(`{"row":%d}`, m.Rows)), m.Pending.Rows, p)
-		})
-	}
-	if err == nil {
-		err = f.Truncate(m.At)
-	}
-	if err == nil {
-		_, err = f.Seek(m.At, 0)
+		err = f.Cut()
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	w.f, w.at, w.rows, w.settled, w.binary = f, m.At, m.Rows, m.Settled, m.Binary
+	w.f, w.rows, w.settled, w.binary = f, m.Rows, m.Settled, m.Binary
 	return nil
 }
 
 func (w *writer) raw(b []byte) error {
-	if w.err != nil {
-		return w.err
+	if w.err == nil {
+		_, w.err = w.f.Write(b)
 	}
-	n, err := w.f.Write(b)
-	w.at += int64(n)
-	w.err = err
-	return err
+	return w.err
 }
 
 // Write takes rows over.
@@ -183,7 +169,7 @@ func (w *writer) Sync() (batch.Mark, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(writerMark{At: w.at, Rows: w.rows, Settled: w.settled, Binary: w.binary, Pending: p})
+	return json.Marshal(writerMark{At: w.f.Size(), Rows: w.rows, Settled: w.settled, Binary: w.binary, Pending: p})
 }
 
 // Close writes the last record batch and, in a file, the footer.
@@ -246,13 +232,13 @@ func (w *writer) blocks() ([]block, error) {
 	if w.opt.stream {
 		return nil, nil
 	}
-	for at < w.at {
+	for at < w.f.Size() {
 		var head [8]byte
 		if _, err := w.f.ReadAt(head[:], at); err != nil {
 			return nil, err
 		}
 		size := int64(binary.LittleEndian.Uint32(head[4:]))
-		if size > maxMetadata || at+8+size > w.at {
+		if size > maxMetadata || at+8+size > w.f.Size() {
 			return nil, fmt.Errorf("%s was changed while it was written", w.path)
 		}
 		f := flat{b: make([]byte, size)}

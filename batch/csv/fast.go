@@ -12,11 +12,11 @@ import (
 // fast reads the window's first line into the vectors where it is as most are: whole, without quotes, with as many fields as there
 // are columns. It reports false where it is not, and leaves all as it was: then record and row read it, or say what is wrong.
 func (r *reader) fast() bool {
-	end := bytes.IndexByte(r.w.Buf, '\n')
+	end := bytes.IndexByte(r.Window.Buf, '\n')
 	if end < 1 || end >= r.opt.MaxRecord {
 		return false
 	}
-	line := r.w.Buf[:end]
+	line := r.Window.Buf[:end]
 	if line[end-1] == '\r' {
 		line = line[:end-1]
 	}
@@ -34,7 +34,7 @@ func (r *reader) fast() bool {
 	}
 	r.good++
 	r.skip(end + 1)
-	r.at.Line++
+	r.At.Line++
 	return true
 }
 

@@ -3,7 +3,6 @@ package csv
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,13 +16,9 @@ import (
 
 // reader is a batch.Reader. Its window stands at the beginning of a row between two calls.
 type reader struct {
-	ctx     context.Context // of opening the object again
-	object  batch.Object
+	batch.Lines
 	opt     Options
-	w       *batch.Window
 	columns []batch.Column
-	start   place // of the first row
-	at      place
 	// Of Select: what each column of the file is read into.
 	vectors []batch.Vector
 	fields  [][]int  // column → vectors
@@ -37,46 +32,39 @@ type reader struct {
 	bad     []batch.Bad
 }
 
-// place is a Mark: the byte, and the numbers of the row and the line that begin there, from 1.
-type place struct {
-	Offset int64 `json:"offset"`
-	Row    int64 `json:"row"`
-	Line   int64 `json:"line"`
-}
-
 // maxColumns bounds what a hostile header takes.
 const maxColumns = 1 << 16
 
 func open(ctx context.Context, o batch.Object, opt Options) (*reader, error) {
-	w, err := batch.OpenWindow(ctx, o, 0)
+	lines, err := batch.OpenLines(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{ctx: ctx, object: o, opt: opt, w: w, at: place{Row: 1, Line: 1}}
+	r := &reader{Lines: lines, opt: opt}
 	if err := r.head(); err != nil {
-		return nil, errors.Join(err, w.Close())
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
 // head reads the names of the columns.
 func (r *reader) head() error {
-	for len(r.w.Buf) < 3 || bytes.IndexByte(r.w.Buf, '\n') < 0 && len(r.w.Buf) < r.opt.MaxRecord {
-		if err := r.w.More(); err == io.EOF {
+	for len(r.Window.Buf) < 3 || bytes.IndexByte(r.Window.Buf, '\n') < 0 && len(r.Window.Buf) < r.opt.MaxRecord {
+		if err := r.Window.More(); err == io.EOF {
 			break
 		} else if err != nil {
 			return err
 		}
 	}
-	if bytes.HasPrefix(r.w.Buf, []byte("\xef\xbb\xbf")) {
+	if bytes.HasPrefix(r.Window.Buf, []byte("\xef\xbb\xbf")) {
 		r.skip(3)
 	}
 	if r.opt.Delimiter == 0 {
-		r.opt.Delimiter = guess(r.w.Buf)
+		r.opt.Delimiter = guess(r.Window.Buf)
 	}
 	rec, err := r.record()
 	if err == io.EOF {
-		return serval.Errorf(serval.InvalidArgument, "%s: empty; the first line must name the columns", r.object.Name()).At("input")
+		return serval.Errorf(serval.InvalidArgument, "%s: empty; the first line must name the columns", r.Object.Name()).At("input")
 	} else if err != nil {
 		return err
 	}
@@ -84,7 +72,7 @@ func (r *reader) head() error {
 		if rec.fault == "" {
 			rec.fault = fmt.Sprintf("%d columns, over the limit of %d", len(r.cells), maxColumns)
 		}
-		return serval.Errorf(serval.InvalidArgument, "%s, line %d: %s", r.object.Name(), r.at.Line, rec.fault).At("input")
+		return serval.Errorf(serval.InvalidArgument, "%s, line %d: %s", r.Object.Name(), r.At.Line, rec.fault).At("input")
 	}
 	headless := r.opt.Header == "no" || r.opt.Header == "auto" && allNumbers(r.cells)
 	for i, cell := range r.cells {
@@ -96,15 +84,15 @@ func (r *reader) head() error {
 	}
 	if !headless {
 		r.skip(rec.size)
-		r.at.Line += rec.lines
+		r.At.Line += rec.lines
 	}
-	r.start = r.at
+	r.Start = r.At
 	return nil
 }
 
 func (r *reader) skip(n int) {
-	r.w.Skip(n)
-	r.at.Offset += int64(n)
+	r.Window.Skip(n)
+	r.At.Offset += int64(n)
 }
 
 func guess(head []byte) byte {
@@ -135,11 +123,11 @@ func (r *reader) Select(columns []batch.Column, from batch.Mark) error {
 	for i, c := range columns {
 		at := slices.IndexFunc(r.columns, func(have batch.Column) bool { return have.Name == c.Name })
 		if at < 0 {
-			return serval.Errorf(serval.InvalidArgument, "%s has no column '%s'", r.object.Name(), c.Name).At(c.Name)
+			return serval.Errorf(serval.InvalidArgument, "%s has no column '%s'", r.Object.Name(), c.Name).At(c.Name)
 		}
 		if n, ok := serval.Elements(c.Shape); !ok || n != 1 {
 			return serval.Errorf(serval.InvalidArgument, "column '%s' of %s is one value, where %s values a row are needed; map several columns to that input, or use JSONL or Parquet",
-				c.Name, r.object.Name(), serval.ShapeString(c.Shape)).At(c.Name)
+				c.Name, r.Object.Name(), serval.ShapeString(c.Shape)).At(c.Name)
 		}
 		r.fields[at] = append(r.fields[at], i)
 		r.vectors = append(r.vectors, batch.Vector{Name: c.Name, DType: c.Type, Shape: c.Shape})
@@ -152,48 +140,18 @@ func (r *reader) Select(columns []batch.Column, from batch.Mark) error {
 		}
 	}
 	r.begin = make([]int, len(r.vectors))
-	if from == nil {
-		return nil
-	}
-	var p place
-	if err := json.Unmarshal(from, &p); err != nil || p.Offset < r.start.Offset || p.Row < 1 {
-		return fmt.Errorf("%s: the checkpoint's place %s is none of a CSV file", r.object.Name(), from)
-	}
-	w, err := batch.OpenWindow(r.ctx, r.object, p.Offset)
-	if err != nil {
-		return err
-	}
-	err = r.w.Close()
-	r.w, r.at = w, p
-	return err
+	return r.Resume(from, "CSV")
 }
-
-// Mark is where the next row begins.
-func (r *reader) Mark() batch.Mark {
-	m, _ := json.Marshal(r.at) // numbers only
-	return m
-}
-
-// Progress is in bytes.
-func (r *reader) Progress() (done, of int64) {
-	if c, ok := r.object.(batch.Counter); ok {
-		return c.Progress()
-	}
-	return r.at.Offset, max(0, r.object.Size())
-}
-
-// Close closes the object.
-func (r *reader) Close() error { return r.w.Close() }
 
 // Read fills a block.
 func (r *reader) Read(ctx context.Context, b *batch.Block, n int) error {
-	b.First, b.Rows, r.good = r.at.Row, 0, 0
+	b.First, b.Rows, r.good = r.At.Row, 0, 0
 	r.bad = r.bad[:0]
 	for i := range r.vectors {
 		r.vectors[i].Data = r.vectors[i].Data[:0]
 	}
-	from, room := r.at.Offset, 0
-	for b.Rows < n && (b.Rows == 0 || r.at.Offset-from < batch.MaxBlock) {
+	from, room := r.At.Offset, 0
+	for b.Rows < n && (b.Rows == 0 || r.At.Offset-from < batch.MaxBlock) {
 		if b.Rows&1023 == 1023 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -211,9 +169,9 @@ func (r *reader) Read(ctx context.Context, b *batch.Block, n int) error {
 			}
 			r.row(&rec)
 			r.skip(rec.size)
-			r.at.Line += rec.lines
+			r.At.Line += rec.lines
 		}
-		r.at.Row++
+		r.At.Row++
 		b.Rows++
 	}
 	r.settle(0)
@@ -273,8 +231,8 @@ func (r *reader) row(rec *record) {
 const maxRaw = 4 << 10
 
 func (r *reader) fail(rec *record, column, reason string) {
-	raw := bytes.TrimRight(r.w.Buf[:rec.size], "\r\n")
+	raw := bytes.TrimRight(r.Window.Buf[:rec.size], "\r\n")
 	r.bad = append(r.bad, batch.Bad{
-		Row: r.at.Row, Column: column, Reason: fmt.Sprintf("line %d: %s", r.at.Line, reason), Raw: bytes.Clone(raw[:min(len(raw), maxRaw)]),
+		Row: r.At.Row, Column: column, Reason: fmt.Sprintf("line %d: %s", r.At.Line, reason), Raw: bytes.Clone(raw[:min(len(raw), maxRaw)]),
 	})
 }

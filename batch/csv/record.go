@@ -23,10 +23,10 @@ func (r *reader) record() (record, error) {
 		if end < 0 {
 			return r.giant()
 		}
-		line := trimEnd(r.w.Buf[:end])
+		line := trimEnd(r.Window.Buf[:end])
 		if len(line) == 0 {
 			r.skip(end)
-			r.at.Line++
+			r.At.Line++
 			continue
 		}
 		if bytes.IndexByte(line, '"') >= 0 {
@@ -50,17 +50,17 @@ func (r *reader) record() (record, error) {
 func (r *reader) line(from int) (int, error) {
 	seen := from
 	for {
-		if i := bytes.IndexByte(r.w.Buf[seen:], '\n'); i >= 0 && seen+i < r.opt.MaxRecord {
+		if i := bytes.IndexByte(r.Window.Buf[seen:], '\n'); i >= 0 && seen+i < r.opt.MaxRecord {
 			return seen + i + 1, nil
 		} else if i >= 0 {
 			return -1, nil
 		}
-		if seen = len(r.w.Buf); seen > r.opt.MaxRecord {
+		if seen = len(r.Window.Buf); seen > r.opt.MaxRecord {
 			return -1, nil
 		}
-		err := r.w.More()
-		if err == io.EOF && len(r.w.Buf) > from {
-			return len(r.w.Buf), nil
+		err := r.Window.More()
+		if err == io.EOF && len(r.Window.Buf) > from {
+			return len(r.Window.Buf), nil
 		} else if err != nil {
 			return 0, err
 		}
@@ -70,23 +70,23 @@ func (r *reader) line(from int) (int, error) {
 // giant passes a line that is longer than a record may be. Nothing but its beginning is kept.
 func (r *reader) giant() (record, error) {
 	reason := fmt.Sprintf("longer than %d bytes, which is the option max_record", r.opt.MaxRecord)
-	keep := r.w.Buf[:min(len(r.w.Buf), maxRaw)]
+	keep := r.Window.Buf[:min(len(r.Window.Buf), maxRaw)]
 	head := append(make([]byte, 0, maxRaw), keep...)
 	for {
-		i := bytes.IndexByte(r.w.Buf, '\n')
+		i := bytes.IndexByte(r.Window.Buf, '\n')
 		if i >= 0 {
 			// The rest of the line is the record; its raw text is the beginning.
 			r.skip(i + 1 - min(i+1, len(head)))
-			copy(r.w.Buf, head[:min(i+1, len(head))])
+			copy(r.Window.Buf, head[:min(i+1, len(head))])
 			return record{size: min(i+1, len(head)), lines: 1, fault: reason}, nil
 		}
-		if len(r.w.Buf) > len(head) {
-			r.skip(len(r.w.Buf) - len(head))
+		if len(r.Window.Buf) > len(head) {
+			r.skip(len(r.Window.Buf) - len(head))
 		}
-		if err := r.w.More(); err == io.EOF {
-			n := min(len(r.w.Buf), len(head))
-			copy(r.w.Buf, head[:n])
-			return record{size: len(r.w.Buf), lines: 1, fault: reason}, nil
+		if err := r.Window.More(); err == io.EOF {
+			n := min(len(r.Window.Buf), len(head))
+			copy(r.Window.Buf, head[:n])
+			return record{size: len(r.Window.Buf), lines: 1, fault: reason}, nil
 		} else if err != nil {
 			return record{}, err
 		}
@@ -103,12 +103,12 @@ func (r *reader) quoted(end int) (record, error) {
 	lines, i := int64(1), 0
 	for {
 		r.begins = append(r.begins, len(r.scratch))
-		if i < end && r.w.Buf[i] == '"' {
+		if i < end && r.Window.Buf[i] == '"' {
 			i++
 			for { // inside the quotes
-				j := bytes.IndexByte(r.w.Buf[i:end], '"')
+				j := bytes.IndexByte(r.Window.Buf[i:end], '"')
 				if j < 0 {
-					r.scratch = append(r.scratch, r.w.Buf[i:end]...)
+					r.scratch = append(r.scratch, r.Window.Buf[i:end]...)
 					i = end
 					next, err := r.line(end)
 					switch {
@@ -123,16 +123,16 @@ func (r *reader) quoted(end int) (record, error) {
 					lines++
 					continue
 				}
-				r.scratch = append(r.scratch, r.w.Buf[i:i+j]...)
+				r.scratch = append(r.scratch, r.Window.Buf[i:i+j]...)
 				i += j + 1
-				if i < end && r.w.Buf[i] == '"' {
+				if i < end && r.Window.Buf[i] == '"' {
 					r.scratch = append(r.scratch, '"')
 					i++
 					continue
 				}
 				break
 			}
-			if rest := trimEnd(r.w.Buf[i:end]); len(rest) == 0 {
+			if rest := trimEnd(r.Window.Buf[i:end]); len(rest) == 0 {
 				break
 			} else if rest[0] != r.opt.Delimiter {
 				return wrong("text between a closing quote and the delimiter; a quote inside a quoted field is written twice")
@@ -140,7 +140,7 @@ func (r *reader) quoted(end int) (record, error) {
 			i++
 			continue
 		}
-		rest := trimEnd(r.w.Buf[i:end])
+		rest := trimEnd(r.Window.Buf[i:end])
 		j := bytes.IndexByte(rest, r.opt.Delimiter)
 		cell := rest
 		if j >= 0 {

@@ -3,9 +3,7 @@ package jsonl
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 
@@ -16,13 +14,9 @@ import (
 
 // reader is a batch.Reader.
 type reader struct {
-	ctx     context.Context // of opening the object again
-	object  batch.Object
+	batch.Lines
 	most    int
-	w       *batch.Window
 	columns []batch.Column
-	start   place
-	at      place
 	scan    jsontensor.Scanner
 	// Of Select.
 	vectors []batch.Vector
@@ -40,13 +34,6 @@ type field struct {
 	into []int
 }
 
-// place is a Mark: the byte, and the numbers of the row and the line that begin there, from 1.
-type place struct {
-	Offset int64 `json:"offset"`
-	Row    int64 `json:"row"`
-	Line   int64 `json:"line"`
-}
-
 const (
 	sampleRows  = 200
 	sampleBytes = 256 << 10
@@ -54,40 +41,40 @@ const (
 )
 
 func open(ctx context.Context, o batch.Object, most int) (*reader, error) {
-	w, err := batch.OpenWindow(ctx, o, 0)
+	lines, err := batch.OpenLines(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{ctx: ctx, object: o, most: most, w: w, start: place{Row: 1, Line: 1}}
+	r := &reader{Lines: lines, most: most}
 	if err := r.sample(); err != nil {
-		return nil, errors.Join(err, w.Close())
+		return nil, errors.Join(err, r.Close())
 	}
-	r.at = r.start
+	r.At = r.Start
 	return r, nil
 }
 
 // sample finds the columns, and their types, in the first rows.
 func (r *reader) sample() error {
-	for len(r.w.Buf) < sampleBytes || bytes.IndexByte(r.w.Buf, '\n') < 0 && len(r.w.Buf) <= r.most {
-		if err := r.w.More(); err == io.EOF {
+	for len(r.Window.Buf) < sampleBytes || bytes.IndexByte(r.Window.Buf, '\n') < 0 && len(r.Window.Buf) <= r.most {
+		if err := r.Window.More(); err == io.EOF {
 			break
 		} else if err != nil {
 			return err
 		}
 	}
-	if bytes.HasPrefix(r.w.Buf, []byte("\xef\xbb\xbf")) {
-		r.w.Skip(3)
-		r.start.Offset = 3
+	if bytes.HasPrefix(r.Window.Buf, []byte("\xef\xbb\xbf")) {
+		r.Window.Skip(3)
+		r.Start.Offset = 3
 	}
-	head, rows := r.w.Buf, 0
+	head, rows := r.Window.Buf, 0
 	if text := bytes.TrimLeft(head, " \t\r\n"); len(text) > 0 && text[0] == '[' {
-		return serval.Errorf(serval.InvalidArgument, "%s: begins with '[': it is one list, where every line must be an object; jq -c '.[]' makes lines of it", r.object.Name()).At("input")
+		return serval.Errorf(serval.InvalidArgument, "%s: begins with '[': it is one list, where every line must be an object; jq -c '.[]' makes lines of it", r.Object.Name()).At("input")
 	} else if len(text) == 0 {
-		return serval.Errorf(serval.InvalidArgument, "%s: empty", r.object.Name()).At("input")
+		return serval.Errorf(serval.InvalidArgument, "%s: empty", r.Object.Name()).At("input")
 	}
 	for rows < sampleRows && len(head) > 0 {
 		line, rest, whole := bytes.Cut(head, []byte("\n"))
-		if !whole && !r.w.Ended() && rows > 0 {
+		if !whole && !r.Window.Ended() && rows > 0 {
 			break
 		}
 		if head = rest; len(bytes.TrimSpace(line)) > 0 {
@@ -205,7 +192,7 @@ func (r *reader) Select(columns []batch.Column, from batch.Mark) error {
 	r.byName = map[string][]int{}
 	for i, c := range columns {
 		if !slices.ContainsFunc(r.columns, func(have batch.Column) bool { return have.Name == c.Name }) {
-			return serval.Errorf(serval.InvalidArgument, "%s has no field '%s' in its first %d rows", r.object.Name(), c.Name, sampleRows).At(c.Name)
+			return serval.Errorf(serval.InvalidArgument, "%s has no field '%s' in its first %d rows", r.Object.Name(), c.Name, sampleRows).At(c.Name)
 		}
 		if n, ok := serval.Elements(c.Shape); !ok || n > batch.MaxBlock {
 			return serval.Errorf(serval.InvalidArgument, "field '%s': %s values a row are more than are read", c.Name, serval.ShapeString(c.Shape)).At(c.Name)
@@ -214,52 +201,22 @@ func (r *reader) Select(columns []batch.Column, from batch.Mark) error {
 		r.vectors = append(r.vectors, batch.Vector{Name: c.Name, DType: c.Type, Shape: c.Shape, JSON: c.JSON})
 	}
 	r.begin, r.seen = make([]int, len(columns)), make([]bool, len(columns))
-	if from == nil {
-		return nil
-	}
-	var p place
-	if err := json.Unmarshal(from, &p); err != nil || p.Offset < r.start.Offset || p.Row < 1 {
-		return fmt.Errorf("%s: the checkpoint's place %s is none of a JSONL file", r.object.Name(), from)
-	}
-	w, err := batch.OpenWindow(r.ctx, r.object, p.Offset)
-	if err != nil {
-		return err
-	}
-	err = r.w.Close()
-	r.w, r.at = w, p
-	return err
+	return r.Resume(from, "JSONL")
 }
-
-// Mark is where the next row begins.
-func (r *reader) Mark() batch.Mark {
-	m, _ := json.Marshal(r.at) // numbers only
-	return m
-}
-
-// Progress is in bytes.
-func (r *reader) Progress() (done, of int64) {
-	if c, ok := r.object.(batch.Counter); ok {
-		return c.Progress()
-	}
-	return r.at.Offset, max(0, r.object.Size())
-}
-
-// Close closes the object.
-func (r *reader) Close() error { return r.w.Close() }
 
 // Read fills a block.
 func (r *reader) Read(ctx context.Context, b *batch.Block, n int) error {
-	b.First, b.Rows = r.at.Row, 0
+	b.First, b.Rows = r.At.Row, 0
 	r.bad = r.bad[:0]
 	for i := range r.vectors {
 		r.vectors[i].Data, r.vectors[i].Null = r.vectors[i].Data[:0], nil
 	}
-	from := r.at.Offset
-	for b.Rows < n && (b.Rows == 0 || r.at.Offset-from < batch.MaxBlock) {
+	from := r.At.Offset
+	for b.Rows < n && (b.Rows == 0 || r.At.Offset-from < batch.MaxBlock) {
 		if b.Rows&255 == 255 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		line, cut, err := r.w.Line(r.most)
+		line, cut, err := r.Window.Line(r.most)
 		if err == io.EOF {
 			break
 		} else if err != nil {
@@ -267,11 +224,11 @@ func (r *reader) Read(ctx context.Context, b *batch.Block, n int) error {
 		}
 		if cut || len(bytes.TrimSpace(line)) > 0 {
 			r.line(line, cut, b.Rows-len(r.bad))
-			r.at.Row++
+			r.At.Row++
 			b.Rows++
 		}
-		r.at.Offset = r.w.Offset
-		r.at.Line++
+		r.At.Offset = r.Window.Offset
+		r.At.Line++
 	}
 	b.Vectors, b.Bad = r.vectors, r.bad
 	if b.Rows == 0 {

@@ -35,7 +35,7 @@ func (r *reader) line(line []byte, cut bool, good int) {
 
 func (r *reader) fail(line []byte, column, reason string) {
 	r.bad = append(r.bad, batch.Bad{
-		Row: r.at.Row, Column: column, Reason: fmt.Sprintf("line %d: %s", r.at.Line, reason), Raw: bytes.Clone(line[:min(len(line), maxRaw)]),
+		Row: r.At.Row, Column: column, Reason: fmt.Sprintf("line %d: %s", r.At.Line, reason), Raw: bytes.Clone(line[:min(len(line), maxRaw)]),
 	})
 }
 

@@ -9,9 +9,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 
 	"serval"
-	"serval/internal/column"
 )
 
 // Codecs.
@@ -112,7 +112,7 @@ func (c *cursor) unpackPage(dst, src []byte) error {
 		}
 		return err
 	case codecLZ4:
-		n, err := column.LZ4(dst, 0, src)
+		n, err := lz4.UncompressBlock(src, dst)
 		if err == nil && n != len(dst) {
 			err = errors.New("a page whose packed size is wrong")
 		}

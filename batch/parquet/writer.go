@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"unicode/utf8"
 
 	"serval"
@@ -16,10 +15,9 @@ import (
 // writer is a batch.Writer. Behind each row group lies its description, with the place of the one before, so that a Mark is
 // small; readers of the format do not mind the gap. Rows of the group to come are in a column.Pending.
 type writer struct {
-	f       *os.File
+	f       *batch.Part
 	path    string
 	opt     options
-	at      int64 // end of the file
 	last    int64 // end of the last description; 0: none
 	rows    int64 // in row groups
 	binary  []bool
@@ -49,11 +47,11 @@ func create(path string, from batch.Mark, opt options) (*writer, error) {
 		return w, w.resume(from)
 	}
 	var err error
-	if w.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
+	if w.f, err = batch.NewPart(path); err != nil {
 		return nil, err
 	}
 	if w.pending, err = column.NewPending(path, opt.rows); err == nil {
-		_, err = w.Raw([]byte(magic))
+		err = w.raw([]byte(magic))
 	}
 	if err != nil {
 		return nil, errors.Join(err, w.f.Close())
@@ -67,27 +65,18 @@ func (w *writer) resume(from batch.Mark) error {
 	if err := json.Unmarshal(from, &m); err != nil || m.At < 4 {
 		return fmt.Errorf("%s: the checkpoint's place %s is none of a Parquet file", w.path, from)
 	}
-	f, err := os.OpenFile(w.path, os.O_RDWR, 0o644)
+	f, err := batch.OpenPart(w.path, m.At)
 	if err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	if err == nil && info.Size() < m.At {
-		err = serval.Errorf(serval.InvalidArgument, "%s has %d bytes, where the job's checkpoint knows of %d: it was changed; start the job anew with --restart", w.path, info.Size(), m.At)
-	}
+	w.pending, err = column.Resume(w.path, w.opt.rows, m.Pending, func(p *column.Pending) error { return reread(w.path, m.Rows, m.Pending.Rows, p) })
 	if err == nil {
-		w.pending, err = column.Resume(w.path, w.opt.rows, m.Pending, func(p *column.Pending) error { return reread(w.path, m.Rows, m.Pending.Rows, p) })
-	}
-	if err == nil {
-		err = f.Truncate(m.At)
-	}
-	if err == nil {
-		_, err = f.Seek(m.At, 0)
+		err = f.Cut()
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	w.f, w.at, w.last, w.rows, w.binary = f, m.At, m.Last, m.Rows, m.Binary
+	w.f, w.last, w.rows, w.binary = f, m.Last, m.Rows, m.Binary
 	return nil
 }
 
@@ -96,15 +85,12 @@ func reread(path string, from int64, rows int, p *column.Pending) error {
 	return column.Reread(Format{}, path, batch.Mark(fmt.Sprintf(`{"row":%d}`, from)), rows, p)
 }
 
-// Raw writes at the end of the file.
-func (w *writer) Raw(b []byte) (int, error) {
-	if w.err != nil {
-		return 0, w.err
+// raw writes at the end of the file.
+func (w *writer) raw(b []byte) error {
+	if w.err == nil {
+		_, w.err = w.f.Write(b)
 	}
-	n, err := w.f.Write(b)
-	w.at += int64(n)
-	w.err = err
-	return n, err
+	return w.err
 }
 
 // Write takes rows over.
@@ -138,8 +124,8 @@ func (w *writer) flush() error {
 		if err != nil {
 			return err
 		}
-		at := w.at
-		if _, err := w.Raw(c.bytes); err != nil {
+		at := w.f.Size()
+		if err := w.raw(c.bytes); err != nil {
 			return err
 		}
 		total += c.size
@@ -150,10 +136,10 @@ func (w *writer) flush() error {
 	g.end()
 	tail := binary.LittleEndian.AppendUint64(g.b, uint64(w.last))
 	tail = binary.LittleEndian.AppendUint32(tail, uint32(len(g.b)))
-	if _, err := w.Raw(tail); err != nil {
+	if err := w.raw(tail); err != nil {
 		return err
 	}
-	w.last, w.rows = w.at, w.rows+int64(w.pending.Rows)
+	w.last, w.rows = w.f.Size(), w.rows+int64(w.pending.Rows)
 	return nil
 }
 
@@ -178,7 +164,7 @@ func (w *writer) Sync() (batch.Mark, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(writerMark{At: w.at, Last: w.last, Rows: w.rows, Binary: w.binary, Pending: p})
+	return json.Marshal(writerMark{At: w.f.Size(), Last: w.last, Rows: w.rows, Binary: w.binary, Pending: p})
 }
 
 // Close writes the last row group and the footer.
@@ -253,8 +239,7 @@ func (w *writer) footer() error {
 		return fmt.Errorf("%s: %d row groups of %d columns are too many", w.path, len(groups), len(w.pending.Columns))
 	}
 	tail := append(binary.LittleEndian.AppendUint32(e.b, uint32(len(e.b))), magic...)
-	_, err = w.Raw(tail)
-	return err
+	return w.raw(tail)
 }
 
 // schema writes the root and the columns.

@@ -39,12 +39,9 @@ func (u *upload) run(ctx context.Context) (err error) {
 	if u.client.Options().RequestChecksumCalculation != aws.RequestChecksumCalculationWhenRequired {
 		u.sum = types.ChecksumAlgorithmCrc32
 	}
-	begun, err := u.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &u.bucket, Key: &u.key,
-		ContentType: aws.String("application/octet-stream"), ChecksumAlgorithm: u.sum})
-	if err != nil {
+	if u.id, err = u.begin(ctx); err != nil {
 		return err
 	}
-	u.id = begun.UploadId
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, u.abort(ctx, u.id))
@@ -57,6 +54,21 @@ func (u *upload) run(ctx context.Context) (err error) {
 	_, err = u.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{Bucket: &u.bucket, Key: &u.key, UploadId: u.id,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts}})
 	return err
+}
+
+// begin opens an upload, also where ctx ends meanwhile: what the store has begun without our hearing its name could not be removed.
+func (u *upload) begin(ctx context.Context) (id *string, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUp)
+	defer cancel()
+	begun, err := u.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &u.bucket, Key: &u.key,
+		ContentType: aws.String("application/octet-stream"), ChecksumAlgorithm: u.sum})
+	if err != nil {
+		return nil, err
+	}
+	return begun.UploadId, nil
 }
 
 // parts uploads some parts at a time; the first error stops them all.
