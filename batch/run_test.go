@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -154,6 +155,10 @@ row-5,"n, 5",-19.75,minus,-19.75,-19.75
 	in = table(t, "in.csv", 5, nil)
 	o := options(t, sums(nil), filepath.Join(t.TempDir(), "out.jsonl"), in, in)
 	o.Job.Passthrough, o.Job.Want = []string{"note"}, []string{"total", "both"}
+	if _, err = batch.Run(t.Context(), o); err == nil || serval.AsError(err).Param != "want" {
+		t.Errorf("an output that the model does not have: %v", err)
+	}
+	o.Model.Signature.Outputs = append(slices.Clip(o.Model.Signature.Outputs), serval.TensorInfo{Name: "both", DType: serval.FP32, Shape: []int64{-1, 2}})
 	if _, err = batch.Run(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
