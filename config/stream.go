@@ -21,7 +21,7 @@ type Stream struct {
 	OnError     string        `yaml:"on_error" doc:"without dead_letter, of a message that cannot be answered: wait (default: its partition waits, and the stream says why) or drop" enum:"wait,drop"`
 	Format      Plugin        `yaml:"format" plugin:"format" doc:"how a message becomes the model's input, and the answer a message"`
 	CloudEvents StreamEvents  `yaml:"cloud_events" doc:"whether messages are events of CloudEvents"`
-	Delivery    string        `yaml:"delivery" doc:"at-least-once (default), or exactly-once: answers and positions in one transaction, where source and target are one cluster that has them" enum:"at-least-once,exactly-once"`
+	Delivery    string        `yaml:"delivery" doc:"at-least-once (default), or exactly-once: answers and positions in one transaction, where source and target are one cluster that has them, or the target keeps positions" enum:"at-least-once,exactly-once"`
 	MaxMessage  Size          `yaml:"max_message" doc:"largest message; a larger one is a dead letter; 0: 1MiB"`
 	MaxInFlight int           `yaml:"max_in_flight" doc:"most messages under way; no more are read then; 0: 8192" min:"0"`
 	MaxBytes    Size          `yaml:"max_in_flight_bytes" doc:"most bytes of those; 0: 64MiB"`
@@ -120,9 +120,6 @@ func (k *check) streams(all map[string]Stream) {
 			if p.Name == "" {
 				k.fail(join(path, p.key), "is missing; name one, and below it its options")
 			}
-		}
-		if s.Delivery == "exactly-once" && s.Source.Name != s.Target.Name && s.Source.Name != "" && s.Target.Name != "" {
-			k.fail(join(path, "delivery"), "is exactly-once, which needs source and target in one cluster; they are %s and %s", s.Source.Name, s.Target.Name)
 		}
 		if s.OnError != "" && s.DeadLetter.Name != "" {
 			k.fail(join(path, "on_error"), "is read only without dead_letter; remove one of them")

@@ -65,17 +65,16 @@ streams:
 
 func TestStreamMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		"source: {bos: {}}":                        `f:5:14: streams.s.source: `,
-		"source: {bus: {brokers: [a], topic: x}}":  `f:5:34: streams.s.source.bus: `,
-		"source: {bus: {}, file: {}}":              "must name one of bus and below it its options, not 2 keys",
-		"source: 7":                                "streams.s.source: must be a section",
-		"target: {bus: {codec: zip}}":              "streams.s.target.bus.codec",
-		"delivery: sometimes":                      "streams.s.delivery",
-		"delivery: exactly-once\n    target: file": "needs source and target in one cluster; they are bus and file",
-		"on_error: drop\n    dead_letter: bus":     "is read only without dead_letter",
-		"cloud_events: {type: x}":                  "on is false",
-		"retry: {min: -1s}":                        "streams.s.retry.min",
-		"calls: -1":                                "streams.s.calls",
+		"source: {bos: {}}":                       `f:5:14: streams.s.source: `,
+		"source: {bus: {brokers: [a], topic: x}}": `f:5:34: streams.s.source.bus: `,
+		"source: {bus: {}, file: {}}":             "must name one of bus and below it its options, not 2 keys",
+		"source: 7":                               "streams.s.source: must be a section",
+		"target: {bus: {codec: zip}}":             "streams.s.target.bus.codec",
+		"delivery: sometimes":                     "streams.s.delivery",
+		"on_error: drop\n    dead_letter: bus":    "is read only without dead_letter",
+		"cloud_events: {type: x}":                 "on is false",
+		"retry: {min: -1s}":                       "streams.s.retry.min",
+		"calls: -1":                               "streams.s.calls",
 	} {
 		base := map[string]string{"model": "m", "source": "bus", "target": "bus", "format": "raw"}
 		for key := range base {

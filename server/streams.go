@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -25,7 +26,12 @@ import (
 func StreamPlugins() config.Plugins {
 	p := config.Plugins{"source": {}, "target": {}, "format": format.Options()}
 	for _, b := range brokers.New() {
-		p["source"][b.Name()], p["target"][b.Name()] = b.SourceOptions(), b.TargetOptions()
+		if o := b.SourceOptions(); o != nil {
+			p["source"][b.Name()] = o
+		}
+		if o := b.TargetOptions(); o != nil {
+			p["target"][b.Name()] = o
+		}
 	}
 	return p
 }
@@ -33,6 +39,7 @@ func StreamPlugins() config.Plugins {
 // Streams are the server's streams. Safe for concurrent use.
 type Streams struct {
 	workers []*stream.Worker // by name
+	brokers map[string]stream.Broker
 	running sync.WaitGroup
 }
 
@@ -46,12 +53,12 @@ func (s *Server) streamsOf(as func(tenant string) serval.Handler) (*Streams, err
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]stream.Broker{}
+	all.brokers = map[string]stream.Broker{}
 	for _, b := range brokers.New() {
-		known[b.Name()] = b
+		all.brokers[b.Name()] = b
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.cfg.Streams)) {
-		o, err := s.streamOptions(name, instance, known, as)
+		o, err := s.streamOptions(name, instance, all.brokers, as)
 		if err != nil {
 			return nil, fmt.Errorf("streams.%s: %w", name, err)
 		}
@@ -95,15 +102,24 @@ func (s *Server) streamOptions(name, instance string, known map[string]stream.Br
 	if tenant == "" {
 		tenant = name
 	}
+	exact, once := c.Delivery == "exactly-once", false
+	if exact && c.Source.Name != c.Target.Name {
+		if k, ok := to.(stream.Keeper); !ok || !k.Keeps() {
+			return nil, serval.Errorf(serval.InvalidArgument,
+				"exactly-once needs source and target in one cluster, or a target that keeps positions with the results; they are %s and %s", c.Source.Name, c.Target.Name).At("delivery")
+		}
+		exact, once = false, true
+	}
 	env := func(owner stream.Owner) stream.Env {
-		return stream.Env{Stream: name, Instance: instance, Owner: owner, Warn: s.log.With("stream", name).Warn}
+		return stream.Env{
+			Stream: name, Instance: instance, Dir: filepath.Join(s.cfg.DataDir, "streams"), Once: once, Owner: owner, Warn: s.log.With("stream", name).Warn,
+		}
 	}
 	o := &stream.Options{
 		Name: name, Model: model, Tenant: tenant, Priority: int8(c.Priority), From: from.Say(c.Source.Options), To: to.Say(c.Target.Options),
 		Handler: as(tenant), Models: s.models, Format: f, OnError: c.OnError, MaxMessage: int(c.MaxMessage), MaxInFlight: c.MaxInFlight, MaxBytes: int64(c.MaxBytes),
 		Calls: c.Calls, Group: c.Group, Retry: stream.Retry(c.Retry), Drain: c.Drain, Transaction: c.Transaction, Log: s.log,
 	}
-	exact := c.Delivery == "exactly-once"
 	together := exact && c.DeadLetter.Name == c.Target.Name // the session writes dead letters itself
 	if c.DeadLetter.Name != "" && !together {
 		o.Dead = func(ctx context.Context, owner stream.Owner) (stream.Target, error) {
@@ -163,8 +179,15 @@ func (s *Streams) run(ctx context.Context) {
 	}
 }
 
-// wait returns when all have stopped.
-func (s *Streams) wait() { s.running.Wait() }
+// wait returns when all have stopped, and closes the brokers.
+func (s *Streams) wait() {
+	s.running.Wait()
+	for _, b := range s.brokers {
+		if c, ok := b.(io.Closer); ok {
+			_ = c.Close()
+		}
+	}
+}
 
 // List says of every stream where it stands.
 func (s *Streams) List() []serval.StreamStatus {

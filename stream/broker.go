@@ -92,11 +92,13 @@ func IsPermanent(err error) bool {
 	return errors.As(err, &p)
 }
 
-// Broker is a plug-in: what it can open, from its own typed options (see each package's SourceOptions and TargetOptions).
+// Broker is a plug-in: what it can open, from its own typed options (see each package's SourceOptions and TargetOptions). One that
+// is an io.Closer too is closed after the last stream has stopped.
 type Broker interface {
 	// Name is the word in the configuration: "kafka".
 	Name() string
-	// SourceOptions and TargetOptions point to structs with the defaults filled in; configuration is read into copies.
+	// SourceOptions and TargetOptions point to structs with the defaults filled in; configuration is read into copies. nil: the
+	// broker is no source, or no target, and is never asked for one.
 	SourceOptions() any
 	TargetOptions() any
 	// Check says what is wrong with such a struct, as an InvalidArgument, without reaching the broker.
@@ -111,10 +113,20 @@ type Broker interface {
 	Say(options any) string
 }
 
+// Keeper is a Broker whose targets, where Env.Once is set, note in one transaction with the results which messages these answer,
+// and leave out what was written before. With such a target delivery exactly-once needs no Session; the source may be of any
+// broker that gives a message the same Position whenever it gives it.
+type Keeper interface {
+	Broker
+	Keeps() bool
+}
+
 // Env is what a broker may know of the worker that opens it.
 type Env struct {
 	Stream   string // its name
 	Instance string // of the server, the same after a restart and different from every other server's
+	Dir      string // of the server's data folder, for brokers that keep something there; shared by all of its streams
+	Once     bool   // for targets: delivery is exactly-once and no Session sees to it; see Keeper
 	Owner    Owner
 	Warn     func(text string, args ...any) // as slog's
 }
