@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -203,8 +204,11 @@ func (m *Streams) nudge() {
 	}
 }
 
-// run is the decode loop. A panic of the decoder ends the calls inside; it is not asked again.
+// run is the decode loop. A panic of the decoder ends the calls inside; it is not asked again. It keeps its thread: a library that
+// computes with OpenMP makes a team of threads for each thread that calls it, and teams that are not at work spin against the one
+// that is.
 func (m *Streams) run() {
+	runtime.LockOSThread() // for good: the thread ends with the loop
 	defer m.loop.Done()
 	defer func() {
 		if p := recover(); p != nil {

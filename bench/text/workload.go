@@ -32,6 +32,8 @@ func workloads() []workload {
 	}
 	prefix := closed(16, 32)
 	prefix.Workload = chat.Workload{Shared: 300, Words: chat.Fixed(20), Tokens: chat.Fixed(32)}
+	mixed := closed(16, 48)
+	mixed.Workload = chat.Workload{Words: chat.Lengths{Least: 20, Most: 200}, Tokens: chat.Lengths{Least: 16, Most: 128}}
 	streams := chat.Options{Concurrency: 4, Count: 4, Workload: long(400)}
 	prompt := chat.Options{Count: 1, Workload: chat.Workload{Words: chat.Fixed(3000), Tokens: chat.Fixed(8)}}
 	repeated := closed(1, 8)
@@ -40,6 +42,8 @@ func workloads() []workload {
 		{name: "c1", title: "1 caller, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(1, 6)},
 		{name: "c8", title: "8 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(8, 24)},
 		{name: "c16", title: "16 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(16, 32)},
+		{name: "mixed", title: "16 callers, prompts of 20 to 200 words, answers of 16 to 128 tokens, so that prompts arrive while others answer", of: usual,
+			slots: 16, context: 2048, load: mixed},
 		{name: "prefix", title: "16 callers, 300 words in common before 20 of their own, answers of 32 tokens", of: usual, slots: 16, context: 2048, load: prefix},
 		{name: "behind", title: "4 running streams of 400 tokens, while a prompt of 3,000 words (some 4,000 tokens) arrives", of: usual, slots: 8, context: 6144,
 			load: streams, behind: &prompt},
