@@ -83,6 +83,7 @@ func artefact(dir fs.FS, asked string) (string, error) {
 		return "", err
 	}
 	var found []string
+	later := "" // a part of a model, when it is not the first
 	for _, entry := range entries {
 		name := entry.Name()
 		if entry.IsDir() || !strings.EqualFold(filepath.Ext(name), ".gguf") || strings.HasPrefix(name, "mmproj") {
@@ -92,14 +93,18 @@ func artefact(dir fs.FS, asked string) (string, error) {
 			return name, nil
 		}
 		if p := partName.FindStringSubmatch(name); p != nil && p[2] != "00001" {
+			later = name
 			continue
 		}
 		found = append(found, name)
 	}
-	switch len(found) {
-	case 0:
+	switch {
+	case len(found) == 0 && later != "":
+		p := partName.FindStringSubmatch(later)
+		return "", fmt.Errorf("llama: %s is a part of a model, but its first part, %s-00001-of-%s.gguf, is not there; put all %s parts into the folder", later, p[1], p[3], strings.TrimLeft(p[3], "0"))
+	case len(found) == 0:
 		return "", errors.New("llama: the folder has no .gguf file")
-	case 1:
+	case len(found) == 1:
 		return found[0], nil
 	}
 	return "", fmt.Errorf("llama: the folder has %d .gguf files (%s) and none is called %s; name the one to serve as file: in model.yaml, or move the others away",

@@ -82,6 +82,9 @@ func TestDetect(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, rank, err)
 		}
 	}
+	if rank, err := e.Detect(os.DirFS(write(t, "big-00002-of-00003.gguf", []byte("GGUF")))); rank != engine.NotMine || !strings.Contains(err.Error(), "big-00001-of-00003.gguf, is not there") {
+		t.Errorf("a later part alone: %v, %v", rank, err)
+	}
 	if rank, err := e.Detect(os.DirFS(write(t, "x.gguf", []byte("GGML....")))); rank != engine.NotMine || !strings.Contains(err.Error(), "GGML") {
 		t.Errorf("another magic: %v, %v", rank, err)
 	}
