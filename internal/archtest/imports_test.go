@@ -26,6 +26,7 @@ var rules = []rule{
 	{"internal/column", []string{".", "batch", "client/element", "internal/jsontensor"}}, // of the formats below batch
 	{"internal/column/columntest", []string{".", "batch", "internal/testkit"}},
 	{"internal/spell", nil},
+	{"internal/webhook", []string{"."}},
 	{"llm", []string{".", "llm/..."}},
 	{"wire", []string{"."}},
 	{"wire/triton", []string{".", "wire/inference"}},
@@ -73,7 +74,7 @@ var rules = []rule{
 }
 
 // shared are the parts that plug-ins may use; engines and protocols open libraries through interfaces, not through native.
-var shared = []string{"llm/...", "wire/...", "native", "internal/testkit", "internal/jsontensor", "internal/column/..."}
+var shared = []string{"llm/...", "wire/...", "native", "internal/testkit", "internal/jsontensor", "internal/column/...", "internal/webhook"}
 
 type listed struct {
 	ImportPath string
