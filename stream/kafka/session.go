@@ -82,7 +82,7 @@ func (s *session) Ack(context.Context, []*stream.Message) error { return nil }
 
 // Write implements stream.Target.
 func (s *session) Write(ctx context.Context, messages []*stream.Message) error {
-	return produce(ctx, s.cl, "", s.most, messages)
+	return produce(ctx, s.cl, inOrder(""), s.most, messages)
 }
 
 // Letters implements stream.Lettered.
@@ -97,7 +97,7 @@ func (s *session) Letters() stream.Target {
 type letters struct{ s *session }
 
 func (l letters) Write(ctx context.Context, messages []*stream.Message) error {
-	return produce(ctx, l.s.cl, l.s.dead, l.s.most, messages)
+	return produce(ctx, l.s.cl, inOrder(l.s.dead), l.s.most, messages)
 }
 
 // Close does nothing: the session's does it.

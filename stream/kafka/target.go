@@ -20,7 +20,7 @@ type target struct {
 
 // Write implements stream.Target.
 func (t *target) Write(ctx context.Context, messages []*stream.Message) error {
-	return produce(ctx, t.cl, "", t.most, messages)
+	return produce(ctx, t.cl, inOrder(""), t.most, messages)
 }
 
 // Close implements stream.Target.
@@ -29,8 +29,22 @@ func (t *target) Close() error {
 	return nil
 }
 
-// produce sends messages to a topic, "" for the client's own, and waits for all of them.
-func produce(ctx context.Context, cl *kgo.Client, topic string, most int, messages []*stream.Message) error {
+// place says to which topic a message goes, "" for the client's own, and to which partition; -1: where its key belongs, or where
+// there is room.
+type place func(*stream.Message) (topic string, partition int32)
+
+// inOrder is the place in a topic that keeps messages in the order of their lanes, keys or not.
+func inOrder(topic string) place {
+	return func(m *stream.Message) (string, int32) {
+		if m.Key == nil && m.Lane != nil {
+			return topic, m.Position.Partition
+		}
+		return topic, -1
+	}
+}
+
+// produce sends messages and waits for all of them.
+func produce(ctx context.Context, cl *kgo.Client, to place, most int, messages []*stream.Message) error {
 	records := make([]kgo.Record, len(messages))
 	var mu sync.Mutex // guards failed; the promises are called by one goroutine, but Produce itself calls some
 	failed := map[int]error{}
@@ -38,10 +52,8 @@ func produce(ctx context.Context, cl *kgo.Client, topic string, most int, messag
 	sent.Add(len(messages))
 	for i, m := range messages {
 		rec := &records[i]
-		rec.Topic, rec.Key, rec.Value, rec.Partition = topic, m.Key, m.Value, -1
-		if m.Key == nil && m.Lane != nil {
-			rec.Partition = m.Position.Partition
-		}
+		rec.Key, rec.Value = m.Key, m.Value
+		rec.Topic, rec.Partition = to(m)
 		if len(m.Headers) > 0 {
 			rec.Headers = make([]kgo.RecordHeader, len(m.Headers))
 			for j, h := range m.Headers {
@@ -89,8 +101,8 @@ func class(err error, size, most int) error {
 	return serval.Errorf(serval.Unavailable, "kafka: %w", err)
 }
 
-// partitioner sends records with a key where Java's producer would, and those without where their Partition says, so that they
-// stay in order; without that, wherever there is room.
+// partitioner sends records where their Partition says, so that they stay in order; else those with a key where Java's producer
+// would, and those without wherever there is room.
 type partitioner struct{ kgo.Partitioner }
 
 func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
@@ -104,7 +116,7 @@ func (p *topicPartitioner) RequiresConsistency(r *kgo.Record) bool {
 }
 
 func (p *topicPartitioner) Partition(r *kgo.Record, n int) int {
-	if r.Key == nil && r.Partition >= 0 {
+	if r.Partition >= 0 {
 		return int(r.Partition) % n
 	}
 	return p.usual.Partition(r, n)
