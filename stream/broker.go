@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Source gives messages. The worker calls Read from one goroutine and Ack from another one; Close comes last, when neither
@@ -42,6 +43,19 @@ type Target interface {
 	Close() error
 }
 
+// Deferred is a Target that would rather gather messages for a while before it puts them where they cannot be lost: as one file.
+// The worker uses Take and Flush instead of Write, from the same goroutine, and acks after Flush.
+type Deferred interface {
+	Target
+	// Take is Write, but what it returns nil for may wait in the target, and is lost with the process.
+	Take(ctx context.Context, messages []*Message) error
+	// Flush returns nil when all that was taken is where it can no longer be lost. After an error it is called again.
+	Flush(ctx context.Context) error
+	// Due is when Flush is to be called: zero while nothing waits, a time that has passed when enough does. The worker calls
+	// sooner where it holds as much as it may, gives lanes away, pauses or stops.
+	Due() time.Time
+}
+
 // Session is a Source and a Target whose messages and results count together or not at all: delivery exactly-once. Read
 // and Write may overlap; nothing else runs beside Begin, Commit and Abort.
 type Session interface {
@@ -64,6 +78,10 @@ type Lettered interface {
 
 // ErrBroken in an error says that the source or session is of no more use and must be opened anew.
 var ErrBroken = errors.New("stream: the connection to the broker is of no more use")
+
+// ErrBehind is, in a WriteError, why a message was not written that nothing is wrong with: one before it in its lane failed for
+// good, and the target wants to be asked again once that one is settled.
+var ErrBehind = errors.New("a message before it in its lane was not written")
 
 // WriteError says of each message that was not written why. Its key is the index in what Write was given.
 type WriteError struct{ Failed map[int]error }

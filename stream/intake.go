@@ -265,6 +265,7 @@ func (r *run) Revoke(ctx context.Context, lanes []*Lane) {
 	r.w.count.handed.Add(uint64(len(lanes)))
 	empty := make([]chan struct{}, len(lanes))
 	if !r.do(func() {
+		r.leaving++
 		for i, l := range lanes {
 			l.closed = true
 			empty[i] = make(chan struct{})
@@ -274,6 +275,7 @@ func (r *run) Revoke(ctx context.Context, lanes []*Lane) {
 	}) {
 		return
 	}
+	defer r.do(func() { r.leaving-- })
 	defer r.Lost(lanes)
 	// The loop made the channels before it took its next command.
 	if !r.do(func() {}) {

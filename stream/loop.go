@@ -40,10 +40,12 @@ type run struct {
 	ailing  atomic.Bool        // the model's fault: callers said so
 	group   atomic.Int64       // most messages in a call, as callers found
 	writing bool
+	leaving int // calls of Revoke that wait
 
 	todo     []*item // to be called, oldest first
 	later    delayed // to be called again when it is time
 	ready    []*item // to be written
+	gathered gathered
 	inFlight int
 	bytes    int64
 	average  int64 // of a message's size
@@ -149,7 +151,7 @@ func (r *run) decide(ctx context.Context) error {
 		now := time.Now()
 		r.wake(now)
 		r.dispatch()
-		r.write()
+		r.write(now)
 		r.turn(now)
 		r.read(now)
 		if r.drain && r.idle() {
@@ -213,6 +215,9 @@ func (r *run) next(now time.Time) time.Duration {
 		at(r.calm)
 	}
 	at(r.round.alarm(now))
+	if r.gathered.count > 0 && !r.writing {
+		at(r.gathered.due)
+	}
 	return d
 }
 

@@ -9,6 +9,9 @@ import (
 	"serval"
 )
 
+// gatherMost is MaxInFlight where nothing else was said and a target gathers messages.
+const gatherMost = 1 << 17
+
 // Models is what a worker asks of the models.
 type Models interface {
 	Model(serval.Ref) (serval.ModelInfo, error)
@@ -35,7 +38,7 @@ type Options struct {
 	OnError string
 
 	MaxMessage  int   // bytes of a message; larger ones are dead letters; 1 MiB
-	MaxInFlight int   // messages; 8192
+	MaxInFlight int   // messages; 8192, and 131072 where the target is Deferred
 	MaxBytes    int64 // of them together, but one message is always taken; 64 MiB
 	Calls       int   // of the model at the same time; 32
 	Group       int   // most messages whose rows share a call, where the model puts rows of requests together; 256

@@ -14,6 +14,7 @@ import (
 // Worker is one stream. New makes it, Run runs it to its end; the other methods are for any goroutine.
 type Worker struct {
 	opt   Options
+	ample bool // Options have no MaxInFlight
 	count counts
 
 	mu     sync.Mutex // guards what follows
@@ -26,7 +27,7 @@ type Worker struct {
 
 // New makes a worker that has not begun.
 func New(o Options) *Worker {
-	w := &Worker{opt: o.filled(), state: serval.StreamStopped}
+	w := &Worker{opt: o.filled(), ample: o.MaxInFlight <= 0, state: serval.StreamStopped}
 	w.count.dead, w.count.retries = map[string]uint64{}, map[string]uint64{}
 	return w
 }
@@ -79,6 +80,9 @@ func (w *Worker) session(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, src.Close(), dst.Close()) }()
 	}
 	r.src, r.dst, r.dead = src, dst, dead
+	if _, ok := dst.(Deferred); ok && w.ample {
+		w.opt.MaxInFlight = gatherMost
+	}
 	if exact {
 		r.session = s
 		if l, ok := src.(Lettered); ok && dead == nil {
