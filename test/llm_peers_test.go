@@ -166,7 +166,7 @@ func notEvicted(t *testing.T, s *testkit.Server) {
 				if strings.Contains(lines.Text(), `"finish_reason":"length"`) {
 					finish = "length"
 				}
-				if strings.Contains(lines.Text(), "error") {
+				if strings.Contains(lines.Text(), `"error"`) {
 					t.Errorf("%s", lines.Text())
 				}
 			}
