@@ -297,7 +297,7 @@ func who(model serval.Ref) [2]Header {
 // encode makes the result of an item, or says why there is none.
 func (r *run) encode(it *item, answer *Answer, who *[2]Header) {
 	m := &it.msg
-	it.out = Message{Key: m.Key, Position: m.Position, Lane: m.Lane}
+	it.out = Message{Key: m.Key, Position: m.Position, Time: m.Time, Lane: m.Lane}
 	it.out.Headers = make([]Header, 0, len(m.Headers)+3)
 	answer.Trace = ""
 	for _, h := range m.Headers {

@@ -23,7 +23,7 @@ const (
 // letter makes an item's dead letter.
 func (r *run) letter(it *item) *Message {
 	m, e := &it.msg, it.failed
-	out := &Message{Key: m.Key, Value: m.Value, Position: m.Position, Lane: m.Lane}
+	out := &Message{Key: m.Key, Value: m.Value, Position: m.Position, Time: m.Time, Lane: m.Lane}
 	out.Headers = append(make([]Header, 0, len(m.Headers)+10), m.Headers...)
 	add := func(key, value string) {
 		if value != "" {
