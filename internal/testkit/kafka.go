@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -231,17 +232,22 @@ func (k *KafkaBroker) certificate(t testing.TB) (cert, key []byte) {
 	return bytes.Clone(k.CA), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
 }
 
-// freePorts are ports that nobody listens on now.
+// freePorts are ports on which nobody listens, below those that the system gives to clients: a server that is started on one later,
+// or again, finds it free.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
+	const low, high = 15000, 32000
 	var list []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for tries := 0; len(list) < n; tries++ {
+		port := low + mathrand.IntN(high-low)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		switch {
+		case err == nil:
+			defer l.Close() // all are open at the same time, so that they differ
+			list = append(list, port)
+		case tries > 1000:
 			t.Fatal(err)
 		}
-		defer l.Close() // all are open at the same time, so that they differ
-		list = append(list, l.Addr().(*net.TCPAddr).Port)
 	}
 	return list
 }
