@@ -63,6 +63,9 @@ type Backend struct {
 	Draining func() bool
 	// Responses keeps answers; nil: there is nowhere to.
 	Responses Responses
+	// Files keeps clients' files, and Batches answers those with requests; nil: there is nowhere to.
+	Files   Files
+	Batches Batches
 	// Tenant is the owner of a key, as requests with it have; an error for a key that may not infer.
 	Tenant func(credential string) (string, *serval.Error)
 	// Admit is Tenant for a request that is answered later: it is taken from the key's rate.

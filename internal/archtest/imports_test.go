@@ -49,6 +49,7 @@ var rules = []rule{
 	{"pipeline", []string{"."}},
 	{"batch", []string{".", "shared", "client/element"}}, // texts are numbers by the same rules as in predict
 	{"batch/*", []string{".", "shared", "parent", "client/element"}},
+	{"batch/requests", []string{".", "shared", "parent", "protocol"}}, // its words are the protocol's
 	{"batch/all", []string{".", "shared", "parent", "batch/..."}},
 	{"monitor", []string{"."}},
 	{"registry", []string{".", "internal/spell"}},
@@ -60,7 +61,7 @@ var rules = []rule{
 	{"starter", []string{".", "native"}},
 	{"store", nil},
 	{"store/blob", []string{".", "batch"}},
-	{"store/*", []string{".", "protocol", "batch", "store/table", "store/storetest", "internal/testkit"}},
+	{"store/*", []string{".", "protocol", "batch", "batch/requests", "store/table", "store/storetest", "internal/testkit"}},
 	{"console/api", []string{".", "batch"}},
 	{"schedule", []string{".", "engine"}},
 	{"schedule/tune", []string{".", "engine", "schedule"}},

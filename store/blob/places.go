@@ -132,6 +132,33 @@ func (p *Places) Locate(ctx context.Context, location string) ([]batch.Object, e
 	}
 }
 
+// Find is the object of a name, as Locate's objects have it: no character in it stands for others.
+func (p *Places) Find(ctx context.Context, name string) (batch.Object, error) {
+	if scheme(name) != "s3" {
+		list, err := p.Locate(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return list[0], nil
+	}
+	bucket, key, _ := strings.Cut(name[len("s3://"):], "/")
+	a := &address{bucketID: bucketID{name: bucket}, key: key}
+	b, err := p.bucket(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return p.one(ctx, b, a)
+}
+
+// one is the object at a key.
+func (p *Places) one(ctx context.Context, b *blob.Bucket, a *address) (batch.Object, error) {
+	at, err := b.Attributes(ctx, a.key)
+	if err != nil {
+		return nil, storeError(a.name(a.key), err, "input")
+	}
+	return newObject(b, a.name(a.key), a.key, at.Size, at.ETag), nil
+}
+
 // Target is where a job's output goes.
 func (p *Places) Target(ctx context.Context, location string) (batch.Target, error) {
 	switch s := scheme(location); s {
@@ -269,11 +296,11 @@ func (p *Places) list(ctx context.Context, location string) ([]batch.Object, err
 		return nil, err
 	}
 	if !a.pattern && a.key != "" && !strings.HasSuffix(a.key, "/") {
-		at, err := b.Attributes(ctx, a.key)
+		o, err := p.one(ctx, b, a)
 		if err != nil {
-			return nil, storeError(a.name(a.key), err, "input")
+			return nil, err
 		}
-		return []batch.Object{newObject(b, a.name(a.key), a.key, at.Size, at.ETag)}, nil
+		return []batch.Object{o}, nil
 	}
 	prefix := a.key
 	if a.pattern {

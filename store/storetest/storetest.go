@@ -10,6 +10,7 @@ import (
 
 	"serval"
 	"serval/batch"
+	"serval/batch/requests"
 	"serval/protocol"
 )
 
@@ -18,6 +19,7 @@ type Store interface {
 	batch.Jobs
 	batch.Leases
 	protocol.Responses
+	requests.Store
 	Close() error
 }
 
@@ -26,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) func() Store) {
 	for name, test := range map[string]func(*testing.T, func() Store){
 		"responses": responses, "submit": submit, "life": life, "lists": lists, "fence": fence, "order": order, "pause": pause,
 		"cancel": cancel, "expiry": expiry, "failure": failure, "patience": patience, "retention": retention, "log": logs, "crowd": crowd,
+		"files": files, "batches": batches,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

@@ -22,31 +22,35 @@ func (d *DB) Submit(ctx context.Context, r *batch.Record) (added bool, err error
 	if id == "" {
 		id = newID()
 	}
-	err = d.within(ctx, func(tx *sql.Tx, now int64) error {
-		added = false
-		if r.Key != "" {
-			n, err := d.exec(ctx, tx, "INSERT INTO job_key (tenant, idem, job, spec, created) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-				r.Tenant, r.Key, id, []byte(r.Spec), now)
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				return d.known(ctx, tx, r)
-			}
-		}
-		n, err := d.exec(ctx, tx, "INSERT INTO job ("+jobColumns+", stage, asked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', ?, 0, 0, ?, ?, 0, NULL, ?, '') ON CONFLICT DO NOTHING",
-			id, r.Tenant, r.Kind, r.Name, r.Priority, r.Key, []byte(r.Spec), string(batch.Queued), now, micro(r.Expires), r.Keep.Microseconds(), int(batch.Plan))
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return serval.Errorf(serval.Conflict, "there is a job '%s' already", id).At("id")
-		}
-		added = true
-		r.ID, r.State, r.Created = id, batch.Queued, at(now)
-		return d.addPiece(ctx, tx, id, batch.Plan, batch.Piece{Spec: r.Spec})
+	err = d.within(ctx, func(tx *sql.Tx, now int64) (err error) {
+		added, err = d.submit(ctx, tx, id, r, now)
+		return err
 	})
 	return added, err
+}
+
+// submit is Submit within a transaction.
+func (d *DB) submit(ctx context.Context, tx *sql.Tx, id string, r *batch.Record, now int64) (added bool, err error) {
+	if r.Key != "" {
+		n, err := d.exec(ctx, tx, "INSERT INTO job_key (tenant, idem, job, spec, created) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+			r.Tenant, r.Key, id, []byte(r.Spec), now)
+		if err != nil {
+			return false, err
+		}
+		if n == 0 {
+			return false, d.known(ctx, tx, r)
+		}
+	}
+	n, err := d.exec(ctx, tx, "INSERT INTO job ("+jobColumns+", stage, asked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', ?, 0, 0, ?, ?, 0, NULL, ?, '') ON CONFLICT DO NOTHING",
+		id, r.Tenant, r.Kind, r.Name, r.Priority, r.Key, []byte(r.Spec), string(batch.Queued), now, micro(r.Expires), r.Keep.Microseconds(), int(batch.Plan))
+	if err != nil {
+		return false, err
+	}
+	if n == 0 {
+		return false, serval.Errorf(serval.Conflict, "there is a job '%s' already", id).At("id")
+	}
+	r.ID, r.State, r.Created = id, batch.Queued, at(now)
+	return true, d.addPiece(ctx, tx, id, batch.Plan, batch.Piece{Spec: r.Spec})
 }
 
 // known fills in the job that a key stands for.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"serval/batch"
+	"serval/batch/requests"
 	"serval/protocol"
 )
 
@@ -15,6 +16,7 @@ var (
 	_ protocol.Responses = (*DB)(nil)
 	_ batch.Jobs         = (*DB)(nil)
 	_ batch.Leases       = (*DB)(nil)
+	_ requests.Store     = (*DB)(nil)
 )
 
 // Dialect is what the databases have differently.

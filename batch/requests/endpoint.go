@@ -1,0 +1,68 @@
+package requests
+
+import (
+	"encoding/json"
+	"strings"
+
+	"serval"
+)
+
+// Endpoints are the paths that batches may go to, beside those of Open Inference: /v2/models/NAME/infer and
+// /v2/models/NAME/versions/VERSION/infer.
+func Endpoints() []string {
+	return []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/rerank"}
+}
+
+// model is whom an endpoint names in its path; ok is false where there is no such endpoint.
+func endpointModel(path string) (model string, ok bool) {
+	for _, e := range Endpoints() {
+		if path == e {
+			return "", true
+		}
+	}
+	parts := strings.Split(path, "/")
+	switch {
+	case len(parts) == 5 && parts[0] == "" && parts[1] == "v2" && parts[2] == "models" && parts[3] != "" && parts[4] == "infer":
+		return parts[3], true
+	case len(parts) == 7 && parts[0] == "" && parts[1] == "v2" && parts[2] == "models" && parts[3] != "" && parts[4] == "versions" && parts[5] != "" && parts[6] == "infer":
+		return parts[3] + ":" + parts[5], true
+	}
+	return "", false
+}
+
+// checkEndpoint refuses a path that batches cannot go to.
+func checkEndpoint(path string) error {
+	model, ok := endpointModel(path)
+	if !ok {
+		return serval.Errorf(serval.InvalidArgument, "endpoint %.100q is not one that batches can go to; there are %s and /v2/models/NAME/infer", path, strings.Join(Endpoints(), ", ")).At("endpoint")
+	}
+	if model == "" {
+		return nil
+	}
+	if _, err := serval.ParseRef(model); err != nil {
+		return serval.Errorf(serval.InvalidArgument, "endpoint: %s", serval.AsError(err).Message).At("endpoint")
+	}
+	return nil
+}
+
+// line is a line of the input.
+type line struct {
+	CustomID *string         `json:"custom_id"`
+	Method   *string         `json:"method"`
+	URL      *string         `json:"url"`
+	Body     json.RawMessage `json:"body"`
+}
+
+// asked is what is looked at of a line's body.
+type asked struct {
+	Model        *string         `json:"model"`
+	Stream       json.RawMessage `json:"stream"`
+	Background   json.RawMessage `json:"background"`
+	Tools        json.RawMessage `json:"tools"`
+	Instructions json.RawMessage `json:"instructions"`
+	Messages     json.RawMessage `json:"messages"`
+	Input        json.RawMessage `json:"input"`
+	Prompt       json.RawMessage `json:"prompt"`
+}
+
+func isTrue(raw json.RawMessage) bool { return string(raw) == "true" }
