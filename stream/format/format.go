@@ -13,6 +13,7 @@ import (
 func Options() map[string]any {
 	return map[string]any{
 		"oip": &OIP{}, "oip_protobuf": &Protobuf{}, "rows": &Rows{}, "csv": &CSV{Separator: ","}, "raw": &Raw{}, "chat": &Chat{},
+		"avro": &Avro{defaultSchemed()}, "protobuf": &ProtobufSchema{defaultSchemed()}, "json_schema": &JSONSchema{defaultSchemed(), true},
 	}
 }
 
@@ -33,6 +34,12 @@ func New(options any, events *CloudEvents) (stream.Format, error) {
 		f = &raw{*o}
 	case *Chat:
 		f, err = newChat(o)
+	case *Avro:
+		f, err = newAvro(o)
+	case *ProtobufSchema:
+		f, err = newProtobufSchema(o)
+	case *JSONSchema:
+		f, err = newJSONSchema(o)
 	default:
 		err = serval.Errorf(serval.InvalidArgument, "format: there is none with options %T; use one of %s", options, strings.Join(slices.Sorted(maps.Keys(Options())), ", "))
 	}
@@ -55,6 +62,7 @@ var (
 	textType  = []byte("text/plain; charset=utf-8")
 	bytesType = []byte("application/octet-stream")
 	protoType = []byte("application/x-protobuf")
+	avroType  = []byte("application/avro")
 	eventType = []byte(structuredType + "+json; charset=UTF-8")
 )
 
