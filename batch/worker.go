@@ -34,6 +34,11 @@ type Turn struct {
 	Mine func(context.Context) error
 }
 
+// Sweeper is what a Runner may be beside: it looks now and then for what its machine keeps of jobs that others have ended.
+type Sweeper interface {
+	Sweep(context.Context, Jobs) error
+}
+
 // WorkerOptions are what a Worker needs.
 type WorkerOptions struct {
 	Name    string // tells it from all others of the queue
@@ -241,6 +246,11 @@ func (w *Worker) tidy(ctx context.Context) {
 		list, err := w.o.Jobs.Jobs(ctx, Filter{Removable: true})
 		for i := 0; err == nil && i < len(list); i++ {
 			err = w.Remove(ctx, list[i])
+		}
+		for _, r := range w.o.Runners {
+			if s, ok := r.(Sweeper); ok && err == nil {
+				err = s.Sweep(ctx, w.o.Jobs)
+			}
 		}
 		if err != nil && ctx.Err() == nil {
 			w.o.Log.Warn("old jobs could not be removed", "error", err)

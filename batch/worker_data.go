@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,24 +27,43 @@ type DataSpec struct {
 	Restart bool `json:"restart,omitempty"`
 }
 
+// Guard is what a Locator may be beside: it says whether a job may read, or write, at a location, before anything is done there.
+type Guard interface {
+	May(location string, write bool) error
+}
+
 // DataOptions are what a Data needs.
 type DataOptions struct {
-	Locator Locator
+	// Places is what a tenant's jobs may reach.
+	Places  func(tenant string) Locator
 	Formats []Format
 	// Model describes a version; As is the chain for what a tenant asked for, at a pace that leaves online calls alone.
 	Model  func(serval.Ref) (serval.ModelInfo, error)
 	As     func(tenant string) serval.Handler
 	Digest func(serval.ModelInfo) string
-	// Dir is where unfinished and managed results lie. Workers that share a queue share it.
+	// Dir is where unfinished results lie, and finished ones, unless Store is there for them, at At. Workers that share a queue
+	// share either.
 	Dir   string
+	Store Store
+	At    string
 	Queue Leases
 }
 
 // Data does jobs that turn a data set into a data set of predictions.
-type Data struct{ o DataOptions }
+type Data struct {
+	o     DataOptions
+	shelf shelf
+	local bool // the shelf is Dir
+}
 
 // NewData makes one.
-func NewData(o DataOptions) *Data { return &Data{o} }
+func NewData(o DataOptions) *Data {
+	d := &Data{o: o, shelf: folders(o.Dir), local: true}
+	if o.Store != nil {
+		d.shelf, d.local = elsewhere{o.Store, strings.TrimSuffix(o.At, "/")}, false
+	}
+	return d
+}
 
 // Kind is "data".
 func (d *Data) Kind() string { return DataKind }
@@ -64,31 +82,34 @@ type DataFile struct {
 	Name   string `json:"name"`
 	Size   int64  `json:"size"`
 	Errors bool   `json:"errors,omitempty"` // bad rows with their reasons
-	// Held is the file's name in the server's folder; "": it lies at Output.
+	// Held is the file's name where the server keeps it; "": it lies at Output.
 	Held string `json:"held,omitempty"`
 }
 
 // dataPiece is the Spec of a piece of Work, dataOutput its Output.
 type dataPiece struct {
-	Model string   `json:"model"` // with its version
-	Input []string `json:"input"`
-	Name  string   `json:"name"` // of the output
+	Model string   `json:"model"`        // with its version
+	Input []string `json:"input"`        // the objects' names
+	At    []string `json:"at,omitempty"` // their locations, where a name is none; "" where it is
+	Name  string   `json:"name"`         // of the output
 }
 
 type dataOutput struct {
-	Rows   int64        `json:"rows"`
-	Bad    int64        `json:"bad"`
-	Usage  serval.Usage `json:"usage"`
-	Name   string       `json:"name"`
-	Held   string       `json:"held"` // in the job's folder
-	Errors bool         `json:"errors"`
+	Rows       int64        `json:"rows"`
+	Bad        int64        `json:"bad"`
+	Usage      serval.Usage `json:"usage"`
+	Name       string       `json:"name"`
+	Held       string       `json:"held"` // on the shelf
+	Errors     bool         `json:"errors"`
+	Size       int64        `json:"size"`
+	ErrorsSize int64        `json:"errors_size,omitempty"`
 }
 
-// Check reads a spec and says what is wrong with it, as far as that can be told before the job runs.
-func (d *Data) Check(ctx context.Context, raw json.RawMessage) error {
+// Check reads a tenant's spec and says what is wrong with it, as far as that can be told before the job runs.
+func (d *Data) Check(ctx context.Context, tenant string, raw json.RawMessage) error {
 	s, err := readSpec(raw)
 	if err == nil {
-		_, err = d.plan(ctx, s)
+		_, err = d.plan(ctx, d.o.Places(tenant), s)
 	}
 	return err
 }
@@ -113,6 +134,32 @@ func readSpec(raw json.RawMessage) (*DataSpec, error) {
 	return s, nil
 }
 
+// Shown is a spec as it may be shown: a web address may be signed, so what follows its question mark is left out.
+func Shown(raw json.RawMessage) json.RawMessage {
+	var s DataSpec
+	if json.Unmarshal(raw, &s) != nil {
+		return nil
+	}
+	hidden := false
+	for i, location := range s.Input {
+		if !onWeb(location) {
+			continue
+		}
+		if plain, _, ok := strings.Cut(location, "?"); ok {
+			s.Input[i], hidden = plain+"?…", true
+		}
+	}
+	if !hidden {
+		return raw
+	}
+	return jsonOf(s)
+}
+
+func onWeb(location string) bool {
+	s, _, _ := strings.Cut(location, "://")
+	return strings.EqualFold(s, "http") || strings.EqualFold(s, "https")
+}
+
 // Run does a piece.
 func (d *Data) Run(ctx context.Context, t *Turn) Outcome {
 	s, err := readSpec(t.Job.Spec)
@@ -121,7 +168,7 @@ func (d *Data) Run(ctx context.Context, t *Turn) Outcome {
 	}
 	switch t.Piece.Stage {
 	case Plan:
-		next, err := d.plan(ctx, s)
+		next, err := d.plan(ctx, d.o.Places(t.Job.Tenant), s)
 		if err != nil {
 			return failed(err)
 		}
@@ -148,219 +195,46 @@ func failed(err error) Outcome {
 	return out
 }
 
-// dataPlan is what a job comes to.
-type dataPlan struct {
-	model   string
-	objects int
-	pieces  []Piece
+// folder is a job's, on this machine.
+func (d *Data) folder(job string) string { return filepath.Join(d.o.Dir, job) }
+
+// named says whether a job's id is a name of a folder.
+func named(id string) bool {
+	return id != "" && filepath.Base(id) == id && !strings.HasPrefix(id, ".")
 }
 
-// plan finds the model's version and the objects.
-func (d *Data) plan(ctx context.Context, s *DataSpec) (*dataPlan, error) {
-	ref, err := serval.ParseRef(s.Model)
-	if err != nil {
-		return nil, err
-	}
-	m, err := d.o.Model(ref)
-	if err != nil {
-		return nil, err
-	}
-	p := &dataPlan{model: serval.Ref{Name: m.Name, Version: m.Version}.String()}
-	all := dataPiece{Model: p.model}
-	weight, known := 0.0, true
-	for _, location := range s.Input {
-		found, err := d.o.Locator.Locate(ctx, location)
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range found {
-			_, name := plain(o)
-			f, err := pick(d.o.Formats, s.InputFormat, name, "input_format")
-			if err != nil {
-				return nil, err
-			}
-			if all.Name == "" {
-				if all.Name, err = d.outputName(s, f); err != nil {
-					return nil, err
-				}
-			}
-			size := float64(o.Size())
-			known = known && size > 0
-			weight += max(0, size)
-			p.objects++
-			all.Input = append(all.Input, o.Name())
-			if s.Split {
-				one := dataPiece{Model: p.model, Input: []string{o.Name()}, Name: fmt.Sprintf("part-%05d%s", p.objects, endingOf(all.Name))}
-				p.pieces = append(p.pieces, Piece{Spec: jsonOf(one), Weight: max(0, size)})
-			}
-		}
-	}
-	if !s.Split {
-		p.pieces = []Piece{{Spec: jsonOf(all), Weight: weight}}
-	}
-	for i := range p.pieces {
-		if !known {
-			p.pieces[i].Weight = 0
-		}
-	}
-	return p, d.free(ctx, s)
-}
-
-func jsonOf(v any) json.RawMessage {
-	raw, _ := json.Marshal(v) // plain data
-	return raw
-}
-
-// outputName is what a result is called within the job, with the ending of its format.
-func (d *Data) outputName(s *DataSpec, in Format) (string, error) {
-	if s.Output != "" && !s.Split {
-		_, err := pick(d.o.Formats, s.OutputFormat, s.Output, "output_format")
-		return filepath.Base(s.Output), err
-	}
-	out := in
-	if s.OutputFormat != "" {
-		var err error
-		if out, err = pick(d.o.Formats, s.OutputFormat, "", "output_format"); err != nil {
-			return "", err
-		}
-	}
-	return "result" + out.Extensions()[0], nil
-}
-
-func endingOf(name string) string {
-	if i := strings.IndexByte(name, '.'); i >= 0 {
-		return name[i:]
-	}
-	return ""
-}
-
-// free checks that the output may be written.
-func (d *Data) free(ctx context.Context, s *DataSpec) error {
-	if s.Output == "" || s.Restart {
+// Remove removes a job's files.
+func (d *Data) Remove(ctx context.Context, j *Record) error {
+	if !named(j.ID) {
 		return nil
 	}
-	location := s.Output
-	if s.Split {
-		location = filepath.Join(s.Output, "part-00001")
-		if _, err := os.Stat(s.Output); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if list, err := os.ReadDir(s.Output); err == nil && len(list) > 0 {
-			return serval.Errorf(serval.Conflict, "%s is not empty; use restart to replace what is in it", s.Output).At("restart")
-		}
+	return errors.Join(os.RemoveAll(d.folder(j.ID)), d.shelf.clear(ctx, j.ID))
+}
+
+// Sweep removes what this machine still has of jobs that others have ended: where the shelf is elsewhere, nobody else can.
+func (d *Data) Sweep(ctx context.Context, jobs Jobs) error {
+	if d.local {
+		return nil
 	}
-	target, err := d.o.Locator.Target(ctx, location)
-	if err != nil {
-		return err
+	list, err := os.ReadDir(d.o.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	there, err := target.Exists(ctx)
-	if err == nil && there {
-		err = serval.Errorf(serval.Conflict, "%s exists; use restart to replace it", s.Output).At("restart")
+	for i := 0; err == nil && i < len(list); i++ {
+		id := list[i].Name()
+		j, e := jobs.Job(ctx, "", id)
+		switch gone := e != nil && serval.AsError(e).Code == serval.NotFound; {
+		case e != nil && !gone:
+			err = e
+		case strings.HasPrefix(id, "job_") && (gone || j.State.Ended()):
+			err = os.RemoveAll(d.folder(id))
+		}
 	}
 	return err
 }
 
-// folder is a job's.
-func (d *Data) folder(job string) string { return filepath.Join(d.o.Dir, job) }
-
-// work runs one piece up to its file in the job's folder.
-func (d *Data) work(ctx context.Context, s *DataSpec, t *Turn) Outcome {
-	var p dataPiece
-	if err := json.Unmarshal(t.Piece.Spec, &p); err != nil {
-		return failed(err)
-	}
-	if out := d.adopt(t, &p); out != nil { // published, and then the worker was killed
-		return *out
-	}
-	o, err := d.options(ctx, s, t, &p)
-	if err != nil {
-		return failed(err)
-	}
-	target := &staged{dir: d.folder(t.Job.ID), name: p.Name, turn: t}
-	o.Target = target
-	began := time.Now()
-	if t.Piece.Attempts > 1 {
-		t.Log("piece %d: attempt %d", t.Piece.Number, t.Piece.Attempts)
-	}
-	report, err := Run(ctx, *o)
-	if err != nil {
-		var st *Stopped
-		if errors.As(err, &st) {
-			err = st.cause
-		}
-		return failed(err)
-	}
-	out := dataOutput{Rows: report.Rows, Bad: report.Bad, Usage: report.Usage, Name: p.Name, Held: target.held(), Errors: report.Errors != ""}
-	if err := writeWhole(filepath.Join(target.dir, reportName(&p, t.Fence)), jsonOf(out)); err != nil {
-		return failed(err)
-	}
-	t.Log("piece %d: %d rows, %d bad, in %v (%d of them by attempts before)", t.Piece.Number, report.Rows, report.Bad, time.Since(began).Round(time.Millisecond), report.Resumed)
-	return Outcome{Output: jsonOf(out), Measure: Measure{Rows: report.Rows, Bad: report.Bad}}
-}
-
-func (d *Data) options(ctx context.Context, s *DataSpec, t *Turn, p *dataPiece) (*Options, error) {
-	ref, err := serval.ParseRef(p.Model)
-	if err != nil {
-		return nil, err
-	}
-	o := &Options{Job: s.Job, Formats: d.o.Formats, ID: fmt.Sprintf("%s-%d", t.Job.ID, t.Piece.Number), Dir: filepath.Join(d.folder(t.Job.ID), "work"), Patience: 2 * time.Minute}
-	o.Job.Model, o.Job.Input, o.Job.Output = p.Model, p.Input, p.Name
-	if o.Model, err = d.o.Model(ref); err != nil {
-		if serval.AsError(err).Code == serval.NotFound { // it may be loaded again, or this server lacks what another one has
-			return nil, serval.Errorf(serval.Unavailable, "%s", err).At("model")
-		}
-		return nil, err
-	}
-	o.Digest, o.Handler = d.o.Digest(o.Model), d.o.As(t.Job.Tenant)
-	for _, in := range p.Input {
-		found, err := d.o.Locator.Locate(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		o.Inputs = append(o.Inputs, found...)
-	}
-	o.Progress = func(now Progress) {
-		m := Measure{Rows: now.Rows, Bad: now.Bad, Done: now.Done}
-		if secs := now.Elapsed.Seconds(); secs > 0 {
-			m.Rate = float64(now.Rows-now.Resumed) / secs
-		}
-		t.Progress(m)
-	}
-	return o, os.MkdirAll(o.Dir, 0o700)
-}
-
-func reportName(p *dataPiece, fence int64) string { return fmt.Sprintf("%s.%d.json", p.Name, fence) }
-
-// adopt takes over what an earlier worker of the piece has published and could not tell the queue any more.
-func (d *Data) adopt(t *Turn, p *dataPiece) *Outcome {
-	dir := d.folder(t.Job.ID)
-	for f := t.Fence - 1; f > 0 && f > t.Fence-64; f-- {
-		raw, err := os.ReadFile(filepath.Join(dir, reportName(p, f)))
-		if err != nil {
-			continue
-		}
-		var out dataOutput
-		if json.Unmarshal(raw, &out) != nil {
-			continue
-		}
-		if _, err := os.Stat(filepath.Join(dir, out.Held)); err == nil {
-			t.Log("piece %d: done by an attempt before", t.Piece.Number)
-			return &Outcome{Output: raw, Measure: Measure{Rows: out.Rows, Bad: out.Bad}}
-		}
-	}
-	return nil
-}
-
-// Remove removes a job's folder.
-func (d *Data) Remove(_ context.Context, j *Record) error {
-	if j.ID == "" || filepath.Base(j.ID) != j.ID || strings.HasPrefix(j.ID, ".") {
-		return nil
-	}
-	return os.RemoveAll(d.folder(j.ID))
-}
-
 // Open opens a file of a job's result that the server holds.
-func (d *Data) Open(j *Record, name string) (*os.File, error) {
+func (d *Data) Open(ctx context.Context, j *Record, name string) (File, error) {
 	var r DataResult
 	if j.State != Succeeded || json.Unmarshal(j.Result, &r) != nil {
 		return nil, serval.Errorf(serval.Conflict, "job '%s' is %s; there is no result", j.ID, j.State).At("job")
@@ -372,7 +246,7 @@ func (d *Data) Open(j *Record, name string) (*os.File, error) {
 		if f.Held == "" {
 			return nil, serval.Errorf(serval.NotFound, "the result of job '%s' lies at %s", j.ID, r.Output).At("name")
 		}
-		file, err := os.Open(filepath.Join(d.folder(j.ID), f.Held))
+		file, err := d.shelf.open(ctx, j.ID, f.Held)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = serval.Errorf(serval.NotFound, "this server does not have %s: servers that share a store must share batch.dir, too", name).At("name")
 		}

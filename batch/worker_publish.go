@@ -5,21 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"serval"
 )
 
-// staged is the Target of a piece: a file in the job's folder that carries the lease's fence in its name, so that a worker that
-// has lost the piece cannot touch what counts. Only its Finish says which file that is.
+// staged is the Target of a piece: a file on the shelf that carries the lease's fence in its name, so that a worker that has lost
+// the piece cannot touch what counts. Only its Finish says which file that is.
 type staged struct {
-	dir  string
-	name string // the same for every worker, as a checkpoint is of it
-	turn *Turn
+	shelf shelf
+	name  string // the same for every worker, as a checkpoint is of it
+	turn  *Turn
 }
 
 func (s *staged) Name() string                         { return s.name }
@@ -27,19 +27,16 @@ func (s *staged) Path() string                         { return "" }
 func (s *staged) Exists(context.Context) (bool, error) { return false, nil }
 func (s *staged) held() string                         { return fmt.Sprintf("%d.%s", s.turn.Fence, s.name) }
 
-// Publish renames the finished file.
+// Publish puts the finished file there.
 func (s *staged) Publish(ctx context.Context, path, suffix string) error {
 	if err := s.turn.Mine(ctx); err != nil {
 		return err
 	}
-	if err := os.Rename(path, filepath.Join(s.dir, s.held()+suffix)); err != nil {
-		return err
-	}
-	return syncFolder(s.dir)
+	return s.shelf.put(ctx, s.turn.Job.ID, s.held()+suffix, path)
 }
 
-func (s *staged) Remove(_ context.Context, suffix string) error {
-	return remove(filepath.Join(s.dir, s.held()+suffix))
+func (s *staged) Remove(ctx context.Context, suffix string) error {
+	return s.shelf.drop(ctx, s.turn.Job.ID, s.held()+suffix)
 }
 
 // writeWhole replaces a file whole and brings it to the disk.
@@ -69,14 +66,17 @@ func (d *Data) close(ctx context.Context, s *DataSpec, t *Turn) Outcome {
 		return failed(err)
 	}
 	r := DataResult{Output: s.Output}
+	outputs := make([]dataOutput, len(pieces))
 	for i := range pieces {
-		var p dataOutput
-		if err := json.Unmarshal(pieces[i].Output, &p); err != nil {
+		p := &outputs[i]
+		if err := json.Unmarshal(pieces[i].Output, p); err != nil {
 			return failed(err)
 		}
 		r.Rows, r.Bad = r.Rows+p.Rows, r.Bad+p.Bad
 		r.Usage.Add(p.Usage)
-		if err := d.deliver(ctx, s, t, &p, &r); err != nil {
+	}
+	for i := range outputs {
+		if err := d.deliver(ctx, s, t, &outputs[i], &r); err != nil {
 			return failed(err)
 		}
 	}
@@ -89,20 +89,9 @@ func (d *Data) close(ctx context.Context, s *DataSpec, t *Turn) Outcome {
 
 // deliver publishes one piece's files, or lists them where the server keeps them.
 func (d *Data) deliver(ctx context.Context, s *DataSpec, t *Turn, p *dataOutput, r *DataResult) error {
-	dir := d.folder(t.Job.ID)
-	var target Target
-	if s.Output != "" {
-		location := s.Output
-		if s.Split {
-			if err := os.MkdirAll(s.Output, 0o755); err != nil {
-				return err
-			}
-			location = filepath.Join(s.Output, p.Name)
-		}
-		var err error
-		if target, err = d.o.Locator.Target(ctx, location); err != nil {
-			return err
-		}
+	target, err := d.target(ctx, s, t, p)
+	if err != nil {
+		return err
 	}
 	suffixes := []string{""}
 	if p.Errors {
@@ -113,57 +102,99 @@ func (d *Data) deliver(ctx context.Context, s *DataSpec, t *Turn, p *dataOutput,
 		}
 	}
 	for _, suffix := range suffixes {
-		held := filepath.Join(dir, p.Held+suffix)
-		info, err := os.Stat(held)
-		f := DataFile{Name: p.Name + suffix, Errors: suffix != ""}
-		switch {
-		case err == nil && target == nil:
-			f.Held = p.Held + suffix
-		case err == nil:
-			err = hand(ctx, target, held, suffix)
-		case errors.Is(err, fs.ErrNotExist) && target != nil: // published before a kill
-			info, err = os.Stat(target.Path() + suffix)
+		f := DataFile{Name: p.Name + suffix, Errors: suffix != "", Size: p.Size}
+		if f.Errors {
+			f.Size = p.ErrorsSize
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return serval.Errorf(serval.InvalidArgument, "%s is not in this server's %s: servers that share a store must share batch.dir, too", p.Held+suffix, dir)
-		} else if err != nil {
+		if target == nil {
+			f.Held = p.Held + suffix
+		} else if err := d.hand(ctx, t, target, p.Held, suffix); err != nil {
 			return err
 		}
-		f.Size = info.Size()
 		r.Files = append(r.Files, f)
 	}
 	return nil
 }
 
-// hand publishes a file, by a copy where the target is on another disk.
-func hand(ctx context.Context, target Target, path, suffix string) error {
+// target is where a piece's output goes; nil: it stays on the shelf.
+func (d *Data) target(ctx context.Context, s *DataSpec, t *Turn, p *dataOutput) (Target, error) {
+	if s.Output == "" {
+		return nil, nil
+	}
+	places, location := d.o.Places(t.Job.Tenant), s.Output
+	if err := may(places, location); err != nil {
+		return nil, err
+	}
+	if s.Split {
+		if !strings.Contains(location, "://") {
+			if err := os.MkdirAll(location, 0o755); err != nil {
+				return nil, err
+			}
+		}
+		location = below(location, p.Name)
+	}
+	return places.Target(ctx, location)
+}
+
+// published is the name of a note that a file was handed out: it is on the shelf no more.
+const published = ".published"
+
+// hand publishes a file of the shelf. After a kill it does so again, which does no harm, or finds that it was done.
+func (d *Data) hand(ctx context.Context, t *Turn, target Target, held, suffix string) error {
+	job, name := t.Job.ID, held+suffix
+	work := filepath.Join(d.folder(job), "work")
+	path, err := d.shelf.fetch(ctx, job, name, work)
+	if errors.Is(err, fs.ErrNotExist) {
+		if d.handed(ctx, target, job, name, suffix) {
+			return nil
+		}
+		return serval.Errorf(serval.InvalidArgument, "%s is not in this server's batch.dir: servers that share a store must share batch.dir, too", name)
+	} else if err != nil {
+		return err
+	}
+	if err := t.Mine(ctx); err != nil {
+		return err
+	}
+	if err := publish(ctx, target, path, suffix); err != nil {
+		return err
+	}
+	if d.local && target.Path() != "" {
+		return remove(path)
+	}
+	note := filepath.Join(work, name+published)
+	if err := errors.Join(os.MkdirAll(work, 0o700), writeWhole(note, nil)); err != nil {
+		return err
+	}
+	if err := d.shelf.put(ctx, job, name+published, note); err != nil {
+		return err
+	}
+	return errors.Join(d.shelf.drop(ctx, job, name), remove(path))
+}
+
+// handed says whether a file was published before.
+func (d *Data) handed(ctx context.Context, target Target, job, name, suffix string) bool {
+	if d.local && target.Path() != "" {
+		_, err := os.Stat(target.Path() + suffix)
+		return err == nil
+	}
+	_, err := d.shelf.size(ctx, job, name+published)
+	return err == nil
+}
+
+// publish publishes a file, by a copy where the target is on another disk.
+func publish(ctx context.Context, target Target, path, suffix string) error {
 	err := target.Publish(ctx, path, suffix)
 	if !errors.Is(err, syscall.EXDEV) {
 		return err
 	}
 	near := filepath.Join(filepath.Dir(target.Path()), ".serval-"+filepath.Base(path))
-	if err := copyWhole(path, near); err != nil {
-		return errors.Join(err, remove(near))
-	}
-	if err := target.Publish(ctx, near, suffix); err != nil {
-		return err
-	}
-	return remove(path)
-}
-
-func copyWhole(from, to string) error {
-	in, err := os.Open(from)
+	in, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.Create(to)
-	if err != nil {
-		return err
+	if err := writeTo(near, in); err != nil {
+		return errors.Join(err, remove(near))
 	}
-	_, err = io.Copy(out, in)
-	if err == nil {
-		err = out.Sync()
-	}
-	return errors.Join(err, out.Close())
+	return target.Publish(ctx, near, suffix)
 }

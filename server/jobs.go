@@ -18,6 +18,7 @@ import (
 	"serval"
 	"serval/batch"
 	formats "serval/batch/all"
+	"serval/batch/requests"
 	"serval/console/api"
 	"serval/gateway"
 	"serval/protocol"
@@ -31,6 +32,7 @@ type state interface {
 	protocol.Responses
 	batch.Jobs
 	batch.Leases
+	requests.Store
 	Close() error
 }
 
@@ -55,6 +57,14 @@ func (s *Server) openState() (state, error) {
 	return nil, nil
 }
 
+// closing is the state with what is closed together with it, after all jobs have stopped.
+type closing struct {
+	state
+	places *places
+}
+
+func (c closing) Close() error { return errors.Join(c.places.close(), c.state.Close()) }
+
 type queue = batch.Jobs // to embed it without its name, which is that of a method
 
 // jobs is the queue, and the worker that this server is for it.
@@ -63,20 +73,24 @@ type jobs struct {
 	data   *batch.Data
 	worker *batch.Worker
 	keep   time.Duration
+	pace   *batch.Pace // of all jobs, and of batches of requests
 }
 
 func (s *Server) newJobs() *jobs {
 	c := &s.cfg.Batch
-	dir := c.Dir
-	if dir == "" {
-		dir = filepath.Join(s.cfg.DataDir, "jobs")
+	reach := newPlaces(c)
+	s.state = closing{s.state, reach}
+	dir := filepath.Join(s.cfg.DataDir, "jobs")
+	o := batch.DataOptions{Places: reach.of, Formats: formats.Formats(), Model: s.models.Model, Digest: digestOf, Dir: dir, Queue: s.state}
+	if strings.Contains(c.Dir, "://") {
+		o.Store, o.At = reach.shelf(c.Dir)
+	} else if c.Dir != "" {
+		o.Dir = c.Dir
 	}
 	pace := &batch.Pace{Quiet: s.gate.Quiet, Online: s.gate.Online}
-	data := batch.NewData(batch.DataOptions{
-		Locator: within{batch.Files{}, c.Files}, Formats: formats.Formats(), Model: s.models.Model, Digest: digestOf, Dir: dir, Queue: s.state,
-		As: func(tenant string) serval.Handler { return pace.Handler(route.Resolve(s.models, s.gate.As(tenant))) },
-	})
-	return &jobs{queue: s.state, data: data, keep: c.Keep, worker: batch.NewWorker(batch.WorkerOptions{
+	o.As = func(tenant string) serval.Handler { return pace.Handler(route.Resolve(s.models, s.gate.As(tenant))) }
+	data := batch.NewData(o)
+	return &jobs{queue: s.state, data: data, keep: c.Keep, pace: pace, worker: batch.NewWorker(batch.WorkerOptions{
 		Name: workerName(), Queue: s.state, Jobs: s.state, Runners: []batch.Runner{data}, Width: c.Workers, Lease: c.Lease, Log: s.log,
 	})}
 }
@@ -105,67 +119,17 @@ func (j *jobs) Change(ctx context.Context, tenant, id string, o batch.Order) (*b
 	return r, err
 }
 
-func (j *jobs) Check(ctx context.Context, spec json.RawMessage) error { return j.data.Check(ctx, spec) }
+func (j *jobs) Check(ctx context.Context, tenant string, spec json.RawMessage) error {
+	return j.data.Check(ctx, tenant, spec)
+}
 
-func (j *jobs) Open(r *batch.Record, name string) (*os.File, error) { return j.data.Open(r, name) }
+func (j *jobs) Open(ctx context.Context, r *batch.Record, name string) (batch.File, error) {
+	return j.data.Open(ctx, r, name)
+}
 
 func (j *jobs) Forget(ctx context.Context, r *batch.Record) error { return j.worker.Remove(ctx, r) }
 
 func (j *jobs) Keep() time.Duration { return j.keep }
-
-// within is a Locator of what lies in some folders; none: of everything.
-type within struct {
-	batch.Locator
-	folders []string
-}
-
-func (w within) Locate(ctx context.Context, location string) ([]batch.Object, error) {
-	if !filepath.IsAbs(location) {
-		return nil, relative(location, "input")
-	}
-	found, err := w.Locator.Locate(ctx, location)
-	for i := 0; err == nil && i < len(found); i++ {
-		err = w.check(found[i].Name(), "input")
-	}
-	return found, err
-}
-
-func (w within) Target(ctx context.Context, location string) (batch.Target, error) {
-	if err := w.check(location, "output"); err != nil {
-		return nil, err
-	}
-	return w.Locator.Target(ctx, location)
-}
-
-func relative(path, param string) *serval.Error {
-	if strings.Contains(path, "://") {
-		return serval.Errorf(serval.InvalidArgument, "%s: a server's job reads and writes files of the server's own machine; 'serval batch run' takes other places", path).At(param)
-	}
-	return serval.Errorf(serval.InvalidArgument, "%s: a server's job needs an absolute path", path).At(param)
-}
-
-// check refuses a path outside the folders, links followed.
-func (w within) check(path, param string) error {
-	if !filepath.IsAbs(path) {
-		return relative(path, param)
-	}
-	if len(w.folders) == 0 {
-		return nil
-	}
-	real, err := filepath.EvalSymlinks(path)
-	for dir := path; errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir; {
-		dir = filepath.Dir(dir)
-		if real, err = filepath.EvalSymlinks(dir); err == nil {
-			real = filepath.Join(real, strings.TrimPrefix(filepath.Clean(path), dir))
-		}
-	}
-	for _, folder := range w.folders {
-		if at, e := filepath.EvalSymlinks(folder); err == nil && e == nil && (real == at || strings.HasPrefix(real, strings.TrimSuffix(at, "/")+"/")) {
-			return nil
-		}
-	}
-	return serval.Errorf(serval.PermissionDenied, "%s is not in one of the folders that jobs may use (batch.files: %s)", path, strings.Join(w.folders, ", ")).At(param)
-}
 
 // digestOf tells a model's files from others by their names and sizes: machines that share a queue have times of their own.
 func digestOf(m serval.ModelInfo) string {

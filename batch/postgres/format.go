@@ -24,6 +24,9 @@ func (Format) Open(ctx context.Context, o batch.Object, given map[string]string)
 	}
 	p := *s.place
 	for name, value := range given {
+		if s.fixed && (name == "table" || name == "query") {
+			return nil, serval.Errorf(serval.InvalidArgument, "option %q: here the location names it, as in postgres://name?table=rows", name).At(name)
+		}
 		switch name {
 		case "key":
 			p.key = value

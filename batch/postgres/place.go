@@ -24,7 +24,10 @@ func Is(location string) bool {
 }
 
 // Places is the batch.Locator of PostgreSQL's tables and queries. It keeps nothing, and is safe for concurrent use.
-type Places struct{}
+type Places struct {
+	// Fixed says that options of the format must not name another table or query than the location does.
+	Fixed bool
+}
 
 // place is a location, taken apart.
 type place struct {
@@ -116,12 +119,12 @@ func quote(name string, dotted bool) string {
 }
 
 // Locate makes one Object of a table or a query. Nothing is asked of the server yet.
-func (Places) Locate(_ context.Context, location string) ([]batch.Object, error) {
+func (l Places) Locate(_ context.Context, location string) ([]batch.Object, error) {
 	p, err := parse(location, "input")
 	if err != nil {
 		return nil, err
 	}
-	return []batch.Object{&Source{p}}, nil
+	return []batch.Object{&Source{p, l.Fixed}}, nil
 }
 
 // Target is a table.
@@ -137,7 +140,10 @@ func (Places) Target(_ context.Context, location string) (batch.Target, error) {
 }
 
 // Source is the rows of a table or a query, a batch.Object that only this package's Format reads.
-type Source struct{ *place }
+type Source struct {
+	*place
+	fixed bool
+}
 
 // Name is the database without secrets.
 func (s *Source) Name() string { return s.name() }

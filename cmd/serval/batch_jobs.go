@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"serval/batch"
+	"serval/batch/postgres"
 	"serval/client"
 )
 
@@ -81,8 +83,12 @@ func batchSubmit() *cobra.Command {
 		Use:   "submit MODEL -i IN [-o OUT]",
 		Short: "Queue a job on a server, which runs it with what online calls leave over",
 		Long: `Queue a job on a server. It reads and writes the files itself, so they must be there where the server is. Without -o the server
-keeps the result, and 'serval batch fetch' gets it.`,
+keeps the result, and 'serval batch fetch' gets it.
+
+Other places than files are those of batch.places in the server's configuration, which has their addresses and keys, too: a job says
+s3://bucket/key, https://host/path, or postgres://NAME?table=rows with the name that the configuration gives a database.`,
 		Example: `  serval batch submit credit -i applicants.csv -o scored.csv
+  serval batch submit credit -i 's3://rows/in/*.parquet' -o 'postgres://warehouse?table=scores&key=applicant'
   serval batch submit credit -i 'days/*.csv' -o scored --split --wait`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
@@ -94,8 +100,8 @@ keeps the result, and 'serval batch fetch' gets it.`,
 	f.admin.flags(c)
 	f.admin.output(c)
 	l := c.Flags()
-	l.Lookup("input").Usage = "what the server reads: a file, folder or glob of its machine; may be given several times"
-	l.StringVarP(&f.job.Output, "output", "o", "", "file to write, or the folder with --split (default: the server keeps the result)")
+	l.Lookup("input").Usage = "what the server reads: a file, folder or glob of its machine, or one of its batch.places; may be given several times"
+	l.StringVarP(&f.job.Output, "output", "o", "", "file or place to write, or the folder with --split (default: the server keeps the result)")
 	l.StringVar(&f.job.OutputFormat, "output-format", "", "format of the output (default: by its name, or the input's)")
 	l.StringArrayVar(&f.outOpts, "output-option", nil, "option of the output's format, as in delimiter=;")
 	l.StringVar(&f.passthrough, "passthrough", "", "columns to keep beside the answer: all, none, or names (default: those that no input takes)")
@@ -165,16 +171,30 @@ func (a *admin) show(j *client.Job) error {
 	if j.Result == nil {
 		return nil
 	}
-	for _, f := range j.Result.Files {
-		where := filepath.Join(j.Result.Output, f.Name)
-		if f.Held != "" {
-			where = "serval batch fetch " + j.ID + " " + f.Name
-		} else if filepath.Base(j.Result.Output) == strings.TrimSuffix(f.Name, batch.ErrorsSuffix) {
-			where = filepath.Join(filepath.Dir(j.Result.Output), f.Name)
-		}
-		fmt.Printf("  %s bytes: %s\n", grouped(f.Size), where)
+	for i := range j.Result.Files {
+		f := &j.Result.Files[i]
+		fmt.Printf("  %s bytes: %s\n", grouped(f.Size), whereabouts(j, f))
 	}
 	return nil
+}
+
+// whereabouts says where a file of a result lies, or how to get it.
+func whereabouts(j *client.Job, f *client.JobFile) string {
+	out, name := j.Result.Output, strings.TrimSuffix(f.Name, batch.ErrorsSuffix)
+	suffix := f.Name[len(name):]
+	switch {
+	case f.Held != "":
+		return "serval batch fetch " + j.ID + " " + f.Name
+	case postgres.Is(out) && suffix != "":
+		return out + ", in the table with _errors behind its name"
+	case postgres.Is(out):
+		return out
+	case path.Base(out) == name:
+		return out + suffix
+	case strings.Contains(out, "://"):
+		return strings.TrimSuffix(out, "/") + "/" + f.Name
+	}
+	return filepath.Join(out, f.Name)
 }
 
 // line is a job in one line.

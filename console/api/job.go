@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"os"
 	"slices"
 	"time"
 
@@ -15,10 +14,10 @@ import (
 // Jobs is what the API does with jobs; server implements it over the queue.
 type Jobs interface {
 	batch.Jobs
-	// Check says what is wrong with a data job before it is queued.
-	Check(ctx context.Context, spec json.RawMessage) error
+	// Check says what is wrong with a tenant's data job before it is queued.
+	Check(ctx context.Context, tenant string, spec json.RawMessage) error
 	// Open opens a file of a result that the server holds.
-	Open(j *batch.Record, name string) (*os.File, error)
+	Open(ctx context.Context, j *batch.Record, name string) (batch.File, error)
 	// Forget deletes a job that has ended, and its files.
 	Forget(ctx context.Context, j *batch.Record) error
 	// Keep is how long jobs are kept that do not say.
@@ -108,7 +107,7 @@ func show(r *batch.Record) Job {
 	t := &r.Tally
 	j := Job{
 		ID: r.ID, Name: r.Name, Tenant: r.Tenant, State: r.State, Reason: r.Reason, Priority: r.Priority, Key: r.Key, Created: r.Created, Started: r.Started, Ended: r.Ended,
-		Expires: r.Expires, Remove: r.Remove, Job: r.Spec,
+		Expires: r.Expires, Remove: r.Remove, Job: shown(r),
 		Progress: JobProgress{Rows: t.Rows, Bad: t.Bad, Done: t.Done, Rate: t.Rate, Left: t.Left().Seconds(), Pieces: t.Pieces, Finished: t.Finished, Attempts: t.Attempts},
 	}
 	if t.Left() < 0 {
@@ -119,6 +118,14 @@ func show(r *batch.Record) Job {
 		j.Result = &result
 	}
 	return j
+}
+
+// shown is a job's spec without what may be secret in it.
+func shown(r *batch.Record) json.RawMessage {
+	if r.Kind != batch.DataKind {
+		return r.Spec
+	}
+	return batch.Shown(r.Spec)
 }
 
 func (j *jobs) submit(c *call) (any, error) {
@@ -156,7 +163,7 @@ func (j *jobs) submit(c *call) (any, error) {
 	if r.Spec, err = json.Marshal(s.Job); err != nil {
 		return nil, err
 	}
-	if err := j.Check(c.Context(), r.Spec); err != nil {
+	if err := j.Check(c.Context(), r.Tenant, r.Spec); err != nil {
 		return nil, err
 	}
 	added, err := j.Submit(c.Context(), r)
@@ -251,7 +258,7 @@ func (j *jobs) result(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := j.Open(r, c.PathValue("name"))
+	f, err := j.Open(c.Context(), r, c.PathValue("name"))
 	if err != nil {
 		return nil, err
 	}
