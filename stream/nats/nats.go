@@ -1,0 +1,111 @@
+package nats
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"serval"
+	"serval/stream"
+)
+
+// Broker is the plug-in. It is safe for concurrent use. It owns the embedded server, which all its sources and targets share and
+// Close ends.
+type Broker struct {
+	mu       sync.Mutex // guards what follows
+	settings Embedded   // what streams said of the embedded server, together
+	embedded *embedded  // nil: not started
+	closed   bool
+}
+
+var (
+	_ stream.Broker = (*Broker)(nil)
+	_ io.Closer     = (*Broker)(nil)
+)
+
+// New makes it.
+func New() *Broker { return &Broker{} }
+
+// Name is "nats".
+func (*Broker) Name() string { return "nats" }
+
+// SourceOptions are the defaults of what is read.
+func (*Broker) SourceOptions() any { return defaultSource() }
+
+// TargetOptions are the defaults of what is written.
+func (*Broker) TargetOptions() any { return defaultTarget() }
+
+// Check implements stream.Broker. What options say of the embedded server must agree with what others said that were checked.
+func (b *Broker) Check(options any) error {
+	switch o := options.(type) {
+	case *SourceOptions:
+		if err := o.check(); err != nil {
+			return err
+		}
+		return b.settle(&o.Connection)
+	case *TargetOptions:
+		if err := o.check(); err != nil {
+			return err
+		}
+		return b.settle(&o.Connection)
+	}
+	return wrong(options)
+}
+
+// Say names a place.
+func (*Broker) Say(options any) string {
+	switch o := options.(type) {
+	case *SourceOptions:
+		text := "nats " + o.Stream
+		if len(o.Subjects) > 0 {
+			text += " (" + strings.Join(o.Subjects, ", ") + ")"
+		}
+		return text
+	case *TargetOptions:
+		return "nats " + o.Subject
+	}
+	return "nats"
+}
+
+// Source reads as a member of a consumer.
+func (b *Broker) Source(ctx context.Context, options any, env stream.Env) (stream.Source, error) {
+	o, ok := options.(*SourceOptions)
+	if !ok {
+		return nil, wrong(options)
+	}
+	return b.newSource(ctx, o, env)
+}
+
+// Target publishes to a subject.
+func (b *Broker) Target(ctx context.Context, options any, env stream.Env) (stream.Target, error) {
+	o, ok := options.(*TargetOptions)
+	if !ok {
+		return nil, wrong(options)
+	}
+	return b.newTarget(ctx, o, env)
+}
+
+// Session is Unimplemented.
+func (*Broker) Session(context.Context, any, any, any, stream.Env) (stream.Session, error) {
+	return nil, serval.Errorf(serval.Unimplemented,
+		"JetStream has no transactions over what is read and what is written; use delivery: at-least-once, where results that come again within the stream's duplicate window are left out").At("delivery")
+}
+
+// Close ends the embedded server.
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.embedded == nil {
+		return nil
+	}
+	err := b.embedded.close()
+	b.embedded = nil
+	return err
+}
+
+func wrong(options any) error {
+	return fmt.Errorf("nats: %T are not its options (this is a bug)", options)
+}
