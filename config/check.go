@@ -48,18 +48,18 @@ func (k *check) store(c *Config) {
 	if c.Batch.Lease < time.Second {
 		k.fail("batch.lease", "must be 1s or longer, is %s", c.Batch.Lease)
 	}
-	for i, dir := range c.Batch.Files {
 	if scheme, _, ok := strings.Cut(c.Batch.Dir, "://"); ok && scheme != "s3" {
 		k.fail("batch.dir", "must be a folder or s3://bucket/prefix")
 	}
+	for i, dir := range c.Batch.Files {
 		if !filepath.IsAbs(dir) {
 			k.fail(element("batch.files", i), "must be an absolute path, not %s", quote(dir))
 		}
 	}
-}
 	for i := range c.Batch.Places {
 		k.reach(&c.Batch.Places[i], element("batch.places", i))
 	}
+}
 
 func (k *check) modelControl(c *Config) {
 	m := &c.ModelControl
