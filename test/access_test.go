@@ -27,6 +27,7 @@ func hashKey(t *testing.T, key string) string {
 
 // TestKeys serves with API keys: who may do what, over REST and gRPC, and what a key's rate does.
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "labelled/1/model.fake"), written["labelled/1/model.fake"])
 	conf := filepath.Join(t.TempDir(), "serval.yaml")

@@ -36,6 +36,7 @@ type measured struct {
 
 // TestBenchOfText runs each workload with a few tokens: what it reports must be consistent; how fast it is is not asked here.
 func TestBenchOfText(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	link(t, chatModels(t), root)
 	link(t, cache(t, "minilm", "1"), filepath.Join(root, "minilm", "1"))

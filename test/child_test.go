@@ -64,6 +64,7 @@ func faulty(t *testing.T, root, name, settings, more string) {
 // TestIsolated serves models of three kinds in processes of their own: they answer as they must, take part in all that a
 // server does with models, and their processes end with them.
 func TestIsolated(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	fleet, err := testkit.Fleet(root, 6)
 	if err != nil {
@@ -124,6 +125,7 @@ func TestIsolated(t *testing.T) {
 
 // TestIsolatedSequences has the tests of stateful models pass with each in a process of its own.
 func TestIsolatedSequences(t *testing.T) {
+	t.Parallel()
 	dir := sequenceModels(t)
 	settings := "models:\n"
 	folders, err := os.ReadDir(dir)

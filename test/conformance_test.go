@@ -137,6 +137,7 @@ func reference(t *testing.T, dir string) ([]studied, []byte) {
 // Runtime's own answer, bit for bit, over REST with binary data and with JSON and over gRPC, or a refusal that says why.
 // What is refused stands with its reason in python/onnx/excluded.txt.
 func TestONNXConformance(t *testing.T) {
+	t.Parallel()
 	dir := cache(t, "onnx")
 	cases, data := reference(t, dir)
 	// The build that users get: its calls into C differ from the race detector's build.

@@ -12,6 +12,7 @@ import (
 // TestEncoders serves ONNX encoders with their tokenizers: all-MiniLM-L6-v2, as setup.sh exported it, and a small random one
 // that scores pairs, both in the server and in processes of their own.
 func TestEncoders(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	minilm := cache(t, "minilm", "1")
 	for _, name := range []string{"minilm", "apart"} {

@@ -15,6 +15,7 @@ import (
 
 // TestGGUFEncoder serves all-MiniLM-L6-v2 from GGUF files that setup.sh wrote, beside the ONNX model that they are compared with.
 func TestGGUFEncoder(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	whole, err := os.ReadFile(cache(t, "minilm-gguf", "minilm-f32.gguf"))
 	if err != nil {
@@ -46,6 +47,7 @@ func TestGGUFEncoder(t *testing.T) {
 
 // TestSplitGGUF serves a model of three files as one; what is missing or is another model's is named.
 func TestSplitGGUF(t *testing.T) {
+	t.Parallel()
 	whole, err := os.ReadFile(testkit.GGUF(t, "smollm2.gguf"))
 	if err != nil {
 		t.Fatal(err)

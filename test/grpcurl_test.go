@@ -15,6 +15,7 @@ func grpcurl(t *testing.T, args ...string) (string, error) {
 }
 
 func TestGrpcurl(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	must := func(t *testing.T, want []string, args ...string) string {
 		t.Helper()

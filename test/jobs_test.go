@@ -95,6 +95,7 @@ func read(t *testing.T, path string) string {
 
 // TestJobKilled: a server that is killed again and again ends up with the output of an undisturbed run.
 func TestJobKilled(t *testing.T) {
+	t.Parallel()
 	models, dir := jobFiles(t, 2, 4000)
 	conf := filepath.Join(dir, "serval.yaml")
 	write(t, conf, "batch: {lease: 1s}\n")
@@ -135,6 +136,7 @@ func TestJobKilled(t *testing.T) {
 
 // TestJobShared: two servers on one PostgreSQL share a job; one of them is killed, and the other one ends it.
 func TestJobShared(t *testing.T) {
+	t.Parallel()
 	db := testkit.Postgres(t)
 	models, dir := jobFiles(t, 8, 1000)
 	conf := filepath.Join(dir, "serval.yaml")
@@ -171,6 +173,7 @@ func TestJobShared(t *testing.T) {
 
 // TestJobControl: cancel, pause, expiry, a drain in the middle, what is refused, and a result that the server keeps.
 func TestJobControl(t *testing.T) {
+	t.Parallel()
 	models, dir := jobFiles(t, 1, 4000)
 	data := filepath.Join(dir, "data")
 	s := testkit.Serve(t, testkit.Options{Models: models, Data: data})

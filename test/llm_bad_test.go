@@ -139,6 +139,7 @@ func badChats() []badChat {
 // TestBadChats: what must be refused is, with a reason that names the field and the way out, and neither that model nor its
 // neighbour notices.
 func TestBadChats(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	for _, name := range []string{"chat", "other"} {
 		link(t, filepath.Join(chatModels(t), "chat", "1"), filepath.Join(root, name, "1"))
@@ -184,6 +185,7 @@ func TestBadChats(t *testing.T) {
 
 // TestBadGGUF serves files that are damaged in all sorts of ways beside one that is not. Each says what is wrong with it.
 func TestBadGGUF(t *testing.T) {
+	t.Parallel()
 	whole, err := os.ReadFile(testkit.GGUF(t, "smollm2.gguf"))
 	if err != nil {
 		t.Fatal(err)

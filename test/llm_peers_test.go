@@ -21,6 +21,7 @@ import (
 
 // TestPeersComplaints: what the users of other servers complain of does not happen here. Each case names whose complaint it is.
 func TestPeersComplaints(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	for _, name := range []string{"chat", "other"} {
 		link(t, filepath.Join(chatModels(t), "chat", "1"), filepath.Join(root, name, "1"))
@@ -186,6 +187,7 @@ func notEvicted(t *testing.T, s *testkit.Server) {
 // TestStartUpErrors (vllm#27934, LocalAI#9287): a model that cannot be served says why and what to change, and no engine takes
 // what is another's.
 func TestStartUpErrors(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	gguf, onnx := filepath.Join(chatModels(t), "chat", "1", "model.gguf"), filepath.Join(testkit.Root(), "engine", "onnx", "testdata", "mlp.onnx")
 	put := func(model, name, from string) {

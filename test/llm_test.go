@@ -39,6 +39,7 @@ func chatModels(t *testing.T) string {
 
 // TestTextClients runs the field's clients of LLM servers, unchanged.
 func TestTextClients(t *testing.T) {
+	t.Parallel()
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: chatModels(t), Data: filepath.Join(scratch, "chat-data")})
 	for _, file := range []string{"test_openai.py", "test_responses.py", "test_anthropic.py", "test_ollama.py", "test_text_clients.py"} {
 		t.Run(file, func(t *testing.T) { pytestOn(t, s, chats.models, "llm", file) })

@@ -53,6 +53,7 @@ func answersRight(t *testing.T, s *testkit.Server, fleet []testkit.Small) {
 // TestManyModels serves a few hundred small models of three kinds, among them some that cannot be loaded. test/hurt does it
 // with 1,000, and measures.
 func TestManyModels(t *testing.T) {
+	t.Parallel()
 	const n = 240
 	root, data := t.TempDir(), t.TempDir()
 	fleet, err := testkit.Fleet(root, n)

@@ -14,5 +14,5 @@ status=0
 units=$("$go" list ./... | grep -v '^serval/test\(/\|$\)')
 # shellcheck disable=SC2086
 "$go" test -race -timeout 10m $units | { grep -v "no test files" || true; } || status=1
-"$go" test -race -timeout 15m ./test || status=1
+"$go" test -race -timeout 15m -parallel 3 ./test || status=1
 exit $status

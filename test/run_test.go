@@ -88,6 +88,7 @@ type message struct {
 }
 
 func TestRun(t *testing.T) {
+	t.Parallel()
 	s := testkit.Serve(t, testkit.Options{Models: voiceModels(t)})
 	at := []string{"--server", s.HTTP, "--temperature", "0", "--max-tokens", "10"}
 	ask := func(stdin string, args ...string) said {
@@ -172,6 +173,7 @@ func TestRunRefuses(t *testing.T) {
 
 // A model is loaded by the command where there is no server: from the models folder, a file, or a source, which is pulled once.
 func TestRunLocal(t *testing.T) {
+	t.Parallel()
 	flags := []string{"--temperature", "0", "--max-tokens", "6"}
 	ask := func(args ...string) said {
 		t.Helper()
@@ -267,6 +269,7 @@ var promptTokens = regexp.MustCompile(`the prompt has (\d+)`)
 
 // TestRunOnTerminal holds a conversation as a person does.
 func TestRunOnTerminal(t *testing.T) {
+	t.Parallel()
 	s := testkit.Serve(t, testkit.Options{Models: voiceModels(t)})
 	x := onTerminal(t, "run", "chat", "--server", s.HTTP, "--temperature", "0", "--max-tokens", "8")
 	x.await("chat, answered by http://"+s.HTTP+", context of 512 tokens", ">>> ")
@@ -337,6 +340,7 @@ func TestRunOnTerminal(t *testing.T) {
 
 // A conversation also ends by Ctrl-D, and by a signal, and the terminal is as it was.
 func TestRunLeavesTheTerminal(t *testing.T) {
+	t.Parallel()
 	s := testkit.Serve(t, testkit.Options{Models: voiceModels(t)})
 	for _, end := range []struct {
 		how  string

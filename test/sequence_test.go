@@ -33,6 +33,7 @@ func sequenceModels(t *testing.T) string {
 }
 
 func TestSequences(t *testing.T) {
+	t.Parallel()
 	dir := sequenceModels(t)
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: dir})
 	for _, file := range []string{"test_sequence.py", "test_vad.py"} {
