@@ -47,7 +47,7 @@ type Target interface {
 // The worker uses Take and Flush instead of Write, from the same goroutine, and acks after Flush.
 type Deferred interface {
 	Target
-	// Take is Write, but what it returns nil for may wait in the target, and is lost with the process.
+	// Take is Write, but what it returns nil for may wait in the target until Flush, and is lost with the process.
 	Take(ctx context.Context, messages []*Message) error
 	// Flush returns nil when all that was taken is where it can no longer be lost. After an error it is called again.
 	Flush(ctx context.Context) error

@@ -41,6 +41,8 @@ var rules = []rule{
 	{"engine/all", []string{".", "shared", "parent", "engine/..."}},
 	{"stream", []string{".", "shared"}},
 	{"stream/*", []string{".", "shared", "parent"}},
+	{"stream/files", []string{".", "shared", "parent", "batch", "batch/parquet", "store/blob"}}, // whose files batch jobs read
+	{"stream/streamtest/feed", []string{".", "stream", "stream/kafka", "internal/testkit"}},
 	{"stream/all", []string{".", "shared", "parent", "stream/..."}},
 	{"task", []string{".", "shared"}},
 
