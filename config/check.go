@@ -34,6 +34,7 @@ func (k *check) config(c *Config) {
 	}
 	k.traces(&c.Traces)
 	k.streams(c.Streams)
+	k.requests(c)
 	for name := range c.Models {
 		m := c.Models[name]
 		k.model(join("models", name), &m)

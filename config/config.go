@@ -17,6 +17,8 @@ type Config struct {
 	DataDir      string                          `yaml:"data_dir" doc:"where the server keeps what it fetched and made"`
 	Store        string                          `yaml:"store" doc:"where the server keeps jobs and stored answers: sqlite, a file in data_dir; or postgres://user:password@host:5432/database, which several servers may share"`
 	Batch        Batch                           `yaml:"batch" doc:"jobs over data sets"`
+	Files        Files                           `yaml:"files" doc:"files that clients have kept here, and batches of requests in them"`
+	Webhooks     map[string]Webhook              `yaml:"webhooks" doc:"servers that are told of the end of batches, by name"`
 	Insecure     bool                            `yaml:"insecure" doc:"let other machines in though there are neither keys nor TLS"`
 	TLS          TLS                             `yaml:"tls" doc:"certificate of the HTTP and gRPC ports"`
 	Keys         []Key                           `yaml:"keys" doc:"API keys; without any, whoever reaches a port may do everything"`
@@ -113,6 +115,7 @@ func Default() *Config {
 		ModelControl: ModelControl{Poll: 15 * time.Second},
 		Store:        "sqlite",
 		Batch:        Batch{Workers: 1, Keep: 7 * 24 * time.Hour, Lease: 30 * time.Second},
+		Files:        Files{MaxSize: 512 << 20, MaxTotal: 20 << 30, MaxRequests: 50000, Batches: 4, Keep: 30 * 24 * time.Hour},
 		Limits: Limits{
 			MaxBody:        64 << 20,
 			RequestTimeout: 30 * time.Second,

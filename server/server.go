@@ -128,6 +128,9 @@ func New(opt Options) (*Server, error) {
 		backend.Responses = s.state
 		s.jobs = s.newJobs()
 		s.workers = append(s.workers, s.jobs.worker)
+		if err := s.newRequests(&backend); err != nil {
+			return nil, err
+		}
 	}
 	if s.streams, err = s.streamsOf(backend.As); err != nil {
 		return nil, err

@@ -22,14 +22,13 @@ type Hook struct {
 	Name   string
 	URL    string
 	Sender *webhook.Sender
+	GiveUp time.Duration // how long an event is sent again; 0: 72 h
 }
 
 // NotifierOptions are what a Notifier needs.
 type NotifierOptions struct {
 	Rows  EventRows
 	Hooks []Hook
-	// GiveUp is how long an event is sent again.
-	GiveUp time.Duration
 	// Group is the body of a GroupEvent.
 	Group func(context.Context, *protocol.Event) ([]byte, error)
 	Log   *slog.Logger
@@ -46,6 +45,9 @@ type Notifier struct {
 func NewNotifier(o NotifierOptions) *Notifier {
 	n := &Notifier{o: o, hooks: map[string]Hook{}}
 	for _, h := range o.Hooks {
+		if h.GiveUp <= 0 {
+			h.GiveUp = 72 * time.Hour
+		}
 		n.hooks[h.Name] = h
 	}
 	return n
@@ -103,7 +105,7 @@ func (n *Notifier) deliver(ctx context.Context, e *protocol.Event) {
 		end(n.o.Rows.EndEvent(ctx, e))
 	case ctx.Err() != nil: // another server, or this one after its start
 		end(n.o.Rows.DelayEvent(context.WithoutCancel(ctx), e, 0))
-	case time.Since(e.Created) > n.o.GiveUp, errors.Is(err, errGone), errors.As(err, &f) && f.Status == http.StatusGone:
+	case time.Since(e.Created) > n.hooks[e.Hook].GiveUp, errors.Is(err, errGone), errors.As(err, &f) && f.Status == http.StatusGone:
 		log.Error("an event is given up", "error", err)
 		end(n.o.Rows.EndEvent(ctx, e))
 	default:

@@ -48,6 +48,8 @@ type Options struct {
 	Patience time.Duration
 	// Hooks are the names of the webhooks that are told of an event of a tenant, beside those that a batch names.
 	Hooks func(tenant, event string) []string
+	// Hook says whether a tenant may name a webhook.
+	Hook func(tenant, name string) bool
 	// Wake has the workers look for work at once.
 	Wake func()
 	Log  *slog.Logger

@@ -52,12 +52,12 @@ func (s *Service) SubmitBatch(ctx context.Context, b *protocol.Batch, key string
 	if file.Purpose != "batch" {
 		return serval.Errorf(serval.InvalidArgument, "input_file_id: the purpose of file '%s' is %s; upload it with purpose batch", file.ID, file.Purpose).At("input_file_id")
 	}
+	if b.Hook != "" && !s.o.Hook(b.Tenant, b.Hook) {
+		return serval.Errorf(serval.InvalidArgument, "webhook_id: there is no webhook %.64q that your key may use; this server's operator configures them", b.Hook).At("webhook_id")
+	}
 	spec, err := json.Marshal(jobSpec{Endpoint: b.Endpoint, Input: b.Input, Window: b.Window, Metadata: b.Metadata})
 	if err != nil {
 		return err
-	}
-	if b.Group { // each has a file of its own
-		key = ""
 	}
 	if key != "" {
 		key = Kind + ":" + key
