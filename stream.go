@@ -17,13 +17,14 @@ const (
 
 // StreamStatus is what can be said of a stream now. Counts are of messages, since this server started.
 type StreamStatus struct {
-	Name     string
-	Model    string
-	Tenant   string
-	State    StreamState
-	Reason   string // why it waits, or what went wrong last
-	Delivery string
-	From, To string // what is read and what is written, as people say it
+	Name       string
+	Model      string
+	Tenant     string
+	State      StreamState
+	Reason     string // why it waits, or what went wrong last
+	Delivery   string
+	Configured bool   // it stands in the server's configuration file, and was not made at run time
+	From, To   string // what is read and what is written, as people say it
 
 	Read      uint64
 	Written   uint64            // with their results
@@ -36,7 +37,8 @@ type StreamStatus struct {
 	Bytes     int64             // of those
 	Oldest    time.Time         // when the oldest of those was made; zero: there is none
 	Last      time.Time         // when a result was written last
-	Age       StatDuration      // from the time that a message was made to the writing of its result
+	Aged      uint64            // of Written: those that say when they were made
+	Age       float64           // seconds from then to the writing of their results, together
 	Calls     uint64            // of the model; a call may hold the rows of many messages
 	Rebalance uint64            // how often lanes were handed over to another worker
 }

@@ -29,6 +29,8 @@ type Stream struct {
 	Retries  map[string]uint64 `json:"retries"`
 	Undone   uint64            `json:"transactions_undone"`
 	Age      float64           `json:"age"` // mean seconds
+	// Configured: it stands in the server's configuration file.
+	Configured bool `json:"configured"`
 }
 
 const streamsPath = "/api/v1/streams"

@@ -16,6 +16,8 @@ type Source struct {
 	Engines map[string]any
 	// Plugins are what streams may name, with the defaults of their options.
 	Plugins Plugins
+	// Streams says what plug-ins find wrong with a stream; nil: nobody asks them.
+	Streams StreamCheck
 	// Override is called before the whole is checked: the place for command-line flags. May be nil.
 	Override func(*Config)
 }
@@ -37,7 +39,9 @@ func Read(s Source) (*Config, error) {
 		s.Override(c)
 		d.forget(&before, c)
 	}
-	(&check{d}).config(c)
+	k := &check{d}
+	k.config(c)
+	k.plugged(c.Streams, s.Streams)
 	if err := d.errs.orNil(); err != nil {
 		return nil, err
 	}

@@ -101,7 +101,7 @@ func (m schema) plugin(s map[string]any, kind string) {
 	}
 }
 
-// streams checks what no single value can show. The plug-ins check their own options when they are opened.
+// streams checks what no single value can show. The plug-ins check their own options: see plugged.
 func (k *check) streams(all map[string]Stream) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		s, path := all[name], join("streams", name)

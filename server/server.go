@@ -41,6 +41,8 @@ type Options struct {
 	ProbeFlags []string
 	// Puller fetches models for clients; nil: it is the operator alone who fetches them.
 	Puller *source.Puller
+	// Env finds the environment variables that definitions of streams name which come through the control API; nil: none.
+	Env config.Lookup
 }
 
 // Server is a running Serval. New builds it, Start listens and loads, Stop drains. Its methods are safe for concurrent use.
@@ -132,7 +134,7 @@ func New(opt Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	if s.streams, err = s.streamsOf(backend.As); err != nil {
+	if s.streams, err = s.streamsOf(backend.As, opt.Env); err != nil {
 		return nil, err
 	}
 	s.watch.WatchStreams(s.streams)
@@ -293,10 +295,10 @@ func (s *Server) Start() error {
 	s.working.Go(func() {
 		select {
 		case <-s.loaded:
-			s.streams.run(s.life)
-			s.streams.wait()
+			s.streams.run()
 		case <-s.stopping:
 		}
+		s.streams.wait()
 	})
 	for i, serve := range serves {
 		go func() { // Stop waits for each

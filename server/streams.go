@@ -2,14 +2,11 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,153 +33,149 @@ func StreamPlugins() config.Plugins {
 	return p
 }
 
-// Streams are the server's streams. Safe for concurrent use.
+// Streams are the server's streams: those of the configuration, which only its file changes, and those that were made through
+// the control API. Safe for concurrent use.
 type Streams struct {
-	workers []*stream.Worker // by name
-	brokers map[string]stream.Broker
-	running sync.WaitGroup
+	log     *slog.Logger
+	models  stream.Models
+	as      func(tenant string) serval.Handler // the chain for a tenant, without a key
+	dir     string                             // of the data
+	env     config.Lookup
+	plugins config.Plugins
+	known   map[string]stream.Broker
+	kept    kept
+	life    context.Context // of the server: ends when it stops
+
+	changing sync.Mutex // held by whoever makes, replaces or deletes a stream
+
+	mu      sync.Mutex // guards what follows
+	all     map[string]*streamed
+	running bool // streams that are made run at once
+	over    bool // the server stops: nothing begins any more
+	looks   int  // that are open; see streams_tail.go and streams_replay.go
+	replays map[string]bool
+
+	working sync.WaitGroup // workers and looks
 }
 
-// streamsOf makes the streams of the configuration; none runs yet. as is the chain for a tenant, without a key.
-func (s *Server) streamsOf(as func(tenant string) serval.Handler) (*Streams, error) {
-	all := &Streams{}
-	if len(s.cfg.Streams) == 0 {
-		return all, nil
+// streamed is one stream.
+type streamed struct {
+	name       string
+	conf       config.Stream
+	configured bool           // it stands in the configuration file
+	text       string         // else its section; guarded by mu
+	worker     *stream.Worker // nil: it cannot run
+	failed     string         // why
+	cancel     context.CancelFunc
+	done       chan struct{} // closed when the worker has ended; nil: it was not started
+}
+
+// streamsOf makes the streams of the configuration, and those that were made through the API before; none runs yet. as is the
+// chain for a tenant, without a key.
+func (s *Server) streamsOf(as func(tenant string) serval.Handler, env config.Lookup) (*Streams, error) {
+	all := &Streams{
+		log: s.log, models: s.models, as: as, dir: s.cfg.DataDir, env: env, plugins: StreamPlugins(), known: map[string]stream.Broker{},
+		kept: kept{filepath.Join(s.cfg.DataDir, "control", "streams")}, life: s.life, all: map[string]*streamed{}, replays: map[string]bool{},
 	}
-	instance, err := instanceOf(s.cfg.DataDir)
-	if err != nil {
-		return nil, err
-	}
-	all.brokers = map[string]stream.Broker{}
 	for _, b := range brokers.New() {
-		all.brokers[b.Name()] = b
+		all.known[b.Name()] = b
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.cfg.Streams)) {
-		o, err := s.streamOptions(name, instance, all.brokers, as)
+		e, err := all.build(name, s.cfg.Streams[name], "")
 		if err != nil {
 			return nil, fmt.Errorf("streams.%s: %w", name, err)
 		}
-		w := stream.New(*o)
-		if s.cfg.Streams[name].Paused {
-			w.Pause()
+		all.all[name] = e
+	}
+	texts, err := all.kept.texts()
+	if err != nil {
+		s.log.Error("stream: those that were made through the control API cannot be read, and do not run", "error", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		if all.all[name] != nil {
+			s.log.Warn("stream: the configuration file has one of that name, which is used; that of the control API lies idle in "+all.kept.dir, "stream", name)
+			continue
 		}
-		all.workers = append(all.workers, w)
+		all.all[name] = all.again(name, texts[name])
 	}
 	return all, nil
 }
 
-// streamOptions turns one stream's configuration into what a worker takes.
-func (s *Server) streamOptions(name, instance string, known map[string]stream.Broker, as func(string) serval.Handler) (*stream.Options, error) {
-	c := s.cfg.Streams[name]
-	model, err := serval.ParseRef(c.Model)
-	if err != nil {
-		return nil, fmt.Errorf("model: %w", err)
+// again makes a stream that was made through the API before the server was started. One that cannot run any more is shown with
+// the reason: its messages wait at the broker.
+func (s *Streams) again(name, text string) *streamed {
+	read, err := s.read(name, text)
+	if err == nil {
+		var e *streamed
+		if e, err = s.build(name, read.Stream, text); err == nil {
+			return e
+		}
 	}
-	var events *format.CloudEvents
-	if c.CloudEvents.On {
-		events = &format.CloudEvents{On: true, Type: c.CloudEvents.Type, Source: c.CloudEvents.Source}
-	}
-	f, err := format.New(c.Format.Options, events)
+	s.log.Error("stream: its definition cannot be used any more", "stream", name, "error", err)
+	return &streamed{name: name, text: text, failed: "its definition cannot be used any more: " + err.Error()}
+}
+
+// build makes a stream that does not run yet.
+func (s *Streams) build(name string, conf config.Stream, text string) (*streamed, error) {
+	instance, err := instanceOf(s.dir)
 	if err != nil {
 		return nil, err
 	}
-	from, to := known[c.Source.Name], known[c.Target.Name]
-	for _, p := range []struct {
-		key string
-		config.Plugin
-	}{{"source", c.Source}, {"target", c.Target}, {"dead_letter", c.DeadLetter}} {
-		if p.Name == "" {
-			continue
-		}
-		if err := known[p.Name].Check(p.Options); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.key, err)
-		}
+	o, err := s.options(name, &conf, instance)
+	if err != nil {
+		return nil, err
 	}
-	tenant := c.Tenant
-	if tenant == "" {
-		tenant = name
+	e := &streamed{name: name, conf: conf, configured: text == "", text: text, worker: stream.New(*o)}
+	if s.kept.paused(name, conf.Paused) {
+		e.worker.Pause()
 	}
-	exact, once := c.Delivery == "exactly-once", false
-	if exact && c.Source.Name != c.Target.Name {
-		if k, ok := to.(stream.Keeper); !ok || !k.Keeps() {
-			return nil, serval.Errorf(serval.InvalidArgument,
-				"exactly-once needs source and target in one cluster, or a target that keeps positions with the results; they are %s and %s", c.Source.Name, c.Target.Name).At("delivery")
-		}
-		exact, once = false, true
-	}
-	env := func(owner stream.Owner) stream.Env {
-		return stream.Env{
-			Stream: name, Instance: instance, Dir: filepath.Join(s.cfg.DataDir, "streams"), Once: once, Owner: owner, Warn: s.log.With("stream", name).Warn,
-		}
-	}
-	o := &stream.Options{
-		Name: name, Model: model, Tenant: tenant, Priority: int8(c.Priority), From: from.Say(c.Source.Options), To: to.Say(c.Target.Options),
-		Handler: as(tenant), Models: s.models, Format: f, OnError: c.OnError, MaxMessage: int(c.MaxMessage), MaxInFlight: c.MaxInFlight, MaxBytes: int64(c.MaxBytes),
-		Calls: c.Calls, Group: c.Group, Retry: stream.Retry(c.Retry), Drain: c.Drain, Transaction: c.Transaction, Log: s.log,
-	}
-	together := exact && c.DeadLetter.Name == c.Target.Name // the session writes dead letters itself
-	if c.DeadLetter.Name != "" && !together {
-		o.Dead = func(ctx context.Context, owner stream.Owner) (stream.Target, error) {
-			return known[c.DeadLetter.Name].Target(ctx, c.DeadLetter.Options, env(owner))
-		}
-	}
-	o.Open = func(ctx context.Context, owner stream.Owner) (stream.Source, stream.Target, error) {
-		if exact {
-			var dead any
-			if together {
-				dead = c.DeadLetter.Options
-			}
-			session, err := from.Session(ctx, c.Source.Options, c.Target.Options, dead, env(owner))
-			return session, session, err
-		}
-		source, err := from.Source(ctx, c.Source.Options, env(owner))
-		if err != nil {
-			return nil, nil, err
-		}
-		target, err := to.Target(ctx, c.Target.Options, env(owner))
-		if err != nil {
-			_ = source.Close()
-			return nil, nil, err
-		}
-		return source, target, nil
-	}
-	return o, nil
+	return e, nil
 }
 
-// instanceOf is a word that is this server's alone, kept in its data folder: brokers know it by that after a restart.
-func instanceOf(dir string) (string, error) {
-	file := filepath.Join(dir, "instance")
-	raw, err := os.ReadFile(file)
-	if word := strings.TrimSpace(string(raw)); err == nil && word != "" {
-		return word, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("streams: %w", err)
-	}
-	random := make([]byte, 6)
-	_, _ = rand.Read(random) // never fails
-	word := hex.EncodeToString(random)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("streams: the data folder is needed to keep this server's name: %w", err)
-	}
-	fresh := file + ".new"
-	if err := os.WriteFile(fresh, []byte(word+"\n"), 0o644); err != nil {
-		return "", fmt.Errorf("streams: the data folder is needed to keep this server's name: %w", err)
-	}
-	return word, os.Rename(fresh, file)
-}
-
-// run starts every stream; they stop, drained, when ctx ends.
-func (s *Streams) run(ctx context.Context) {
-	for _, w := range s.workers {
-		s.running.Go(func() { w.Run(ctx) })
+// run starts every stream; they stop, drained, when ctx, which is the server's life, ends.
+func (s *Streams) run() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = true
+	for _, e := range s.all {
+		s.start(e)
 	}
 }
 
-// wait returns when all have stopped, and closes the brokers.
+// start has a stream work, where streams do; the caller holds mu.
+func (s *Streams) start(e *streamed) {
+	if !s.running || s.over || e.worker == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(s.life)
+	e.cancel, e.done = cancel, make(chan struct{})
+	s.working.Go(func() {
+		defer close(e.done)
+		e.worker.Run(ctx)
+	})
+}
+
+// stop has a stream finish what is under way, and returns when it has.
+func (s *Streams) stop(e *streamed) {
+	s.mu.Lock()
+	cancel, done := e.cancel, e.done
+	s.mu.Unlock()
+	if done != nil {
+		cancel()
+		<-done
+	}
+}
+
+// wait returns when, after the server's life has ended, all have stopped, and closes the brokers.
 func (s *Streams) wait() {
-	s.running.Wait()
-	for _, b := range s.brokers {
+	<-s.life.Done()
+	s.changing.Lock() // whoever changes one has done so
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.changing.Unlock()
+	s.working.Wait()
+	for _, b := range s.known {
 		if c, ok := b.(io.Closer); ok {
 			_ = c.Close()
 		}
@@ -191,46 +184,75 @@ func (s *Streams) wait() {
 
 // List says of every stream where it stands.
 func (s *Streams) List() []serval.StreamStatus {
-	list := make([]serval.StreamStatus, len(s.workers))
-	for i, w := range s.workers {
-		list[i] = w.Status()
+	s.mu.Lock()
+	all := slices.SortedFunc(maps.Values(s.all), func(a, b *streamed) int { return strings.Compare(a.name, b.name) })
+	s.mu.Unlock()
+	list := make([]serval.StreamStatus, len(all))
+	for i, e := range all {
+		list[i] = e.status()
 	}
 	return list
 }
 
-func (s *Streams) find(name string) (*stream.Worker, error) {
-	var names []string
-	for _, w := range s.workers {
-		if w.Name() == name {
-			return w, nil
-		}
-		names = append(names, w.Name())
+func (e *streamed) status() (st serval.StreamStatus) {
+	if e.worker != nil {
+		st = e.worker.Status()
+	} else {
+		st = serval.StreamStatus{Name: e.name, Tenant: e.name, State: serval.StreamStopped, Reason: e.failed, Lag: -1, Delivery: "at-least-once"}
 	}
-	return nil, serval.Errorf(serval.NotFound, "there is no stream '%s'; there are: %s", name, strings.Join(names, ", ")).At("stream")
+	st.Configured = e.configured
+	return st
+}
+
+func (s *Streams) find(name string) (*streamed, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.all[name]; e != nil {
+		return e, nil
+	}
+	return nil, serval.Errorf(serval.NotFound, "there is no stream '%s'; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(s.all)), ", ")).At("stream")
+}
+
+// able is find for what needs a stream whose definition can be used.
+func (s *Streams) able(name string) (*streamed, error) {
+	e, err := s.find(name)
+	if err == nil && e.worker == nil {
+		err = serval.Errorf(serval.Conflict, "stream '%s': %s", name, e.failed)
+	}
+	return e, err
 }
 
 // Status says where one stream stands.
 func (s *Streams) Status(name string) (serval.StreamStatus, error) {
-	w, err := s.find(name)
+	e, err := s.find(name)
 	if err != nil {
 		return serval.StreamStatus{}, err
 	}
-	return w.Status(), nil
+	return e.status(), nil
 }
 
-// Pause has a stream read no more, or read on; what is under way is finished.
+// Pause has a stream read no more, or read on; what is under way is finished. It holds over restarts of the server, until what
+// its definition says of paused is another word.
 func (s *Streams) Pause(name string, on bool) error {
-	w, err := s.find(name)
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	e, err := s.able(name)
 	if err != nil {
 		return err
 	}
 	if on {
-		w.Pause()
+		e.worker.Pause()
 	} else {
-		w.Resume()
+		e.worker.Resume()
+	}
+	if err := s.kept.pause(name, on, e.conf.Paused); err != nil {
+		return serval.Errorf(serval.Unavailable, "the stream does so now, but a restart of the server will forget it: %w", err)
 	}
 	return nil
 }
 
 // Streams are the server's streams of messages.
 func (s *Server) Streams() *Streams { return s.streams }
+
+// errStopping refuses what begins while the server stops.
+var errStopping = errors.New("the server is stopping")

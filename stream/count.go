@@ -16,7 +16,8 @@ type counts struct {
 
 	mu            sync.Mutex // guards what follows
 	dead, retries map[string]uint64
-	age           serval.StatDuration
+	aged          uint64
+	age           float64 // seconds: a million messages of a day ago are more than a time.Duration holds
 	last          time.Time
 }
 
@@ -41,8 +42,8 @@ func (c *counts) wrote(batch []*item) {
 		default:
 			n++
 			if t := it.msg.Time; !t.IsZero() {
-				c.age.Count++
-				c.age.Total += max(0, now.Sub(t))
+				c.aged++
+				c.age += max(0, now.Sub(t).Seconds())
 			}
 		}
 	}
@@ -57,6 +58,6 @@ func (c *counts) status() serval.StreamStatus {
 	defer c.mu.Unlock()
 	return serval.StreamStatus{
 		Read: c.read.Load(), Written: c.written.Load(), Dropped: c.dropped.Load(), Aborted: c.aborted.Load(), Calls: c.calls.Load(),
-		Rebalance: c.handed.Load(), Dead: maps.Clone(c.dead), Retries: maps.Clone(c.retries), Age: c.age, Last: c.last,
+		Rebalance: c.handed.Load(), Dead: maps.Clone(c.dead), Retries: maps.Clone(c.retries), Aged: c.aged, Age: c.age, Last: c.last,
 	}
 }

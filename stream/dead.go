@@ -1,7 +1,9 @@
 package stream
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -47,4 +49,67 @@ func (r *run) letter(it *item) *Message {
 	}
 	add(HeaderAttempts, strconv.Itoa(it.attempts))
 	return out
+}
+
+// letterHeaders is where the headers begin that letter added: the message's own come first, and may themselves be those of an
+// earlier dead letter. -1: it is no dead letter. A broker that does not keep the order of headers is told by others in between.
+func letterHeaders(m *Message) int {
+	at := -1
+	for i := range m.Headers {
+		if m.Headers[i].Key == HeaderStream {
+			at = i
+		}
+	}
+	return at
+}
+
+// LetterStream is the name of the stream whose dead letter m is; "": it is none.
+func LetterStream(m *Message) string {
+	if at := letterHeaders(m); at >= 0 {
+		return string(m.Headers[at].Value)
+	}
+	return ""
+}
+
+// LetterCode is the code of the error for which m became a dead letter.
+func LetterCode(m *Message) string {
+	for i := max(letterHeaders(m), 0); i < len(m.Headers); i++ {
+		if m.Headers[i].Key == HeaderCode {
+			return string(m.Headers[i].Value)
+		}
+	}
+	return ""
+}
+
+// Original is the message that became the dead letter m, with its position; it shares m's memory. whole is false where its value
+// was too large to be kept.
+func Original(m *Message) (original *Message, whole bool) {
+	out := &Message{Key: m.Key, Value: m.Value, Position: Position{Partition: -1}}
+	at := letterHeaders(m)
+	mixed := at >= 0 && slices.ContainsFunc(m.Headers[at:], func(h Header) bool { return !strings.HasPrefix(h.Key, "serval-") })
+	whole = true
+	for i, h := range m.Headers {
+		ours := at >= 0 && (i >= at || mixed) && strings.HasPrefix(h.Key, "serval-")
+		if !ours {
+			out.Headers = append(out.Headers, h)
+			continue
+		}
+		switch text := string(h.Value); h.Key {
+		case HeaderTopic:
+			out.Position.Topic = text
+		case HeaderPartition:
+			if n, err := strconv.ParseInt(text, 10, 32); err == nil {
+				out.Position.Partition = int32(n)
+			}
+		case HeaderOffset:
+			out.Position.Offset, _ = strconv.ParseInt(text, 10, 64) // a letter that was changed by hand
+		case HeaderID:
+			out.Position.ID = text
+		case HeaderTime:
+			out.Time, _ = time.Parse(time.RFC3339Nano, text)
+		case HeaderCut:
+			whole = false
+		}
+	}
+	return out, whole
 }

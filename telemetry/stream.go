@@ -99,6 +99,6 @@ func (c *streamCollector) Collect(to chan<- prometheus.Metric) {
 		counter(c.aborted, float64(s.Aborted))
 		counter(c.calls, float64(s.Calls))
 		counter(c.handed, float64(s.Rebalance))
-		to <- prometheus.MustNewConstSummary(c.age, s.Age.Count, s.Age.Total.Seconds(), nil, s.Name)
+		to <- prometheus.MustNewConstSummary(c.age, s.Aged, s.Age, nil, s.Name)
 	}
 }

@@ -247,6 +247,7 @@ func serveStream(t *testing.T, race bool, models, data, file string) *testkit.Se
 
 // TestStreamEqualsOnline: 10,000 rows are answered alike online and through Kafka, by the same model, and are counted once each.
 func TestStreamEqualsOnline(t *testing.T) {
+	t.Parallel()
 	const n = 10_000
 	b := newBus(t, testkit.Kafka(t), "equal")
 	s := serveStream(t, true, streamModels(t), "", b.config(t, rowsFormat))
@@ -357,6 +358,7 @@ func killed(t *testing.T, b *bus, models, file string, n, kills int) []*kgo.Reco
 
 // TestStreamKilled: a server that is killed again and again loses nothing, and with exactly-once doubles nothing.
 func TestStreamKilled(t *testing.T) {
+	t.Parallel()
 	const n = 20_000
 	for _, delivery := range []string{"at-least-once", "exactly-once"} {
 		t.Run(delivery, func(t *testing.T) {
@@ -419,6 +421,7 @@ func TestStreamDeadLetters(t *testing.T) {
 
 // TestStreamBrokerRestarts: a broker that goes away costs nothing but time; the stream says what it waits for.
 func TestStreamBrokerRestarts(t *testing.T) {
+	t.Parallel()
 	k := testkit.KafkaAlone(t, testkit.KafkaOptions{})
 	b := newBus(t, k, "restart")
 	s := serveStream(t, true, streamModels(t), "", b.config(t, rowsFormat))
@@ -444,6 +447,7 @@ func TestStreamBrokerRestarts(t *testing.T) {
 
 // TestStreamServers: three servers share a topic; they come and go, and nothing is lost.
 func TestStreamServers(t *testing.T) {
+	t.Parallel()
 	const n = 12_000
 	b := newBus(t, testkit.Kafka(t), "servers")
 	models, file := streamModels(t), b.config(t, rowsFormat, "max_in_flight: 200")
@@ -513,8 +517,8 @@ func TestStreamCommands(t *testing.T) {
 // TestStreamConfig: what is wrong with a stream is said before anything starts.
 func TestStreamConfig(t *testing.T) {
 	for more, want := range map[string]string{
-		"format: raw\n    dead_letter: {kafka: {brokers: [here], topic: x}}": "streams.s: dead_letter: kafka: brokers has \"here\"",
-		"format: raw\n    dead_letter: kafka":                                "streams.s: dead_letter: kafka: brokers is missing",
+		"format: raw\n    dead_letter: {kafka: {brokers: [here], topic: x}}": ":7:36: streams.s.dead_letter.kafka.brokers: kafka: brokers has \"here\"",
+		"format: raw\n    dead_letter: kafka":                                "streams.s.dead_letter.kafka.brokers: kafka: brokers is missing",
 		"format: {rows: {columns: [a, a]}}":                                  "format rows: column 2",
 		"format: {csv: {}}":                                                  "line is missing",
 		"format: {rosw: {}}":                                                 "rows",

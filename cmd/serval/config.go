@@ -38,7 +38,7 @@ func configCheck() *cobra.Command {
 				}
 				notes, known, err := server.CheckModelFile(file, raw)
 				if !known {
-					_, err = config.Read(config.Source{Data: raw, File: file, Env: os.LookupEnv, Engines: engines.Options(), Plugins: server.StreamPlugins()})
+					_, err = config.Read(config.Source{Data: raw, File: file, Env: os.LookupEnv, Engines: engines.Options(), Plugins: server.StreamPlugins(), Streams: server.StreamCheck()})
 				}
 				if err != nil {
 					bad = true

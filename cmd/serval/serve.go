@@ -100,7 +100,7 @@ func (p *place) read(override func(*config.Config)) (*config.Config, error) {
 	if err != nil && (p.config != "" || !errors.Is(err, fs.ErrNotExist)) {
 		return nil, usage(err)
 	}
-	cfg, err := config.Read(config.Source{Data: raw, File: file, Env: os.LookupEnv, Engines: engines.Options(), Plugins: server.StreamPlugins(), Override: func(c *config.Config) {
+	cfg, err := config.Read(config.Source{Data: raw, File: file, Env: os.LookupEnv, Engines: engines.Options(), Plugins: server.StreamPlugins(), Streams: server.StreamCheck(), Override: func(c *config.Config) {
 		if len(p.models) > 0 {
 			c.ModelDirs = p.models
 		}
@@ -249,7 +249,7 @@ func serve(c *cobra.Command, f *serveFlags) error {
 	}
 	s, err := server.New(server.Options{
 		Config: cfg, Engines: engines.New(&libraries{c.Context(), store}, cfg.Engines), Cores: cores, Version: version, Log: out,
-		ProbeExe: exe, ProbeFlags: f.pass(), Puller: puller(store, nil),
+		ProbeExe: exe, ProbeFlags: f.pass(), Puller: puller(store, nil), Env: os.LookupEnv,
 	})
 	if err != nil {
 		return err

@@ -18,7 +18,8 @@ import (
 func streamCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "stream", Short: "See and steer a server's streams of messages", Args: cobra.NoArgs, RunE: showHelp,
-		Long: `See and steer the streams of messages that a server's configuration (streams: in serval.yaml) has it answer.`,
+		Long: `See and steer a server's streams of messages: those of its configuration (streams: in serval.yaml), and those that were made at
+run time with 'serval stream apply'.`,
 	}
 	c.AddCommand(streamList(), streamOne("status", "Show a stream", func(ctx context.Context, s *client.Client, name string) (*client.Stream, error) {
 		return s.Stream(ctx, name)
@@ -28,7 +29,8 @@ func streamCommand() *cobra.Command {
 		}),
 		streamOne("resume", "Let a paused stream read on", func(ctx context.Context, s *client.Client, name string) (*client.Stream, error) {
 			return s.ChangeStream(ctx, name, "resume")
-		}))
+		}),
+		streamApply(), streamDelete(), streamDefinition(), streamTail(), streamReplay())
 	return c
 }
 
@@ -53,7 +55,7 @@ func streamList() *cobra.Command {
 		})
 	}}
 	a.flags(c)
-	a.output(c)
+	a.report(c)
 	return c
 }
 
@@ -72,8 +74,13 @@ func streamOne(verb, short string, do func(context.Context, *client.Client, stri
 		})
 	}}
 	a.flags(c)
-	a.output(c)
+	a.report(c)
 	return c
+}
+
+// report is output with a short form, which is free here.
+func (a *admin) report(c *cobra.Command) {
+	c.Flags().StringVarP(&a.out, "report", "o", "text", "text or json")
 }
 
 func lagOf(s *client.Stream) string {
@@ -98,6 +105,9 @@ func streamShow(to io.Writer, s *client.Stream) error {
 	line("state", "%s", s.State)
 	if s.Reason != "" {
 		line("reason", "%s", s.Reason)
+	}
+	if !s.Configured {
+		line("made", "at run time; 'serval stream definition %s' shows with what", s.Name)
 	}
 	line("model", "%s", s.Model)
 	line("from", "%s", s.From)

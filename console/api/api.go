@@ -33,8 +33,8 @@ type route struct {
 	id           string // for OpenAPI
 	says         string // what it does
 	query        []param
-	in           any // nil: no body. Else a value of the body's type
-	out          any // a value of the answer's type; nil: none; file{}: bytes
+	in           any // nil: no body. Else a value of the body's type, or a document
+	out          any // a value of the answer's type; nil: none; file{}: bytes; lines: one value after the other
 	status       int // of a success; 0: 200
 	change       bool
 	serve        func(*call) (any, error)
@@ -120,7 +120,7 @@ type created struct {
 // nothing answers a path that there is not, or not with that method.
 func (a *API) nothing(w http.ResponseWriter, r *http.Request) {
 	var allowed []string
-	for _, method := range []string{"GET", "POST", "DELETE"} {
+	for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
 		other := *r
 		other.Method = method
 		if _, pattern := a.mux.Handler(&other); pattern != "/api/v1/" && method != r.Method {
@@ -181,17 +181,26 @@ func write(w http.ResponseWriter, status int, v any) {
 // maxBody bounds a request.
 const maxBody = 1 << 20
 
+// text reads a request's body as it is.
+func (c *call) text() ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(c.Body, maxBody+1))
+	if err != nil {
+		return nil, serval.Errorf(serval.Canceled, "the body could not be read: %w", err)
+	}
+	if len(raw) > maxBody {
+		return nil, serval.Errorf(serval.TooLarge, "the body has more than %d bytes", maxBody)
+	}
+	return raw, nil
+}
+
 // body reads a request's body, strictly.
 func (c *call) body(into any) error {
 	if t := c.Header.Get("Content-Type"); t != "" && !strings.HasPrefix(t, "application/json") {
 		return serval.Errorf(serval.InvalidArgument, "the body must be application/json, not %.100q", t)
 	}
-	raw, err := io.ReadAll(io.LimitReader(c.Body, maxBody+1))
+	raw, err := c.text()
 	if err != nil {
-		return serval.Errorf(serval.Canceled, "the body could not be read: %w", err)
-	}
-	if len(raw) > maxBody {
-		return serval.Errorf(serval.TooLarge, "the body has more than %d bytes", maxBody)
+		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
@@ -202,6 +211,19 @@ func (c *call) body(into any) error {
 		return serval.Errorf(serval.InvalidArgument, "there is more behind the body's JSON object")
 	}
 	return nil
+}
+
+// yes reads a parameter of the query that is true or false; false where it is not given.
+func (c *call) yes(name string) (bool, error) {
+	text := c.URL.Query().Get(name)
+	if text == "" {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, serval.Errorf(serval.InvalidArgument, "%s must be true or false, not %.50q", name, text).At(name)
+	}
+	return on, nil
 }
 
 // number reads a parameter of the query; 0 where it is not given.

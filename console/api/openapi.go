@@ -34,14 +34,16 @@ func (a *API) OpenAPI() map[string]any {
 			op["parameters"] = params
 		}
 		if r.in != nil {
-			op["requestBody"] = map[string]any{"required": true, "content": map[string]any{"application/json": map[string]any{"schema": s.of(reflect.TypeOf(r.in))}}}
+			op["requestBody"] = map[string]any{"required": true, "content": s.body(r.in)}
 		}
 		responses := map[string]any{"default": failure}
-		switch r.out.(type) {
+		switch out := r.out.(type) {
 		case nil:
 			responses["204"] = map[string]any{"description": "done"}
 		case file:
 			responses["200"] = answer("the file", "application/octet-stream", map[string]any{"type": "string", "format": "binary"})
+		case lines:
+			responses["200"] = answer("one JSON object after the other, each with a line's end behind it; the last one has 'error' where it did not go well", ndjson, s.of(reflect.TypeOf(out.each)))
 		default:
 			responses[strconv.Itoa(max(r.status, 200))] = answer("done", "application/json", s.of(reflect.TypeOf(r.out)))
 			if r.status == 201 {
@@ -55,6 +57,17 @@ func (a *API) OpenAPI() map[string]any {
 		"openapi": "3.1.0", "info": map[string]any{"title": "Serval's control API", "version": a.version}, "paths": paths,
 		"components": map[string]any{"schemas": s.named, "securitySchemes": map[string]any{"key": map[string]any{"type": "http", "scheme": "bearer"}}},
 	}
+}
+
+// body describes what a request holds.
+func (s *schemas) body(in any) map[string]any {
+	d, ok := in.(document)
+	if !ok {
+		return map[string]any{"application/json": map[string]any{"schema": s.of(reflect.TypeOf(in))}}
+	}
+	s.named[d.name] = d.schema()
+	schema := map[string]any{"schema": d.wrap(map[string]any{"$ref": "#/components/schemas/" + d.name})}
+	return map[string]any{"application/yaml": schema, "application/json": schema}
 }
 
 func answer(says, media string, schema any) map[string]any {
@@ -76,6 +89,8 @@ func (s *schemas) of(t reflect.Type) map[string]any {
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		return map[string]any{"type": "string", "format": "date-time"}
+	case t == reflect.TypeFor[[]byte]():
+		return map[string]any{"type": "string", "contentEncoding": "base64"}
 	case t == reflect.TypeFor[json.RawMessage]():
 		return map[string]any{}
 	}

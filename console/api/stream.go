@@ -12,6 +12,8 @@ type Streams interface {
 	Status(name string) (serval.StreamStatus, error)
 	// Pause has a stream read no more, or with on false read on.
 	Pause(name string, on bool) error
+	StreamMaker
+	StreamReader
 }
 
 // Stream is where a stream of messages stands.
@@ -36,6 +38,8 @@ type Stream struct {
 	Retries  map[string]uint64 `json:"retries" doc:"by the code of the error"`
 	Undone   uint64            `json:"transactions_undone"`
 	Age      float64           `json:"age" doc:"mean seconds from a message's making to the writing of its result"`
+	// Configured tells who may change it.
+	Configured bool `json:"configured" doc:"it stands in the server's configuration file; others were made through this API"`
 }
 
 // StreamList is a list of streams, by name.
@@ -49,6 +53,7 @@ func (s *streams) routes() []route {
 	const one = "/api/v1/streams/{name}"
 	return []route{
 		{method: "GET", path: "/api/v1/streams", id: "listStreams", says: "lists the streams of messages", out: StreamList{}, serve: s.list},
+		s.create(), s.replace(), s.remove(), s.definition(), s.tail(), s.replay(),
 		{method: "GET", path: one, id: "getStream", says: "shows a stream", out: Stream{}, serve: s.get},
 		{method: "POST", path: one + "/pause", id: "pauseStream", says: "has a stream read no more; what is under way is finished", out: Stream{}, change: true, serve: s.pause(true)},
 		{method: "POST", path: one + "/resume", id: "resumeStream", says: "lets a paused stream read on", out: Stream{}, change: true, serve: s.pause(false)},
@@ -92,9 +97,10 @@ func showStream(s serval.StreamStatus) Stream {
 	out := Stream{
 		Name: s.Name, Model: s.Model, Tenant: s.Tenant, State: string(s.State), Reason: s.Reason, Delivery: s.Delivery, From: s.From, To: s.To, Lag: s.Lag,
 		InFlight: s.InFlight, Bytes: s.Bytes, Oldest: s.Oldest, Last: s.Last, Read: s.Read, Written: s.Written, Dead: s.Dead, Dropped: s.Dropped, Retries: s.Retries, Undone: s.Aborted,
+		Configured: s.Configured,
 	}
-	if s.Age.Count > 0 {
-		out.Age = s.Age.Total.Seconds() / float64(s.Age.Count)
+	if s.Aged > 0 {
+		out.Age = s.Age / float64(s.Aged)
 	}
 	return out
 }

@@ -120,8 +120,11 @@ func (r *reader) poll(ctx context.Context, max int) ([]stream.Message, error) {
 // message is a record as the worker knows it. It shares the record's memory.
 func message(rec *kgo.Record, lane *stream.Lane) stream.Message {
 	m := stream.Message{
-		Key: rec.Key, Value: rec.Value, Time: rec.Timestamp, Lane: lane, Handle: rec.LeaderEpoch,
+		Key: rec.Key, Value: rec.Value, Lane: lane, Handle: rec.LeaderEpoch,
 		Position: stream.Position{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset},
+	}
+	if rec.Timestamp.UnixMilli() > 0 { // else its producer did not say
+		m.Time = rec.Timestamp
 	}
 	if len(rec.Headers) > 0 {
 		m.Headers = make([]stream.Header, len(rec.Headers))

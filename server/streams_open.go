@@ -1,0 +1,149 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"serval"
+	"serval/config"
+	"serval/stream"
+	brokers "serval/stream/all"
+	"serval/stream/format"
+)
+
+// StreamCheck is what a configuration's reader asks about streams.
+func StreamCheck() config.StreamCheck {
+	known := map[string]stream.Broker{}
+	for _, b := range brokers.New() {
+		known[b.Name()] = b
+	}
+	return func(_ string, c *config.Stream) []config.Mistake { return mistakes(c, known) }
+}
+
+// mistakes are what is wrong with a stream, as its plug-ins say, and with its delivery.
+func mistakes(c *config.Stream, known map[string]stream.Broker) (list []config.Mistake) {
+	note := func(path string, err error) {
+		if err == nil {
+			return
+		}
+		var e *serval.Error
+		if errors.As(err, &e) && e.Param != "" {
+			path += "." + e.Param
+		}
+		list = append(list, config.Mistake{Path: path, Reason: err.Error()})
+	}
+	if _, err := serval.ParseRef(c.Model); err != nil {
+		list = append(list, config.Mistake{Path: "model", Reason: err.Error()})
+	}
+	_, err := formatOf(c)
+	note("format."+c.Format.Name, err)
+	for _, p := range []struct {
+		key string
+		config.Plugin
+	}{{"source", c.Source}, {"target", c.Target}, {"dead_letter", c.DeadLetter}} {
+		if p.Name != "" {
+			note(p.key+"."+p.Name, known[p.Name].Check(p.Options))
+		}
+	}
+	if _, _, err := deliveryOf(c, known[c.Target.Name]); err != nil {
+		list = append(list, config.Mistake{Path: "delivery", Reason: err.Error()})
+	}
+	return list
+}
+
+func formatOf(c *config.Stream) (stream.Format, error) {
+	var events *format.CloudEvents
+	if c.CloudEvents.On {
+		events = &format.CloudEvents{On: true, Type: c.CloudEvents.Type, Source: c.CloudEvents.Source}
+	}
+	return format.New(c.Format.Options, events)
+}
+
+// deliveryOf says whether a stream is exactly-once by a broker's Session, or by a target that keeps positions.
+func deliveryOf(c *config.Stream, to stream.Broker) (session, once bool, err error) {
+	if c.Delivery != "exactly-once" {
+		return false, false, nil
+	}
+	if c.Source.Name == c.Target.Name {
+		return true, false, nil
+	}
+	if k, ok := to.(stream.Keeper); !ok || !k.Keeps() {
+		return false, false, serval.Errorf(serval.InvalidArgument,
+			"exactly-once needs source and target in one cluster, or a target that keeps positions with the results; they are %s and %s", c.Source.Name, c.Target.Name).At("delivery")
+	}
+	return false, true, nil
+}
+
+// options turns a stream's configuration into what a worker takes.
+func (s *Streams) options(name string, c *config.Stream, instance string) (*stream.Options, error) {
+	if list := mistakes(c, s.known); len(list) > 0 {
+		return nil, serval.Errorf(serval.InvalidArgument, "%s: %s", list[0].Path, list[0].Reason).At(list[0].Path)
+	}
+	model, err := serval.ParseRef(c.Model)
+	if err != nil {
+		return nil, err
+	}
+	f, err := formatOf(c)
+	if err != nil {
+		return nil, err
+	}
+	from, to := s.known[c.Source.Name], s.known[c.Target.Name]
+	exact, once, err := deliveryOf(c, to)
+	if err != nil {
+		return nil, err
+	}
+	tenant := c.Tenant
+	if tenant == "" {
+		tenant = name
+	}
+	env := s.envOf(name, instance, once)
+	o := &stream.Options{
+		Name: name, Model: model, Tenant: tenant, Priority: int8(c.Priority), From: from.Say(c.Source.Options), To: to.Say(c.Target.Options),
+		Handler: s.as(tenant), Models: s.models, Format: f, OnError: c.OnError, MaxMessage: int(c.MaxMessage), MaxInFlight: c.MaxInFlight, MaxBytes: int64(c.MaxBytes),
+		Calls: c.Calls, Group: c.Group, Retry: stream.Retry(c.Retry), Drain: c.Drain, Transaction: c.Transaction, Log: s.log,
+	}
+	together := exact && c.DeadLetter.Name == c.Target.Name // the session writes dead letters itself
+	if c.DeadLetter.Name != "" && !together {
+		o.Dead = func(ctx context.Context, owner stream.Owner) (stream.Target, error) {
+			return s.known[c.DeadLetter.Name].Target(ctx, c.DeadLetter.Options, env(owner))
+		}
+	}
+	o.Open = func(ctx context.Context, owner stream.Owner) (stream.Source, stream.Target, error) {
+		if exact {
+			var dead any
+			if together {
+				dead = c.DeadLetter.Options
+			}
+			session, err := from.Session(ctx, c.Source.Options, c.Target.Options, dead, env(owner))
+			return session, session, err
+		}
+		return pair(
+			func() (stream.Source, error) { return from.Source(ctx, c.Source.Options, env(owner)) },
+			func() (stream.Target, error) { return to.Target(ctx, c.Target.Options, env(owner)) })
+	}
+	return o, nil
+}
+
+// pair opens both ends, or none.
+func pair(source func() (stream.Source, error), target func() (stream.Target, error)) (stream.Source, stream.Target, error) {
+	from, err := source()
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := target()
+	if err != nil {
+		_ = from.Close()
+		return nil, nil, err
+	}
+	return from, to, nil
+}
+
+// envOf is what brokers may know of a stream's worker.
+func (s *Streams) envOf(name, instance string, once bool) func(stream.Owner) stream.Env {
+	return func(owner stream.Owner) stream.Env {
+		return stream.Env{
+			Stream: name, Instance: instance, Dir: filepath.Join(s.dir, "streams"), Once: once, Owner: owner, Warn: s.log.With("stream", name).Warn,
+		}
+	}
+}
