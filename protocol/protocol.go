@@ -66,6 +66,10 @@ type Backend struct {
 	// Files keeps clients' files, and Batches answers those with requests; nil: there is nowhere to.
 	Files   Files
 	Batches Batches
+	// Streams are the server's streams of messages.
+	Streams Streams
+	// Caller is the owner of any key that is known.
+	Caller func(credential string) (string, *serval.Error)
 	// Tenant is the owner of a key, as requests with it have; an error for a key that may not infer.
 	Tenant func(credential string) (string, *serval.Error)
 	// Admit is Tenant for a request that is answered later: it is taken from the key's rate.
@@ -90,6 +94,12 @@ type Models interface {
 	Stats(serval.Ref) (serval.Stats, error)
 	// Ready says whether the server takes requests and every model that should be served is.
 	Ready() bool
+}
+
+// Streams is what protocols may know of the streams of messages.
+type Streams interface {
+	// Backlog is how many messages of a stream are not answered yet, of all servers that share it.
+	Backlog(ctx context.Context, stream string) (int64, error)
 }
 
 // Repository changes which models are served. Calls return when the change has taken effect or failed.

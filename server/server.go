@@ -121,7 +121,7 @@ func New(opt Options) (*Server, error) {
 	backend := protocol.Backend{
 		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,
 		Control: control, Puller: newPulling(control, opt.Puller, files, cfg.ModelDirs), Logging: opt.Log, Tracing: s.watch.Tracing(), Draining: s.draining.Load, Stopping: s.stopping,
-		Tenant: s.gate.Tenant, Admit: s.gate.Admit, As: func(tenant string) serval.Handler { return route.Resolve(s.models, s.gate.As(tenant)) },
+		Caller: s.gate.Caller, Tenant: s.gate.Tenant, Admit: s.gate.Admit, As: func(tenant string) serval.Handler { return route.Resolve(s.models, s.gate.As(tenant)) },
 	}
 	if s.state, err = s.openState(); err != nil {
 		return nil, err
@@ -137,6 +137,7 @@ func New(opt Options) (*Server, error) {
 	if s.streams, err = s.streamsOf(backend.As, opt.Env); err != nil {
 		return nil, err
 	}
+	backend.Streams = s.streams
 	s.watch.WatchStreams(s.streams)
 	all := protocols.New(backend)
 	for _, p := range all {

@@ -4,6 +4,7 @@ import (
 	"serval/protocol"
 	"serval/protocol/anthropic"
 	"serval/protocol/catalogue"
+	"serval/protocol/keda"
 	"serval/protocol/kserve"
 	"serval/protocol/oip"
 	"serval/protocol/ollama"
@@ -23,5 +24,6 @@ func New(b protocol.Backend) []protocol.Protocol {
 		rerank.New(b),
 		tgi.New(b),
 		catalogue.New(b),
+		keda.New(b),
 	}
 }

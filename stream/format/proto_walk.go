@@ -169,12 +169,12 @@ func (f *protoField) take(kind protowire.Type, b []byte, values []any) error {
 		}
 		entry, _ := protowire.ConsumeBytes(b)
 		return f.entry(entry, values)
-	case f.inner != nil && kind == protowire.BytesType:
+	case f.inner != nil && kind == protowire.BytesType && f.desc.Kind() == protoreflect.MessageKind:
 		inner, _ := protowire.ConsumeBytes(b)
 		if err := f.message(inner, values); err != nil || len(f.leaves) == 0 {
 			return err
 		}
-	case f.inner != nil && kind == protowire.StartGroupType:
+	case f.inner != nil && kind == protowire.StartGroupType && f.desc.Kind() == protoreflect.GroupKind:
 		inner, _ := protowire.ConsumeGroup(f.desc.Number(), b)
 		return f.message(inner, values)
 	case list && kind == protowire.BytesType && wireOf(f.desc.Kind()) != protowire.BytesType: // packed
@@ -190,7 +190,7 @@ func (f *protoField) take(kind protowire.Type, b []byte, values []any) error {
 			packed = packed[size:]
 		}
 		return nil
-	case kind != wireOf(f.desc.Kind()):
+	case kind != wireOf(f.desc.Kind()) || len(f.leaves) == 0:
 		return nil
 	}
 	return f.set(b, list, values)

@@ -1,0 +1,25 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// Backlog implements stream.Shared: what lies behind the offsets that the group has committed, in all partitions.
+func (r *reader) Backlog(ctx context.Context) (int64, error) {
+	group, _ := r.cl.GroupMetadata()
+	all, err := kadm.NewClient(r.cl).Lag(ctx, group)
+	if err != nil {
+		return 0, err
+	}
+	lag, ok := all[group]
+	if !ok {
+		return 0, fmt.Errorf("the brokers do not know the group %s", group)
+	}
+	if err := lag.Error(); err != nil {
+		return 0, err
+	}
+	return lag.Lag.Total(), nil
+}
