@@ -54,7 +54,7 @@ func come(t *testing.T, s *setup, n, keys int, once bool) {
 	for _, w := range workers {
 		w.stop()
 	}
-	check(t, s.bus.All(t, s.to), n, keys, once)
+	s.check(t, s.bus.All(t, s.to), n, keys, once)
 	busy := 0
 	for _, w := range workers {
 		if w.Status().Written > 0 {
@@ -97,7 +97,7 @@ func exactlyOnce(t *testing.T, s *setup) {
 	w := s.start(t)
 	w.written(t, n)
 	w.stop()
-	check(t, s.bus.All(t, s.to), n, keys, true)
+	s.check(t, s.bus.All(t, s.to), n, keys, true)
 	s.deadLetters(t, 1)
 	if st := w.Status(); st.Read != n+1 || st.Delivery != "exactly-once" {
 		t.Errorf("status: %+v", st)
@@ -140,7 +140,7 @@ func undone(t *testing.T, s *setup) {
 	w.written(t, n)
 	await(t, "the dead letter", func() bool { return deadOf(w.Status()) == 1 })
 	w.stop()
-	check(t, s.bus.All(t, s.to), n, keys, true)
+	s.check(t, s.bus.All(t, s.to), n, keys, true)
 	if m, ok := s.deadLetters(t, 1)["grow"]; !ok {
 		t.Error("the message whose result was refused is no dead letter")
 	} else if code, _ := m.Header(stream.HeaderCode); string(code) != "too_large" {
