@@ -28,7 +28,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The user that a Kafka lets in on its listener with SASL, by PLAIN and by SCRAM-SHA-256.
+// The user that a Kafka lets in on its listener with SASL, by PLAIN and by SCRAM-SHA-256 and -512.
 const (
 	KafkaUser     = "alice"
 	KafkaPassword = "alice-secret"
@@ -105,9 +105,10 @@ func newKafka(t testing.TB, dir string, o KafkaOptions, swept bool) *KafkaBroker
 		"advertised.listeners=PLAIN://" + at(0) + ",SASL://" + at(1) + ",TLS://" + at(2),
 		"controller.quorum.bootstrap.servers=" + at(3), "controller.listener.names=CONTROLLER", "inter.broker.listener.name=PLAIN",
 		"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL",
-		"sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256",
+		"sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
 		"listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_" + KafkaUser + `="` + KafkaPassword + `";`,
 		"listener.name.sasl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
+		"listener.name.sasl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
 		"ssl.keystore.type=PEM", "ssl.keystore.certificate.chain=" + oneLine(cert), "ssl.keystore.key=" + oneLine(key),
 		"log.dirs=" + filepath.Join(dir, "data"), "auto.create.topics.enable=false",
 		"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4", "transaction.state.log.replication.factor=1",
@@ -122,7 +123,8 @@ func newKafka(t testing.TB, dir string, o KafkaOptions, swept bool) *KafkaBroker
 	_, _ = rand.Read(id)
 	id[0] = 1 // an id must not begin with '-'
 	out, err := k.java("kafka.tools.StorageTool", "format", "--standalone", "-t", base64.RawURLEncoding.EncodeToString(id), "-c", "server.properties",
-		"--add-scram", "SCRAM-SHA-256=[name="+KafkaUser+",password="+KafkaPassword+"]").CombinedOutput()
+		"--add-scram", "SCRAM-SHA-256=[name="+KafkaUser+",password="+KafkaPassword+"]",
+		"--add-scram", "SCRAM-SHA-512=[name="+KafkaUser+",password="+KafkaPassword+"]").CombinedOutput()
 	if err != nil {
 		t.Fatalf("kafka: format: %v\n%s\nrun test/setup.sh first", err, out)
 	}

@@ -2,6 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -106,3 +109,69 @@ func (b bus) Session(ctx context.Context, from, to, dead string, env stream.Env)
 func (b bus) Large() (fits, refused int) { return 950_000, 1_200_000 }
 
 func TestConformance(t *testing.T) { streamtest.Run(t, bus{testkit.Kafka(t), t}) }
+
+func (b bus) Peek(ctx context.Context, place string, v stream.View, env stream.Env) (stream.Peek, error) {
+	return Broker{}.Peek(ctx, b.target(place), v, env)
+}
+
+func (b bus) Return(ctx context.Context, place string, env stream.Env) (stream.Target, error) {
+	return Broker{}.Return(ctx, b.source(place), env)
+}
+
+func TestPeek(t *testing.T) { streamtest.RunPeek(t, bus{testkit.Kafka(t), t}) }
+
+// TestPeekTransactions: a look shows what is committed, and ends, whatever marks stand at a partition's end.
+func TestPeekTransactions(t *testing.T) {
+	b := bus{testkit.Kafka(t), t}
+	place := fmt.Sprintf("peek-txn-%d", time.Now().UnixNano())
+	b.Create(t, place)
+	cl := b.client(t, kgo.DefaultProduceTopic(place), kgo.TransactionalID(place), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	defer cl.Close()
+	transaction := func(value string, how kgo.TransactionEndTry) {
+		t.Helper()
+		if err := cl.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Value: []byte(value)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.EndTransaction(t.Context(), how); err != nil {
+			t.Fatal(err)
+		}
+	}
+	transaction("1", kgo.TryCommit)
+	transaction("2", kgo.TryAbort)
+	transaction("3", kgo.TryCommit)
+	transaction("4", kgo.TryAbort)
+	testkit.KafkaSettled(t.Context(), t, cl, place)
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.ProduceSync(t.Context(), &kgo.Record{Value: []byte("5")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := b.Peek(t.Context(), place, stream.View{}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	var got []string
+	for {
+		list, err := p.Read(t.Context(), 10)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range list {
+			got = append(got, string(list[i].Value))
+		}
+	}
+	if fmt.Sprint(got) != "[1 3]" {
+		t.Errorf("seen: %v", got)
+	}
+	if err := cl.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+}
