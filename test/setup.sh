@@ -127,16 +127,21 @@ if [ "$(cat "$cache/bin/.grpcurl" 2>/dev/null)" != $grpcurl ] || [ ! -x "$cache/
 	printf '%s' $grpcurl >"$cache/bin/.grpcurl"
 fi
 
-# Apache Kafka, for the streams.
-need java default-jre-headless
-stamp=$(sha256sum <test/kafka/pom.xml)
-if [ "$(cat "$cache/kafka/.stamp" 2>/dev/null)" != "$stamp" ]; then
+# jars NAME WHAT: a server in Java, which test/NAME/pom.xml names, and what it needs.
+jars() {
+	local stamp
+	stamp=$(sha256sum <"test/$1/pom.xml")
+	[ "$(cat "$cache/$1/.stamp" 2>/dev/null)" = "$stamp" ] && return
 	need mvn maven
-	say "fetching Apache Kafka"
-	rm -rf "$cache/kafka"
-	mvn -q -B -f test/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$cache/kafka" >"$cache/kafka.log" 2>&1 || { tail -30 "$cache/kafka.log" >&2; exit 1; }
-	printf '%s' "$stamp" >"$cache/kafka/.stamp"
-fi
+	say "fetching $2"
+	rm -rf "${cache:?}/$1"
+	mvn -q -B -f "test/$1/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$cache/$1" >"$cache/$1.log" 2>&1 || { tail -30 "$cache/$1.log" >&2; exit 1; }
+	printf '%s' "$stamp" >"$cache/$1/.stamp"
+}
+# Apache Kafka, and ElasticMQ, which speaks SQS's protocol, for the streams.
+need java default-jre-headless
+jars kafka 'Apache Kafka'
+jars sqs ElasticMQ
 
 # A store that speaks S3's protocol; see internal/testkit/s3.go.
 versitygw=v1.8.0

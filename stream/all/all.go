@@ -6,6 +6,7 @@ import (
 	"serval/stream/kafka"
 	"serval/stream/nats"
 	"serval/stream/postgres"
+	"serval/stream/sqs"
 	"serval/stream/webhook"
 )
 
@@ -16,6 +17,7 @@ func New() []stream.Broker {
 		kafka.New(),
 		nats.New(),
 		postgres.New(),
+		sqs.New(),
 		webhook.New(),
 	}
 }
