@@ -186,7 +186,7 @@ func (g *group) origins(rows []row) []batch.Vector {
 		buf = appendHeaders(buf[:0], m)
 		headers.Data = serval.AppendBytes(headers.Data, buf)
 	}
-	if g.ids {
+	if g.rows[0].m.Position.ID != "" {
 		return []batch.Vector{key, topic, id, made, headers}
 	}
 	return []batch.Vector{key, topic, partition, offset, made, headers}

@@ -110,18 +110,18 @@ func (t *target) folder(m *stream.Message, now time.Time) string {
 // file is the name of a group's file: the stream, where the messages stood, the first and the last of them. The same messages
 // have the same name, whenever they are written.
 func (g *group) file(t *target) string {
-	name := plain(t.env.Stream) + "_" + plain(g.topic)
+	name := plain(t.env.Stream)
 	if g.dead {
-		name = plain(t.env.Stream) + "_dead_" + plain(g.topic)
+		name += "_dead"
 	}
 	if g.ids {
 		h := fnv.New64a()
 		for i := range g.rows {
-			_, _ = h.Write([]byte(g.rows[i].m.Position.ID + "\n"))
+			_, _ = h.Write([]byte(g.rows[i].m.Position.String() + "\n"))
 		}
-		return fmt.Sprintf("%s_%s_%016x%s", name, g.since.UTC().Format("20060102T150405.000Z"), h.Sum64(), t.opt.extension())
+		return fmt.Sprintf("%s_%s_%s_%016x%s", name, plain(g.topic), g.since.UTC().Format("20060102T150405.000Z"), h.Sum64(), t.opt.extension())
 	}
-	return fmt.Sprintf("%s_%d_%019d-%019d%s", name, g.partition, g.first, g.last, t.opt.extension())
+	return fmt.Sprintf("%s_%s_%019d-%019d%s", name, plain(g.lane), g.first, g.last, t.opt.extension())
 }
 
 // location is where a file of a folder goes.

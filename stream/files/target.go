@@ -44,9 +44,9 @@ var _ stream.Deferred = (*target)(nil)
 // groupKey says which file a row goes to.
 type groupKey struct {
 	folder, topic string
-	partition     int32
-	ids           bool // the messages have ids, no offsets
-	dead          bool // they are dead letters
+	lane          string // the messages come in the order of their offsets, also when they come again
+	ids           bool   // they stand in no order, and are known by their ids
+	dead          bool   // they are dead letters
 }
 
 // group is the rows of one file.
@@ -71,9 +71,11 @@ func (t *target) Take(_ context.Context, messages []*stream.Message) error {
 			}
 		}
 		p := &m.Position
-		key := groupKey{folder: t.folder(m, now), topic: p.Topic, partition: p.Partition}
-		if p.ID != "" {
-			key.ids, key.partition = true, 0
+		key := groupKey{folder: t.folder(m, now), topic: p.Topic}
+		if p.ID != "" || m.Lane == nil {
+			key.ids = true
+		} else {
+			key.lane = m.Lane.Name
 		}
 		_, key.dead = m.Header(stream.HeaderError)
 		g := t.groups[key]
@@ -130,7 +132,7 @@ const uploads = 4
 // Flush implements stream.Deferred. Files that are finished are not written again when it is called again.
 func (t *target) Flush(ctx context.Context) error {
 	keys := slices.SortedFunc(maps.Keys(t.groups), func(a, b groupKey) int {
-		return slices.Compare([]string{a.folder, a.topic, fmt.Sprintf("%010d", a.partition)}, []string{b.folder, b.topic, fmt.Sprintf("%010d", b.partition)})
+		return slices.Compare([]string{a.folder, a.topic, a.lane}, []string{b.folder, b.topic, b.lane})
 	})
 	if len(keys) == 0 {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -11,13 +12,19 @@ import (
 	"serval/stream"
 )
 
-// place is a partition of a topic.
-type place struct {
-	topic     string
-	partition int32
+// place is a lane of a topic: what comes in the order of its offsets, also when it comes again.
+type place struct{ topic, lane string }
+
+// placeOf is a message's; false: it stands in no order, and is known by its id.
+func placeOf(m *stream.Message) (place, bool) {
+	if m.Position.ID != "" || m.Lane == nil {
+		return place{}, false
+	}
+	return place{m.Position.Topic, m.Lane.Name}, true
 }
 
-// positions keeps, in one transaction with the rows, up to where each place was written. For messages with ids it keeps those.
+// positions keeps, in one transaction with the rows, up to where each place was written. For messages that stand in no order it
+// keeps their ids.
 type positions struct {
 	table, ids string // as SQL
 	stream     string
@@ -41,7 +48,7 @@ func (p *positions) ready(ctx context.Context, c *pgx.Conn) error {
 	return fault(pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
 		for _, sql := range []string{
 			"SELECT pg_advisory_xact_lock(hashtext('serval'), hashtext('positions'))",
-			"CREATE TABLE IF NOT EXISTS " + p.table + ` (stream text, topic text, partition integer, next bigint NOT NULL, PRIMARY KEY (stream, topic, partition))`,
+			"CREATE TABLE IF NOT EXISTS " + p.table + ` (stream text, topic text, lane text, next bigint NOT NULL, PRIMARY KEY (stream, topic, lane))`,
 			"CREATE TABLE IF NOT EXISTS " + p.ids + ` (stream text, topic text, id text, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (stream, topic, id))`,
 		} {
 			if _, err := tx.Exec(ctx, sql); err != nil {
@@ -64,8 +71,8 @@ func (p *positions) fresh(ctx context.Context, tx pgx.Tx, messages []*stream.Mes
 	}
 	list := make([]bool, len(messages))
 	for i, m := range messages {
-		at := place{m.Position.Topic, m.Position.Partition}
-		if id := m.Position.ID; id != "" {
+		at, ordered := placeOf(m)
+		if !ordered {
 			list[i] = ids[idOf(m)]
 			delete(ids, idOf(m)) // one that is there twice is written once
 			continue
@@ -74,7 +81,7 @@ func (p *positions) fresh(ctx context.Context, tx pgx.Tx, messages []*stream.Mes
 			next[at] = m.Position.Offset + 1
 		} else if !p.told[at] && p.warn != nil {
 			p.told[at] = true
-			p.warn("postgres: messages that were written before are left out", "topic", at.topic, "partition", at.partition, "offset", m.Position.Offset, "next", next[at])
+			p.warn("postgres: messages that were written before are left out", "topic", at.topic, "lane", at.lane, "offset", m.Position.Offset, "next", next[at])
 		}
 	}
 	return list, nil
@@ -85,8 +92,8 @@ func (p *positions) lock(ctx context.Context, tx pgx.Tx, messages []*stream.Mess
 	next := map[place]int64{}
 	var places []place
 	for _, m := range messages {
-		at := place{m.Position.Topic, m.Position.Partition}
-		if _, ok := next[at]; !ok && m.Position.ID == "" {
+		at, ordered := placeOf(m)
+		if _, ok := next[at]; !ok && ordered {
 			next[at] = 0
 			places = append(places, at)
 		}
@@ -96,22 +103,22 @@ func (p *positions) lock(ctx context.Context, tx pgx.Tx, messages []*stream.Mess
 	}
 	// Always in the same order, so that no two workers wait for each other.
 	slices.SortFunc(places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.lane, b.lane))
 	})
-	topics, partitions := make([]string, len(places)), make([]int32, len(places))
+	topics, lanes := make([]string, len(places)), make([]string, len(places))
 	for i, at := range places {
-		topics[i], partitions[i] = at.topic, at.partition
+		topics[i], lanes[i] = at.topic, at.lane
 	}
 	for {
-		rows, err := tx.Query(ctx, "SELECT topic, partition, next FROM "+p.table+` WHERE stream = $1 AND (topic, partition) IN (SELECT * FROM unnest($2::text[], $3::integer[]))
-			ORDER BY topic COLLATE "C", partition FOR UPDATE`, p.stream, topics, partitions)
+		rows, err := tx.Query(ctx, "SELECT topic, lane, next FROM "+p.table+` WHERE stream = $1 AND (topic, lane) IN (SELECT * FROM unnest($2::text[], $3::text[]))
+			ORDER BY topic COLLATE "C", lane COLLATE "C" FOR UPDATE`, p.stream, topics, lanes)
 		if err != nil {
 			return nil, err
 		}
 		var at place
 		var n int64
 		found := 0
-		if _, err = pgx.ForEachRow(rows, []any{&at.topic, &at.partition, &n}, func() error {
+		if _, err = pgx.ForEachRow(rows, []any{&at.topic, &at.lane, &n}, func() error {
 			next[at] = n
 			found++
 			return nil
@@ -119,8 +126,8 @@ func (p *positions) lock(ctx context.Context, tx pgx.Tx, messages []*stream.Mess
 			return next, err
 		}
 		// Each place's first time. Another worker may make the row meanwhile; then it is locked by the next look.
-		if _, err := tx.Exec(ctx, "INSERT INTO "+p.table+" (stream, topic, partition, next) SELECT $1, u.t, u.p, 0 FROM unnest($2::text[], $3::integer[]) WITH ORDINALITY AS u(t, p, n) ORDER BY u.n ON CONFLICT DO NOTHING",
-			p.stream, topics, partitions); err != nil {
+		if _, err := tx.Exec(ctx, "INSERT INTO "+p.table+" (stream, topic, lane, next) SELECT $1, u.t, u.l, 0 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u(t, l, n) ORDER BY u.n ON CONFLICT DO NOTHING",
+			p.stream, topics, lanes); err != nil {
 			return nil, err
 		}
 	}
@@ -128,13 +135,20 @@ func (p *positions) lock(ctx context.Context, tx pgx.Tx, messages []*stream.Mess
 
 type messageID struct{ topic, id string }
 
-func idOf(m *stream.Message) messageID { return messageID{m.Position.Topic, m.Position.ID} }
+// idOf is a message's name. An offset may begin anew where a topic is made again; the message's time tells both apart.
+func idOf(m *stream.Message) messageID {
+	id := m.Position.ID
+	if id == "" {
+		id = m.Position.String() + "@" + strconv.FormatInt(m.Time.UnixNano(), 10)
+	}
+	return messageID{m.Position.Topic, id}
+}
 
 // claim notes ids, and says which of them were not noted before.
 func (p *positions) claim(ctx context.Context, tx pgx.Tx, messages []*stream.Message) (map[messageID]bool, error) {
 	var list []messageID
 	for _, m := range messages {
-		if m.Position.ID != "" {
+		if _, ordered := placeOf(m); !ordered {
 			list = append(list, idOf(m))
 		}
 	}
@@ -168,21 +182,20 @@ func columnsOf(list []messageID) (topics, ids []string) {
 func (p *positions) advance(ctx context.Context, tx pgx.Tx, rows []*row) error {
 	next := map[place]int64{}
 	for _, r := range rows {
-		if at := (place{r.m.Position.Topic, r.m.Position.Partition}); r.m.Position.ID == "" {
+		if at, ordered := placeOf(r.m); ordered {
 			next[at] = max(next[at], r.m.Position.Offset+1)
 		}
 	}
 	if len(next) == 0 {
 		return nil
 	}
-	var topics []string
-	var partitions []int32
+	var topics, lanes []string
 	var offsets []int64
 	for at, n := range next {
-		topics, partitions, offsets = append(topics, at.topic), append(partitions, at.partition), append(offsets, n)
+		topics, lanes, offsets = append(topics, at.topic), append(lanes, at.lane), append(offsets, n)
 	}
-	_, err := tx.Exec(ctx, "UPDATE "+p.table+" AS p SET next = u.n FROM unnest($2::text[], $3::integer[], $4::bigint[]) AS u(t, p, n) WHERE p.stream = $1 AND p.topic = u.t AND p.partition = u.p AND p.next < u.n",
-		p.stream, topics, partitions, offsets)
+	_, err := tx.Exec(ctx, "UPDATE "+p.table+" AS p SET next = u.n FROM unnest($2::text[], $3::text[], $4::bigint[]) AS u(t, l, n) WHERE p.stream = $1 AND p.topic = u.t AND p.lane = u.l AND p.next < u.n",
+		p.stream, topics, lanes, offsets)
 	return err
 }
 

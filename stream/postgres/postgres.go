@@ -44,7 +44,7 @@ type TargetOptions struct {
 	Key       []string          `yaml:"key" doc:"columns of a unique index: a row whose key is in the table takes its place; default: rows are only added"`
 	Timeout   time.Duration     `yaml:"timeout" doc:"of one transaction"`
 	Positions string            `yaml:"positions" doc:"with exactly-once: the table of positions, made where it is missing; that of ids has _ids behind its name"`
-	Remember  time.Duration     `yaml:"remember" doc:"with exactly-once, where messages have ids and no offsets: how long ids are remembered"`
+	Remember  time.Duration     `yaml:"remember" doc:"with exactly-once, where messages stand in no order: how long their ids are remembered"`
 }
 
 func defaults() *TargetOptions {

@@ -148,12 +148,11 @@ func (t *target) fresh(ctx context.Context, tx pgx.Tx, rows []*row, failed map[i
 	var open []*row
 	stopped := map[place]bool{}
 	for _, r := range rows {
-		p := &r.m.Position
-		at := place{p.Topic, p.Partition}
+		at, ordered := placeOf(r.m)
 		switch e := failed[r.at]; {
 		case e != nil && !errors.Is(e, stream.ErrBehind):
-			stopped[at] = stopped[at] || p.ID == ""
-		case p.ID == "" && stopped[at]:
+			stopped[at] = ordered
+		case ordered && stopped[at]:
 			failed[r.at] = stream.ErrBehind
 		default:
 			open, messages = append(open, r), append(messages, r.m)

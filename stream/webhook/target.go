@@ -180,9 +180,10 @@ func ofAll(status int) bool {
 	return status < 400
 }
 
-// id is the message's for ever: made of the stream and its position.
+// id is the message's for ever: made of the stream, its position and its time, since positions begin anew where what was read is
+// made again.
 func (t *target) id(m *stream.Message) string {
-	sum := sha256.Sum256([]byte(t.stream + "\x00" + m.Position.String()))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", t.stream, m.Position, m.Time.UnixNano()))
 	return "msg_" + base64.RawURLEncoding.EncodeToString(sum[:18])
 }
 
