@@ -101,12 +101,14 @@ func (s *Streams) options(name string, c *config.Stream, instance string) (*stre
 	o := &stream.Options{
 		Name: name, Model: model, Tenant: tenant, Priority: int8(c.Priority), From: from.Say(c.Source.Options), To: to.Say(c.Target.Options),
 		Handler: s.as(tenant), Models: s.models, Format: f, OnError: c.OnError, MaxMessage: int(c.MaxMessage), MaxInFlight: c.MaxInFlight, MaxBytes: int64(c.MaxBytes),
-		Calls: c.Calls, Group: c.Group, Retry: stream.Retry(c.Retry), Drain: c.Drain, Transaction: c.Transaction, Log: s.log,
+		Calls: c.Calls, Group: c.Group, Retry: stream.Retry(c.Retry), Drain: c.Drain, Transaction: c.Transaction, Once: once, Log: s.log,
 	}
 	together := exact && c.DeadLetter.Name == c.Target.Name // the session writes dead letters itself
 	if c.DeadLetter.Name != "" && !together {
 		o.Dead = func(ctx context.Context, owner stream.Owner) (stream.Target, error) {
-			return s.known[c.DeadLetter.Name].Target(ctx, c.DeadLetter.Options, env(owner))
+			e := env(owner)
+			e.Once = false // positions are of the results; a dead letter may be written twice, never not at all
+			return s.known[c.DeadLetter.Name].Target(ctx, c.DeadLetter.Options, e)
 		}
 	}
 	o.Open = func(ctx context.Context, owner stream.Owner) (stream.Source, stream.Target, error) {

@@ -45,6 +45,7 @@ type Options struct {
 	Retry       Retry
 	Drain       time.Duration // how long a stop waits for what is under way; 20 s
 	Transaction time.Duration // of exactly-once: how long one takes messages; 100 ms
+	Once        bool          // the target keeps positions, so each result counts once without transactions of a broker
 	Log         *slog.Logger
 }
 

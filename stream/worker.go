@@ -147,7 +147,7 @@ func (w *Worker) Status() serval.StreamStatus {
 	w.mu.Lock()
 	r := w.now
 	s.State, s.Reason = w.state, w.reason
-	if w.exact {
+	if w.exact || o.Once {
 		s.Delivery = "exactly-once"
 	}
 	if w.paused && (s.State == serval.StreamRunning || s.State == serval.StreamWaiting) {
