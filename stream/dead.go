@@ -51,8 +51,9 @@ func (r *run) letter(it *item) *Message {
 	return out
 }
 
-// letterHeaders is where the headers begin that letter added: the message's own come first, and may themselves be those of an
-// earlier dead letter. -1: it is no dead letter. A broker that does not keep the order of headers is told by others in between.
+// letterHeaders is where the headers begin that letter added; those of them from there on that begin with serval- are its. The
+// message's own come first, and may themselves be those of an earlier dead letter; a broker that does not keep the order of
+// headers loses that difference, and then all are. -1: it is no dead letter.
 func letterHeaders(m *Message) int {
 	at := -1
 	for i := range m.Headers {
@@ -60,21 +61,30 @@ func letterHeaders(m *Message) int {
 			at = i
 		}
 	}
+	if at < 0 {
+		return -1
+	}
+	added := m.Headers[at:]
+	foreign := func(h Header) bool { return !strings.HasPrefix(h.Key, letterPrefix) }
+	code := func(h Header) bool { return h.Key == HeaderCode }
+	if slices.ContainsFunc(added, foreign) || !slices.ContainsFunc(added, code) {
+		return 0
+	}
 	return at
 }
 
+const letterPrefix = "serval-"
+
 // LetterStream is the name of the stream whose dead letter m is; "": it is none.
-func LetterStream(m *Message) string {
-	if at := letterHeaders(m); at >= 0 {
-		return string(m.Headers[at].Value)
-	}
-	return ""
-}
+func LetterStream(m *Message) string { return letterHeader(m, HeaderStream) }
 
 // LetterCode is the code of the error for which m became a dead letter.
-func LetterCode(m *Message) string {
-	for i := max(letterHeaders(m), 0); i < len(m.Headers); i++ {
-		if m.Headers[i].Key == HeaderCode {
+func LetterCode(m *Message) string { return letterHeader(m, HeaderCode) }
+
+func letterHeader(m *Message, key string) string {
+	from := letterHeaders(m)
+	for i := len(m.Headers) - 1; from >= 0 && i >= from; i-- {
+		if m.Headers[i].Key == key {
 			return string(m.Headers[i].Value)
 		}
 	}
@@ -85,12 +95,10 @@ func LetterCode(m *Message) string {
 // was too large to be kept.
 func Original(m *Message) (original *Message, whole bool) {
 	out := &Message{Key: m.Key, Value: m.Value, Position: Position{Partition: -1}}
-	at := letterHeaders(m)
-	mixed := at >= 0 && slices.ContainsFunc(m.Headers[at:], func(h Header) bool { return !strings.HasPrefix(h.Key, "serval-") })
+	from := letterHeaders(m)
 	whole = true
 	for i, h := range m.Headers {
-		ours := at >= 0 && (i >= at || mixed) && strings.HasPrefix(h.Key, "serval-")
-		if !ours {
+		if from < 0 || i < from || !strings.HasPrefix(h.Key, letterPrefix) {
 			out.Headers = append(out.Headers, h)
 			continue
 		}
