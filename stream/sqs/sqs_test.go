@@ -31,9 +31,9 @@ func newBus(t *testing.T, fifo bool) *bus {
 // Traits: a standard queue has no order, and a FIFO queue's name tells that it is one.
 func (b *bus) Traits() streamtest.Traits {
 	if b.fifo {
-		return streamtest.Traits{Suffix: fifoSuffix}
+		return streamtest.Traits{Suffix: fifoSuffix, Slow: true}
 	}
-	return streamtest.Traits{Unordered: true}
+	return streamtest.Traits{Unordered: true, Slow: true}
 }
 
 func (b *bus) Create(t *testing.T, place string) { b.q.Queue(t, place) }

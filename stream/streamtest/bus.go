@@ -36,6 +36,8 @@ type Traits struct {
 	Unordered bool
 	// Suffix ends the names of its places.
 	Suffix string
+	// Slow: it takes hundreds of messages a second, not tens of thousands; the suite sends fewer.
+	Slow bool
 }
 
 func traits(bus Bus) Traits {

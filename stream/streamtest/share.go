@@ -21,6 +21,9 @@ func handover(t *testing.T, s *setup) {
 }
 
 func come(t *testing.T, s *setup, n, keys int, once bool) {
+	if s.Slow {
+		n /= 4
+	}
 	var sent sync.WaitGroup
 	sent.Go(func() {
 		for i := 0; i < n; i += 100 {
