@@ -134,15 +134,33 @@ func (p *Pace) Handler(next serval.Handler) serval.Handler {
 	})
 }
 
-// pass sends one request, alone while online calls come.
-func (p *Pace) pass(ctx context.Context, next serval.Handler, req *serval.Request, sink serval.Sink) error {
-	if _, busy := p.block(); busy {
+// queue waits for the turn while online calls come; false if there are none any more, and none is needed.
+func (p *Pace) queue(ctx context.Context) (mine bool, err error) {
+	for {
+		if _, busy := p.block(); !busy {
+			return false, nil
+		}
+		look := time.NewTimer(lull / 4) // whoever holds it may take long, as with texts
 		select {
 		case p.turn <- struct{}{}:
-			defer func() { <-p.turn }()
+		case <-look.C:
+			continue
 		case <-ctx.Done():
-			return ctx.Err()
+			err = ctx.Err()
 		}
+		look.Stop()
+		return err == nil, err
+	}
+}
+
+// pass sends one request, alone while online calls come.
+func (p *Pace) pass(ctx context.Context, next serval.Handler, req *serval.Request, sink serval.Sink) error {
+	mine, err := p.queue(ctx)
+	if err != nil {
+		return err
+	}
+	if mine {
+		defer func() { <-p.turn }()
 		if err := p.gap(ctx); err != nil {
 			return err
 		}

@@ -1,6 +1,9 @@
 package batch
 
 import (
+	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,4 +32,35 @@ func TestPaceRows(t *testing.T) {
 			t.Errorf("%s: %d rows, want %d to %d", name, rows, c.least, c.most)
 		}
 	}
+}
+
+// TestPaceTurn: while online calls come one call runs at a time; those that wait go on once none come, though that one takes long.
+func TestPaceTurn(t *testing.T) {
+	var quiet atomic.Int64
+	p := &Pace{Quiet: func() time.Duration { return time.Duration(quiet.Load()) }, Online: func() int64 { return 0 }}
+	running, release := make(chan struct{}), make(chan struct{})
+	h := p.Handler(serval.HandlerFunc(func(context.Context, *serval.Request, serval.Sink) error {
+		running <- struct{}{}
+		<-release
+		return nil
+	}))
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			if err := h.Handle(t.Context(), &serval.Request{Input: &serval.Chat{}}, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	<-running
+	select {
+	case p.turn <- struct{}{}:
+		t.Fatal("a second call could run")
+	default:
+	}
+	quiet.Store(int64(time.Hour))
+	<-running
+	<-running
+	close(release)
+	all.Wait()
 }
