@@ -42,7 +42,7 @@ type claim struct {
 type delivery struct {
 	claim    *claim
 	sequence uint64
-	msg      jetstream.Msg // the newest, where it was delivered more than once
+	reply    string // the newest, where it was delivered more than once
 	seen     time.Time
 }
 
@@ -82,7 +82,7 @@ func (c *claim) own() {
 			return
 		}
 		if errors.Is(err, errGap) {
-			s.env.Warn("nats: a message was delivered elsewhere or lost on its way; the lane is read again from what was not acked", "stream", s.stream, "lane", c.number)
+			s.env.Warn("nats: a message was delivered elsewhere or lost on its way; the lane is read again from what was not acked", "stream", s.stream, "lane", c.number, "error", err)
 		} else {
 			troubled = true
 			s.env.Owner.Trouble(err.Error())
@@ -159,73 +159,45 @@ func (c *claim) drop() {
 // pull asks for messages and takes them until something is wrong.
 func (c *claim) pull() error {
 	s := c.s
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	troubled := false
-	for {
-		n, err := c.wanted(ctx)
+	line, err := s.listen(c.number)
+	if err != nil {
+		return err
+	}
+	defer line.close()
+	for troubled := false; ; {
+		n, err := c.wanted()
 		if err != nil {
 			return err
 		}
-		taken, err := c.fetch(ctx, n)
-		if ctx.Err() != nil {
-			return ctx.Err()
+		taken, err := line.pull(c.ctx, n, c.take)
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
 		}
 		if troubled && (taken > 0 || err == nil) {
 			troubled = false
 			s.env.Owner.Trouble("")
 		}
-		if err == nil {
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errGap):
+			return err
+		case errors.Is(err, errMoved) || !s.nc.IsConnected(): // leaders come back in a moment, and the connection says it itself
+			pause(c.ctx, retryInterval)
 			continue
 		}
-		if errors.Is(err, errGap) {
+		if err := c.inquire(); errors.Is(err, stream.ErrBroken) {
 			return err
-		}
-		if err := c.inquire(ctx, err); errors.Is(err, stream.ErrBroken) {
-			return err
-		}
-		if !s.nc.IsConnected() || errors.Is(err, jetstream.ErrConsumerLeadershipChanged) || errors.Is(err, jetstream.ErrServerShutdown) {
-			pause(ctx, retryInterval) // the connection says it itself; leaders come back in a moment
-			continue
 		}
 		troubled = true
 		s.env.Owner.Trouble("nats: " + err.Error())
-		pause(ctx, retryInterval)
+		pause(c.ctx, retryInterval)
 	}
 }
 
-// fetch takes what one pull brings. No error: it is over because it brought all that it asked for, or its time is.
-func (c *claim) fetch(ctx context.Context, n int) (taken int, err error) {
-	s := c.s
-	ctx, cancel := context.WithTimeout(ctx, pullWait)
-	defer cancel()
-	opts := []jetstream.FetchOpt{jetstream.FetchMaxBytes(s.most), jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(pullWait / 4)}
-	if s.share == nil {
-		// What is on its way when a pull is given up comes again only after AckWait; so pulls are short, and are not given up.
-		opts = []jetstream.FetchOpt{jetstream.FetchMaxBytes(s.most), jetstream.FetchMaxWait(time.Second)}
-	}
-	batch, err := s.cons[c.number].Fetch(n, opts...)
-	if err != nil {
-		return 0, err
-	}
-	for m := range batch.Messages() {
-		if err := c.take(m); err != nil {
-			return taken, err
-		}
-		taken++
-	}
-	if err = batch.Error(); errors.Is(err, jetstream.ErrBatchCompleted) {
-		err = nil
-	}
-	return taken, err
-}
-
-// inquire finds out what is behind an error of a pull.
-func (c *claim) inquire(ctx context.Context, err error) error {
-	if errors.Is(err, jetstream.ErrConsumerLeadershipChanged) || errors.Is(err, jetstream.ErrServerShutdown) || !c.s.nc.IsConnected() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, lagInterval)
+// inquire finds out whether the consumer is still there.
+func (c *claim) inquire() error {
+	ctx, cancel := context.WithTimeout(c.ctx, lagInterval)
 	defer cancel()
 	if _, err := c.s.cons[c.number].Info(ctx); err != nil {
 		return c.gone(err)
@@ -234,7 +206,7 @@ func (c *claim) inquire(ctx context.Context, err error) error {
 }
 
 // wanted waits for room in the buffer, and says for how many messages there is.
-func (c *claim) wanted(ctx context.Context) (int, error) {
+func (c *claim) wanted() (int, error) {
 	for {
 		c.s.mu.Lock()
 		have, bytes := len(c.buffer), c.bytes
@@ -244,40 +216,44 @@ func (c *claim) wanted(ctx context.Context) (int, error) {
 		}
 		select {
 		case <-c.room:
-		case <-ctx.Done():
-			return 0, ctx.Err()
+		case <-c.ctx.Done():
+			return 0, c.ctx.Err()
 		}
 	}
 }
 
 // take puts a delivery into the buffer.
-func (c *claim) take(m jetstream.Msg) error {
+func (c *claim) take(m *natsgo.Msg) error {
 	md, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("nats: %w", err)
 	}
 	s := c.s
-	d := &delivery{claim: c, sequence: md.Sequence.Stream, msg: m, seen: time.Now()}
+	d := &delivery{claim: c, sequence: md.Sequence.Stream, reply: m.Reply, seen: time.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.behind = md.NumPending
 	if s.share != nil {
 		if md.Sequence.Consumer != c.count+1 {
-			return errGap
+			return fmt.Errorf("%w: %d after %d, sequence %d, given out %d times", errGap, md.Sequence.Consumer, c.count, md.Sequence.Stream, md.NumDelivered)
 		}
 		c.count++
 	}
 	if old := c.held[d.sequence]; old != nil { // still worked on here; the server had not heard of it for too long
-		old.msg, old.seen = m, d.seen
+		old.reply, old.seen = m.Reply, d.seen
 		return nil
 	}
 	if s.share != nil && d.sequence <= c.last { // acked here, which the server did not hear
-		_ = m.Ack()
+		_ = s.nc.Publish(m.Reply, ackDone)
 		return nil
 	}
 	c.last = d.sequence
 	c.held[d.sequence] = d
-	msg := received(m, md, s.lanes[c.number])
+	keys := s.keys
+	if s.share != nil && len(s.lanes) > 1 {
+		keys = s.lanes[c.number]
+	}
+	msg := received(m, md, keys)
 	msg.Lane, msg.Handle = c.lane, d
 	c.buffer = append(c.buffer, msg)
 	c.bytes += msg.Size
@@ -314,7 +290,7 @@ func (c *claim) confirm(ctx context.Context) {
 	if subject == "" {
 		return
 	}
-	if _, err := c.s.nc.RequestWithContext(ctx, subject, []byte("+ACK")); err != nil {
+	if _, err := c.s.nc.RequestWithContext(ctx, subject, ackDone); err != nil {
 		c.s.env.Warn("nats: the server did not confirm the last acks; messages that were answered may be answered again", "error", err)
 	}
 }

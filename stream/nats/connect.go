@@ -95,6 +95,14 @@ func (c *Connection) jetStream(nc *natsgo.Conn, opts ...jetstream.JetStreamOpt) 
 	return jetstream.New(nc, opts...)
 }
 
+// api is the beginning of the subjects of JetStream's API.
+func (c *Connection) api() string {
+	if c.Domain != "" {
+		return "$JS." + c.Domain + ".API."
+	}
+	return jetstream.DefaultAPIPrefix
+}
+
 // external checks what is said of the servers of urls, and makes the options of a connection to them.
 func (c *Connection) external() ([]natsgo.Option, error) {
 	for _, u := range c.URLs {

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	natsgo "github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"serval/stream"
 )
@@ -25,14 +24,14 @@ const (
 )
 
 // received makes a message of what a consumer delivered. It shares the delivery's memory.
-func received(m jetstream.Msg, md *jetstream.MsgMetadata, patterns []string) stream.Message {
+func received(m *natsgo.Msg, md *natsgo.MsgMetadata, patterns []string) stream.Message {
 	out := stream.Message{
-		Value: m.Data(), Time: md.Timestamp, Attempt: int(min(md.NumDelivered, 1<<30)),
+		Value: m.Data, Time: md.Timestamp, Attempt: int(min(md.NumDelivered, 1<<30)),
 		Position: stream.Position{Topic: md.Stream, Offset: int64(md.Sequence.Stream)},
 	}
-	out.Headers, out.Key = headers(m.Headers())
+	out.Headers, out.Key = headers(m.Header)
 	if out.Key == nil {
-		if key := matched(patterns, m.Subject()); key != "" {
+		if key := matched(patterns, m.Subject); key != "" {
 			out.Key = []byte(key)
 		}
 	}
@@ -44,17 +43,17 @@ func received(m jetstream.Msg, md *jetstream.MsgMetadata, patterns []string) str
 func headers(h natsgo.Header) (list []stream.Header, key []byte) {
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		for _, v := range h[name] {
-			plain, value := name, []byte(v)
+			bare, value := name, []byte(v)
 			if cut, ok := strings.CutSuffix(name, encoded); ok {
 				if raw, err := base64.StdEncoding.DecodeString(v); err == nil {
-					plain, value = cut, raw
+					bare, value = cut, raw
 				}
 			}
-			if plain == headerKey {
+			if bare == headerKey {
 				key = value
 				continue
 			}
-			list = append(list, stream.Header{Key: plain, Value: value})
+			list = append(list, stream.Header{Key: bare, Value: value})
 		}
 	}
 	return list, key
@@ -117,14 +116,14 @@ func outgoing(m *stream.Message, subject, id string) *natsgo.Msg {
 
 func put(h natsgo.Header, name string, value []byte) {
 	v := string(value)
-	if !line(v) {
+	if !plain(v) {
 		name, v = name+encoded, base64.StdEncoding.EncodeToString(value)
 	}
 	h[name] = append(h[name], v)
 }
 
-// line says whether a header can have this value as it is.
-func line(v string) bool {
+// plain says whether a header can have this value as it is.
+func plain(v string) bool {
 	if v != strings.TrimSpace(v) {
 		return false
 	}
@@ -193,7 +192,7 @@ func messageID(streamName string, m *stream.Message) string {
 	if _, ok := m.Header(stream.HeaderCode); ok { // a dead letter, which may stand in one stream with results
 		b.WriteString(" dead")
 	}
-	if id := b.String(); line(id) && len(id) <= 512 {
+	if id := b.String(); plain(id) && len(id) <= 512 {
 		return id
 	}
 	sum := sha256.Sum256([]byte(b.String()))

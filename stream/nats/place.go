@@ -81,8 +81,12 @@ func tree(subjects []string) (base string, ok bool) {
 	return subjects[0], subjects[1] == subjects[0]+".>"
 }
 
-// layout says how a stream is read: the subjects of each lane. A lane without any has all.
-type layout [][]string
+// layout says how a stream is read.
+type layout struct {
+	lanes [][]string // the subjects of each lane; one without any has all
+	// keys are patterns of subjects: what their wildcards stand for is the key of a message without that header.
+	keys []string
+}
 
 // partitioned finds the partition in the destination of a subject transform, and what else of it stands for something.
 var (
@@ -92,40 +96,49 @@ var (
 
 // lay lays out a stream in lanes.
 func (o *SourceOptions) lay(c *jetstream.StreamConfig) (layout, error) {
-	if o.Order == "none" {
-		return layout{o.Subjects}, nil
-	}
 	if len(o.Subjects) > 0 {
-		lanes := make(layout, max(1, o.Partitions))
-		for _, s := range o.Subjects {
-			if !strings.Contains(s, partitionMark) {
-				lanes[0] = append(lanes[0], s)
-				continue
-			}
-			for p := range lanes {
-				lanes[p] = append(lanes[p], strings.ReplaceAll(s, partitionMark, strconv.Itoa(p)))
-			}
-		}
-		return lanes, nil
+		return o.chosen(), nil
 	}
 	if t := c.SubjectTransform; t != nil {
 		if form, n := partitionOf(t.Destination); n > 1 {
-			if n > mostLanes {
-				return nil, serval.Errorf(serval.InvalidArgument, "nats: the stream '%s' has %d partitions, of which at most %d are read as lanes; use order: none", c.Name, n, mostLanes).At("order")
-			}
-			lanes := make(layout, n)
-			for p := range lanes {
-				lanes[p] = []string{strings.ReplaceAll(form, partitionMark, strconv.Itoa(p))}
+			l := layout{lanes: make([][]string, n)}
+			for p := range l.lanes {
+				l.lanes[p] = []string{strings.ReplaceAll(form, partitionMark, strconv.Itoa(p))}
+				l.keys = append(l.keys, l.lanes[p]...)
 			}
 			for _, s := range c.Subjects { // what is not transformed
-				if s != t.Source {
-					lanes[0] = append(lanes[0], s)
+				if s != t.Source && t.Source != "" && t.Source != ">" {
+					l.lanes[0] = append(l.lanes[0], s)
 				}
 			}
-			return lanes, nil
+			switch {
+			case o.Order == "none":
+				l.lanes = [][]string{nil}
+			case n > mostLanes:
+				return layout{}, serval.Errorf(serval.InvalidArgument, "nats: the stream '%s' has %d partitions, of which at most %d are read as lanes; use order: none", c.Name, n, mostLanes).At("order")
+			}
+			return l, nil
 		}
 	}
-	return layout{nil}, nil
+	return layout{lanes: [][]string{nil}, keys: c.Subjects}, nil
+}
+
+// chosen is the layout of Subjects.
+func (o *SourceOptions) chosen() layout {
+	l := layout{lanes: make([][]string, max(1, o.Partitions))}
+	for _, s := range o.Subjects {
+		if !strings.Contains(s, partitionMark) {
+			l.lanes[0] = append(l.lanes[0], s)
+			l.keys = append(l.keys, s)
+			continue
+		}
+		for p := range l.lanes {
+			filter := strings.ReplaceAll(s, partitionMark, strconv.Itoa(p))
+			l.lanes[p] = append(l.lanes[p], filter)
+			l.keys = append(l.keys, filter)
+		}
+	}
+	return l
 }
 
 // partitionOf finds the partition in the destination of a subject transform: its subjects with {partition} and wildcards, and the

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -29,6 +30,8 @@ type share struct {
 	bell   string        // the subject of that
 	sub    *natsgo.Subscription
 	fresh  bool // leases that this member has from before a restart may still be there
+
+	renewal sync.Mutex // held while a lease is renewed or given back
 }
 
 const (
@@ -126,18 +129,11 @@ func (h *share) turn(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	for _, c := range h.mine() {
-		now := time.Now()
-		revision, err := h.put(ctx, leases+strconv.Itoa(c.number), c.revision)
-		switch {
-		case taken(err):
+		if err := h.renew(ctx, c); taken(err) {
 			h.lose(c)
-			continue
-		case err != nil:
+		} else if err != nil {
 			return false, err
 		}
-		s.mu.Lock()
-		c.revision, c.renewed = revision, now
-		s.mu.Unlock()
 	}
 	info, err := h.table.Info(ctx, jetstream.WithSubjectFilter(h.prefix+">"))
 	if err != nil {
@@ -185,6 +181,24 @@ func (h *share) turn(ctx context.Context) (changed bool, err error) {
 		changed = true
 	}
 	return changed, nil
+}
+
+// renew renews the lease of a claim, unless it was given back in between.
+func (h *share) renew(ctx context.Context, c *claim) error {
+	h.renewal.Lock()
+	defer h.renewal.Unlock()
+	if !slices.Contains(h.mine(), c) {
+		return nil
+	}
+	now := time.Now()
+	revision, err := h.put(ctx, leases+strconv.Itoa(c.number), c.revision)
+	if err != nil {
+		return err
+	}
+	h.s.mu.Lock()
+	c.revision, c.renewed = revision, now
+	h.s.mu.Unlock()
+	return nil
 }
 
 // portion is how many of the lanes a member has.
@@ -272,10 +286,9 @@ func (h *share) remove(c *claim) {
 
 // back gives a lease back; one that is somebody else's by now has another revision, and stays.
 func (h *share) back(ctx context.Context, c *claim) {
-	h.s.mu.Lock()
-	revision := c.revision
-	h.s.mu.Unlock()
-	if err := h.table.DeleteMsg(ctx, revision); err != nil && h.s.nc.IsConnected() {
+	h.renewal.Lock()
+	defer h.renewal.Unlock()
+	if err := h.table.DeleteMsg(ctx, c.revision); err != nil && h.s.nc.IsConnected() {
 		h.s.env.Warn("nats: a lease could not be given back; it expires by itself", "lane", c.number, "error", err)
 	}
 }

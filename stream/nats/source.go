@@ -30,7 +30,8 @@ type source struct {
 	js       jetstream.JetStream
 	stream   string
 	consumer string
-	lanes    layout
+	lanes    [][]string           // the subjects of each
+	keys     []string             // see layout
 	cons     []jetstream.Consumer // one a lane
 	most     int                  // bytes of a pull
 	share    *share               // nil: without order there are no leases
@@ -76,9 +77,11 @@ func (b *Broker) newSource(ctx context.Context, o *SourceOptions, env stream.Env
 		return nil, err
 	}
 	config := &st.CachedInfo().Config
-	if s.lanes, err = o.lay(config); err != nil {
+	l, err := o.lay(config)
+	if err != nil {
 		return nil, err
 	}
+	s.lanes, s.keys = l.lanes, l.keys
 	if s.cons, err = s.consumers(ctx, st); err != nil {
 		return nil, err
 	}
@@ -146,7 +149,7 @@ func (s *source) fail(err error) {
 
 // Ack implements stream.Source. The server hears of it a little later.
 func (s *source) Ack(_ context.Context, done []*stream.Message) error {
-	acks := make([]jetstream.Msg, 0, len(done))
+	acks := make([]string, 0, len(done))
 	s.mu.Lock()
 	for _, m := range done {
 		d, ok := m.Handle.(*delivery)
@@ -154,12 +157,12 @@ func (s *source) Ack(_ context.Context, done []*stream.Message) error {
 			continue
 		}
 		delete(d.claim.held, d.sequence)
-		d.claim.acked = d.msg.Reply()
-		acks = append(acks, d.msg)
+		d.claim.acked = d.reply
+		acks = append(acks, d.reply)
 	}
 	s.mu.Unlock()
-	for _, m := range acks {
-		if err := m.Ack(); err != nil {
+	for _, reply := range acks {
+		if err := s.nc.Publish(reply, ackDone); err != nil {
 			return refused("ack", err)
 		}
 	}
@@ -200,19 +203,19 @@ func (s *source) tend() {
 }
 
 func (s *source) progress() {
-	var list []jetstream.Msg
+	var list []string
 	before := time.Now().Add(-s.o.AckWait / 4)
 	s.mu.Lock()
 	for _, c := range s.claims {
 		for _, d := range c.held {
 			if d.seen.Before(before) {
-				list = append(list, d.msg)
+				list = append(list, d.reply)
 			}
 		}
 	}
 	s.mu.Unlock()
-	for _, m := range list {
-		_ = m.InProgress() // acked in between, or the connection is lost: then it comes again
+	for _, reply := range list {
+		_ = s.nc.Publish(reply, ackProgress) // where the connection is lost, it comes again
 	}
 }
 
@@ -251,7 +254,7 @@ func (s *source) Close() error {
 		} else {
 			for _, c := range claims {
 				for _, d := range c.held { // nobody else touches it any more
-					_ = d.msg.Nak()
+					_ = s.nc.Publish(d.reply, ackNot)
 				}
 			}
 			_ = s.nc.FlushWithContext(ctx)
