@@ -25,6 +25,8 @@ type checkpoint struct {
 	Count  counts   `json:"count"`
 	// Kept are the columns of the first object that are kept beside the answers.
 	Kept []Column `json:"kept"`
+	// Columns are those of the output.
+	Columns []Column `json:"columns,omitempty"`
 	// Complete says that the output is whole and is only to be published.
 	Complete bool `json:"complete,omitempty"`
 }
@@ -54,6 +56,7 @@ type identity struct {
 	Want          []string            `json:"want,omitempty"`
 	Text          *Text               `json:"text,omitempty"`
 	Limit         int64               `json:"limit,omitempty"`
+	From          string              `json:"from,omitempty"`
 }
 
 // printed is an object, as far as its content can be told from outside.
@@ -68,6 +71,7 @@ func identityOf(o *Options, in, out string) identity {
 	p := identity{
 		Model: o.Model.Name, Version: o.Model.Version, Digest: o.Digest, InputFormat: in, InputOptions: j.InputOptions, OutputFormat: out,
 		OutputOptions: j.OutputOptions, Output: o.Target.Name(), Map: j.Map, Passthrough: j.Passthrough, Want: j.Want, Text: j.Text, Limit: j.Limit,
+		From: string(o.From),
 	}
 	for _, obj := range o.Inputs {
 		p.Inputs = append(p.Inputs, printed{obj.Name(), obj.Version(), obj.Size()})
@@ -94,7 +98,7 @@ func (p *identity) differs(now *identity) string {
 		}
 	}
 	a, b := p.json(), now.json()
-	for _, name := range []string{"input_format", "input_options", "output_format", "output_options", "output", "map", "passthrough", "want", "text", "limit"} {
+	for _, name := range []string{"input_format", "input_options", "output_format", "output_options", "output", "map", "passthrough", "want", "text", "limit", "from"} {
 		if string(a[name]) != string(b[name]) {
 			return fmt.Sprintf("%s was %s, and now it is %s", name, orNone(a[name]), orNone(b[name]))
 		}

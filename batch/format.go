@@ -77,6 +77,26 @@ type Reader interface {
 // Counter is what a Reader may be beside: it knows how far it is, in rows or in bytes, out of how many; of 0: not known.
 type Counter interface{ Progress() (done, of int64) }
 
+// Splitter is what a Reader may be beside: it says where its object can be cut, so that others read the parts.
+type Splitter interface {
+	// Split gives places that cut the rows into n parts at most, of about the same size, and says how many rows there are. It is
+	// called instead of Select, reads as much of the object as it must, and nothing follows it but Close.
+	Split(ctx context.Context, n int) (cuts []Cut, rows int64, err error)
+}
+
+// Cut is a place between two rows: the Mark that Select takes, and how many rows are before it.
+type Cut struct {
+	Mark Mark
+	Rows int64
+}
+
+// Joiner is what a Format may be beside: it makes one file of several without reading all of their rows.
+type Joiner interface {
+	// Join writes a new file with the rows of files that the format has written with the same options, in their order, as if one
+	// Writer had written all.
+	Join(ctx context.Context, path string, parts []string, options map[string]string) error
+}
+
 // Block is some consecutive rows, in columns.
 type Block struct {
 	// Rows that the block covers, the bad ones among them. Numbers count from 1 within the object and leave a header out.

@@ -65,6 +65,12 @@ type Options struct {
 	ID string
 	// Restart throws an earlier run's checkpoint away, and replaces an output that is there.
 	Restart bool
+	// Part says that the job is a part of a larger one, from 1 on; 0: it is none. A part may have no row that is not bad, and
+	// From is where its first input begins, Kept and Asked are what the larger job's first object settled.
+	Part  int
+	From  Mark
+	Kept  []Column
+	Asked []string
 	// Progress is called from one goroutine when something changed, a few times a second at most; nil: nobody looks. It must
 	// not block.
 	Progress func(Progress)
@@ -94,6 +100,9 @@ type Report struct {
 	Progress
 	Output string `json:"output"`
 	Errors string `json:"errors,omitempty"` // the side file's name, if there are bad rows
+	// Columns are those of the output; nil: it has no rows. Why is the reason of the last bad row that this run met.
+	Columns []Column `json:"-"`
+	Why     string   `json:"-"`
 }
 
 // Run does a job, or goes on with one that stopped. It returns once the output is published; after any error, also a cancelled

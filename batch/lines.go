@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 )
 
 // Lines is where a Reader of text stands in its object. A Reader embeds it, and has its Mark, Progress and Close from it.
@@ -67,3 +68,31 @@ func (l *Lines) Progress() (done, of int64) {
 
 // Close closes the object.
 func (l *Lines) Close() error { return l.Window.Close() }
+
+// Cuts are places that cut an object of lines into parts. pass goes on behind the next row, as Read would, and is io.EOF when there
+// is none.
+func (l *Lines) Cuts(ctx context.Context, n int, pass func() error) (cuts []Cut, rows int64, err error) {
+	begin, size := l.At.Offset, l.Object.Size()
+	k := int64(1)
+	for ; ; rows++ {
+		if rows&4095 == 4095 && ctx.Err() != nil {
+			return nil, 0, ctx.Err()
+		}
+		if rows > 0 && k < int64(n) && l.At.Offset >= begin+(size-begin)/int64(n)*k {
+			cuts = append(cuts, Cut{l.Mark(), rows})
+			for k < int64(n) && l.At.Offset >= begin+(size-begin)/int64(n)*k {
+				k++
+			}
+		}
+		if err := pass(); err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, 0, err
+		}
+		l.At.Row++
+	}
+	if last := len(cuts) - 1; last >= 0 && cuts[last].Rows == rows { // nothing but empty lines
+		cuts = cuts[:last]
+	}
+	return cuts, rows, nil
+}

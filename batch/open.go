@@ -11,7 +11,8 @@ import (
 // open finds out where an earlier run stopped, or begins anew.
 func (r *run) open(ctx context.Context) error {
 	now := identityOf(r.o, r.in[0].Name(), r.out.Name())
-	r.point = checkpoint{Serval: checkpointForm, Job: now, Rows: r.o.Job.Rows}
+	r.point = checkpoint{Serval: checkpointForm, Job: now, Rows: r.o.Job.Rows, Kept: r.o.Kept}
+	r.asked = r.o.Asked
 	r.layout = layout{flat: isFlat(r.out), sig: &r.o.Model.Signature}
 	if len(r.o.Job.Want) == 0 {
 		r.layout.recipe = r.o.Model.Settings.Recipe

@@ -192,7 +192,7 @@ func (r *run) run(ctx context.Context) (*Report, error) {
 		return nil, &Stopped{Rows: r.point.Count.Rows, Checkpoint: r.files.checkpoint, cause: err}
 	}
 	r.tell(true)
-	report := &Report{Progress: r.progress(), Output: r.o.Target.Name()}
+	report := &Report{Progress: r.progress(), Output: r.o.Target.Name(), Columns: r.point.Columns, Why: r.why}
 	if r.point.Count.Bad > 0 {
 		report.Errors = r.o.Target.Name() + ErrorsSuffix
 	}
@@ -204,7 +204,7 @@ func (r *run) complete() error {
 	if r.limit.exceeded(r.point.Count.Bad, r.point.Count.Rows, true) {
 		return r.tooMany()
 	}
-	if c := &r.point.Count; c.Bad == c.Rows && c.Rows > 0 {
+	if c := &r.point.Count; c.Bad == c.Rows && c.Rows > 0 && r.o.Part == 0 {
 		return r.hopeless()
 	}
 	err := r.writer.Close()
@@ -332,6 +332,7 @@ func (r *run) write(f *flight) error {
 		if err := r.writer.Write(vectors, rows); err != nil {
 			return err
 		}
+		r.settle(vectors)
 	}
 	if len(f.bad) > 0 && r.side.f != nil {
 		slices.SortFunc(f.bad, func(a, b Bad) int { return int(a.Row - b.Row) })
@@ -357,7 +358,7 @@ func (r *run) write(f *flight) error {
 	}
 	if r.limit.exceeded(c.Bad, c.Rows, false) {
 		return r.tooMany()
-	} else if c.Bad == c.Rows && c.Rows >= fewRows {
+	} else if c.Bad == c.Rows && c.Rows >= fewRows && r.o.Part <= 1 {
 		return r.hopeless()
 	}
 	r.tell(false)
@@ -365,4 +366,15 @@ func (r *run) write(f *flight) error {
 		return r.checkpoint()
 	}
 	return nil
+}
+
+// settle notes the output's columns.
+func (r *run) settle(vectors []Vector) {
+	if r.point.Columns != nil {
+		return
+	}
+	for i := range vectors {
+		v := &vectors[i]
+		r.point.Columns = append(r.point.Columns, Column{Name: v.Name, Type: v.DType, Shape: slices.Clone(v.Shape), JSON: v.JSON})
+	}
 }

@@ -82,7 +82,7 @@ func (w *Window) Line(most int) (line []byte, cut bool, err error) {
 			break
 		}
 		if seen = len(w.Buf); seen > most {
-			return w.pass()
+			return w.pass(most)
 		}
 		if err = w.More(); err == io.EOF && len(w.Buf) > 0 {
 			line = w.Buf
@@ -105,8 +105,8 @@ func (w *Window) Line(most int) (line []byte, cut bool, err error) {
 const lineHead = 4 << 10
 
 // pass moves behind a line that is too long.
-func (w *Window) pass() (head []byte, cut bool, err error) {
-	head = bytes.Clone(w.Buf[:min(len(w.Buf), lineHead)])
+func (w *Window) pass(most int) (head []byte, cut bool, err error) {
+	head = bytes.Clone(w.Buf[:min(len(w.Buf), lineHead, most)])
 	for {
 		if i := bytes.IndexByte(w.Buf, '\n'); i >= 0 {
 			w.Skip(i + 1)

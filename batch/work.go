@@ -14,7 +14,11 @@ import (
 // work reads, asks and writes until the input's end.
 func (r *run) work(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	first, err := r.object(ctx, r.point.Input, r.point.Reader)
+	from := r.point.Reader
+	if from == nil && r.point.Input == 0 {
+		from = r.o.From
+	}
+	first, err := r.object(ctx, r.point.Input, from)
 	if err != nil {
 		cancel(nil)
 		return err
@@ -122,6 +126,9 @@ func (r *run) prepare(s *source) {
 		o: r.o, ref: serval.Ref{Name: m.Name, Version: m.Version}, id: r.o.ID, slots: make(chan struct{}, parallel), sleep: sleepFor,
 		answered: r.begun.Rows - r.begun.Bad,
 	}
+	if r.o.Part > 1 { // where the larger job begins is another's to judge
+		r.front.answered++
+	}
 	if s.texts != nil {
 		r.front.asker, r.layout.texts, r.layout.embeds = s.texts, true, s.texts.task == "embed"
 	} else {
@@ -169,7 +176,13 @@ func (r *run) read(ctx context.Context, s *source, order chan<- *flight, working
 		}
 	}
 	i := r.point.Input
-	begin := r.fraction(i, s.reader)
+	part := func() float64 {
+		if r.o.Part > 0 && r.o.Job.Limit > 0 { // of an object
+			return -1
+		}
+		return r.fraction(i, s.reader)
+	}
+	begin := part()
 	var b Block
 	for {
 		n := r.point.Rows
@@ -197,7 +210,7 @@ func (r *run) read(ctx context.Context, s *source, order chan<- *flight, working
 		}
 		f := r.free.Get().(*flight)
 		f.object, f.mark = i, s.reader.Mark()
-		f.begin, f.done = begin, r.fraction(i, s.reader)
+		f.begin, f.done = begin, part()
 		f.fill(s.plan, &b)
 		select {
 		case order <- f:

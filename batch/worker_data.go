@@ -23,6 +23,9 @@ type DataSpec struct {
 	// Split makes each input object a piece of its own, which other workers may take; the output is a folder with one file for
 	// each. MaxErrors then holds for each of them.
 	Split bool `json:"split,omitempty"`
+	// Parts cuts the input into so many pieces, about, which other workers may take, also within one large object; the output is
+	// the one that a single worker would have written. 0: one. With Split each piece is a file of its own.
+	Parts int `json:"parts,omitempty"`
 	// Restart replaces an output that is there.
 	Restart bool `json:"restart,omitempty"`
 }
@@ -92,6 +95,15 @@ type dataPiece struct {
 	Input []string `json:"input"`        // the objects' names
 	At    []string `json:"at,omitempty"` // their locations, where a name is none; "" where it is
 	Name  string   `json:"name"`         // of the output
+	// Of a piece that is a part of the whole: its number, and what the first object settles.
+	Part  int      `json:"part,omitempty"`
+	Whole string   `json:"whole,omitempty"` // the name of the output that the parts are put together to
+	Kept  []Column `json:"kept,omitempty"`
+	Asked []string `json:"asked,omitempty"`
+	// Of a piece that is a part of one object: where it begins, how many rows it has, and which version of the object was cut.
+	From    Mark   `json:"from,omitempty"`
+	Rows    int64  `json:"rows,omitempty"`
+	Version string `json:"version,omitempty"`
 }
 
 type dataOutput struct {
@@ -103,13 +115,16 @@ type dataOutput struct {
 	Errors     bool         `json:"errors"`
 	Size       int64        `json:"size"`
 	ErrorsSize int64        `json:"errors_size,omitempty"`
+	Whole      string       `json:"whole,omitempty"`
+	Columns    []Column     `json:"columns,omitempty"` // of the output
+	Why        string       `json:"why,omitempty"`     // the last bad row is bad
 }
 
 // Check reads a tenant's spec and says what is wrong with it, as far as that can be told before the job runs.
 func (d *Data) Check(ctx context.Context, tenant string, raw json.RawMessage) error {
 	s, err := readSpec(raw)
 	if err == nil {
-		_, err = d.plan(ctx, d.o.Places(tenant), s)
+		_, err = d.plan(ctx, d.o.Places(tenant), s, false)
 	}
 	return err
 }
@@ -126,6 +141,12 @@ func readSpec(raw json.RawMessage) (*DataSpec, error) {
 	}
 	if len(s.Input) == 0 {
 		return nil, serval.Errorf(serval.InvalidArgument, "the job names no input").At("input")
+	}
+	if s.Parts < 0 || s.Parts > maxParts {
+		return nil, serval.Errorf(serval.InvalidArgument, "parts must be 0 to %d, not %d", maxParts, s.Parts).At("parts")
+	}
+	if s.Parts > 1 && s.Limit > 0 {
+		return nil, serval.Errorf(serval.InvalidArgument, "parts and limit exclude each other: a job of few rows needs no parts").At("parts")
 	}
 	_, err := parseTolerance(s.MaxErrors)
 	if err != nil {
@@ -168,7 +189,7 @@ func (d *Data) Run(ctx context.Context, t *Turn) Outcome {
 	}
 	switch t.Piece.Stage {
 	case Plan:
-		next, err := d.plan(ctx, d.o.Places(t.Job.Tenant), s)
+		next, err := d.plan(ctx, d.o.Places(t.Job.Tenant), s, true)
 		if err != nil {
 			return failed(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"serval"
@@ -42,6 +43,7 @@ func (d *Data) work(ctx context.Context, s *DataSpec, t *Turn) Outcome {
 	}
 	out := dataOutput{
 		Rows: report.Rows, Bad: report.Bad, Usage: report.Usage, Name: p.Name, Held: target.held(), Errors: report.Errors != "",
+		Whole: p.Whole, Columns: report.Columns, Why: report.Why,
 	}
 	if out.Size, out.ErrorsSize, err = d.sizes(ctx, t.Job.ID, &out); err != nil {
 		return failed(err)
@@ -82,6 +84,10 @@ func (d *Data) options(ctx context.Context, s *DataSpec, t *Turn, p *dataPiece) 
 	if o.Inputs, err = p.find(ctx, d.o.Places(t.Job.Tenant)); err != nil {
 		return nil, err
 	}
+	if p.Version != "" && o.Inputs[0].Version() != p.Version {
+		return nil, serval.Errorf(serval.Conflict, "%s was changed after the job was cut into parts; submit it again", p.Input[0]).At("input")
+	}
+	p.fill(o, s.Split)
 	o.Progress = func(now Progress) {
 		m := Measure{Rows: now.Rows, Bad: now.Bad, Done: now.Done}
 		if secs := now.Elapsed.Seconds(); secs > 0 {
@@ -90,6 +96,17 @@ func (d *Data) options(ctx context.Context, s *DataSpec, t *Turn, p *dataPiece) 
 		t.Progress(m)
 	}
 	return o, os.MkdirAll(o.Dir, 0o700)
+}
+
+// fill says what a part is of the whole.
+func (p *dataPiece) fill(o *Options, apart bool) {
+	if p.Part == 0 {
+		return
+	}
+	o.Part, o.Kept, o.Asked, o.From, o.Job.Limit = p.Part, p.Kept, p.Asked, p.From, p.Rows
+	if strings.HasSuffix(o.Job.MaxErrors, "%") && !apart { // of the whole, which close knows
+		o.Job.MaxErrors = ""
+	}
 }
 
 // find finds a piece's objects again.

@@ -25,8 +25,8 @@ type input struct {
 	format Format
 }
 
-// plan finds the model's version and the objects.
-func (d *Data) plan(ctx context.Context, places Locator, s *DataSpec) (*dataPlan, error) {
+// plan finds the model's version and the objects; with cut it also cuts them, which may take long.
+func (d *Data) plan(ctx context.Context, places Locator, s *DataSpec, cut bool) (*dataPlan, error) {
 	ref, err := serval.ParseRef(s.Model)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,11 @@ func (d *Data) plan(ctx context.Context, places Locator, s *DataSpec) (*dataPlan
 		return nil, err
 	}
 	p := &dataPlan{model: serval.Ref{Name: m.Name, Version: m.Version}.String(), objects: len(inputs)}
-	if s.Split {
+	if s.Parts > 1 && cut {
+		if err := p.cut(ctx, &m, s, inputs, name); err != nil {
+			return nil, err
+		}
+	} else if s.Split {
 		for i := range inputs {
 			p.add(inputs[i:i+1], fmt.Sprintf("part-%05d%s", i+1, endingOf(name)))
 		}
@@ -80,7 +84,13 @@ func (d *Data) inputs(ctx context.Context, places Locator, s *DataSpec) ([]input
 
 // add makes a piece of some objects.
 func (p *dataPlan) add(inputs []input, name string) {
-	piece, weight, found := dataPiece{Model: p.model, Name: name, At: make([]string, len(inputs))}, 0.0, false
+	piece, weight := p.piece(inputs, name)
+	p.pieces = append(p.pieces, Piece{Spec: jsonOf(piece), Weight: weight})
+}
+
+func (p *dataPlan) piece(inputs []input, name string) (piece dataPiece, weight float64) {
+	piece = dataPiece{Model: p.model, Name: name, At: make([]string, len(inputs))}
+	found := false
 	for i := range inputs {
 		piece.Input = append(piece.Input, inputs[i].Name())
 		piece.At[i] = inputs[i].at
@@ -90,7 +100,7 @@ func (p *dataPlan) add(inputs []input, name string) {
 	if !found {
 		piece.At = nil
 	}
-	p.pieces = append(p.pieces, Piece{Spec: jsonOf(piece), Weight: weight})
+	return piece, weight
 }
 
 // weigh takes the pieces' weights away where not all sizes are known.

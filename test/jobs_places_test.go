@@ -122,13 +122,14 @@ func TestJobShelf(t *testing.T) {
 	}
 	one, two := start(), start()
 	c, d := admin(t, one), admin(t, two)
-	ask := func(output string) json.RawMessage {
-		raw, _ := json.Marshal(map[string]any{"model": "sums", "input": []string{"s3://" + bucket.Name + "/in/"}, "output": output, "split": true,
-			"map": map[string][]string{"x": {"a", "b"}}, "passthrough": []string{"id"}, "rows": 16, "parallel": 1}) // plain data
+	ask := func(in, output, keep string, split bool, parts int) json.RawMessage {
+		raw, _ := json.Marshal(map[string]any{"model": "sums", "input": []string{"s3://" + bucket.Name + in}, "output": output, "split": split, "parts": parts,
+			"map": map[string][]string{"x": {"a", "b"}}, "passthrough": []string{keep}, "rows": 16, "parallel": 1}) // plain data
 		return raw
 	}
-	j := submit(t, c, &jobclient.Submission{Job: ask("s3://" + bucket.Name + "/out")})
-	kept := submit(t, c, &jobclient.Submission{Job: ask("")})
+	j := submit(t, c, &jobclient.Submission{Job: ask("/in/", "s3://"+bucket.Name+"/out", "id", true, 0)})
+	kept := submit(t, c, &jobclient.Submission{Job: ask("/in/", "", "id", true, 0)})
+	uploaded := submit(t, c, &jobclient.Submission{Job: ask("/in/3.csv", "s3://"+bucket.Name+"/up.csv", "all", false, 0)})
 	until(t, c, j.ID, "piece of each worker", func(*jobclient.Job) bool {
 		lines, err := c.JobLog(t.Context(), j.ID, 0)
 		workers := map[string]bool{}
@@ -155,6 +156,15 @@ func TestJobShelf(t *testing.T) {
 		if text := read(t, filepath.Join(bucket.Dir, "out", name)); strings.Count(text, "\n") != 401 || text != fetched[0].String() || text != fetched[1].String() {
 			t.Errorf("%s: %d lines, %d and %d", name, strings.Count(text, "\n"), strings.Count(fetched[0].String(), "\n"), strings.Count(fetched[1].String(), "\n"))
 		}
+	}
+	until(t, c, uploaded.ID, "end", over)
+	cut := submit(t, c, &jobclient.Submission{Job: ask("/up.csv", "s3://"+bucket.Name+"/one.csv", "id", false, 5)}) // one file, of which both have parts
+	if end := until(t, c, cut.ID, "end", over); end.State != "succeeded" || end.Progress.Pieces != 5 || len(end.Result.Files) != 1 ||
+		read(t, filepath.Join(bucket.Dir, "one.csv")) != read(t, filepath.Join(bucket.Dir, "out", "part-00004.csv")) {
+		t.Errorf("a file in parts: %+v %+v", end, end.Result)
+	}
+	if left, _ := filepath.Glob(filepath.Join(bucket.Dir, "jobs", cut.ID, "*part-*csv")); len(left) > 0 {
+		t.Errorf("the parts are still there: %v", left)
 	}
 	if err := d.DeleteJob(t.Context(), kept.ID); err != nil {
 		t.Fatal(err)

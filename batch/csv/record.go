@@ -70,7 +70,7 @@ func (r *reader) line(from int) (int, error) {
 // giant passes a line that is longer than a record may be. Nothing but its beginning is kept.
 func (r *reader) giant() (record, error) {
 	reason := fmt.Sprintf("longer than %d bytes, which is the option max_record", r.opt.MaxRecord)
-	keep := r.Window.Buf[:min(len(r.Window.Buf), maxRaw)]
+	keep := r.Window.Buf[:min(len(r.Window.Buf), maxRaw, r.opt.MaxRecord)] // however much was read so far
 	head := append(make([]byte, 0, maxRaw), keep...)
 	for {
 		i := bytes.IndexByte(r.Window.Buf, '\n')

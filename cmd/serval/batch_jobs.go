@@ -75,6 +75,7 @@ type submitFlags struct {
 	name, expires, keep, key, tenant string
 	priority                         int
 	split, restart, wait             bool
+	parts                            int
 }
 
 func batchSubmit() *cobra.Command {
@@ -113,6 +114,7 @@ s3://bucket/key, https://host/path, or postgres://NAME?table=rows with the name 
 	l.StringVar(&f.tenant, "tenant", "", "as whom the model is asked (default: the key's owner)")
 	l.IntVar(&f.priority, "priority", 0, "among jobs: 1 is the most urgent, 9 the least (default: 5)")
 	l.BoolVar(&f.split, "split", false, "let several workers share the job, by input files; the output is a folder with a file for each")
+	l.IntVar(&f.parts, "parts", 0, "let several workers share the job, also within one large file: cut it into about so many parts; the output is the same as without")
 	l.BoolVar(&f.restart, "restart", false, "replace an output that is there")
 	l.BoolVar(&f.wait, "wait", false, "wait for its end")
 	return c
@@ -135,7 +137,7 @@ func (f *submitFlags) run(c *cobra.Command, model string) error {
 			*path = abs
 		}
 	}
-	spec, err := json.Marshal(batch.DataSpec{Job: f.job, Split: f.split, Restart: f.restart})
+	spec, err := json.Marshal(batch.DataSpec{Job: f.job, Split: f.split, Parts: f.parts, Restart: f.restart})
 	if err != nil {
 		return err
 	}
