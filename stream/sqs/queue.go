@@ -111,7 +111,9 @@ func code(err error) string {
 }
 
 // word is a code without what stands before some of them.
-func word(code string) string { return strings.TrimPrefix(code, "AWS.SimpleQueueService.") }
+func word(code string) string {
+	return strings.TrimPrefix(code[strings.LastIndexByte(code, '#')+1:], "AWS.SimpleQueueService.")
+}
 
 // class is an error of a request as one of ours, and forgets a queue that is not there.
 func (q *queue) class(err error) error {
