@@ -300,3 +300,9 @@ func KafkaSettled(ctx context.Context, t testing.TB, cl *kgo.Client, topic strin
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// Port is a port on which nobody listens, for a server of the test's own.
+func Port(t testing.TB) int {
+	t.Helper()
+	return freePorts(t, 1)[0]
+}
