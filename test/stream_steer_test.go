@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"serval/config"
 	"serval/internal/testkit"
 )
 
@@ -242,9 +245,9 @@ func (b *bus) follow(t *testing.T, s *testkit.Server) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	url := "http://" + s.Admin + "/api/v1/streams/scores/messages?follow=true&last=0&place="
-	idle := open(ctx, t, url+"source")
+	idle := open(ctx, t, "GET", url+"source", "")
 	defer idle.Close()
-	busy := open(ctx, t, url+"target")
+	busy := open(ctx, t, "GET", url+"target", "")
 	defer busy.Close()
 	before := sample(t, s, "serval_stream_written_total")
 	const n = 2000
@@ -379,9 +382,9 @@ func TestStreamReplaySource(t *testing.T) {
 }
 
 // open begins a request whose answer lasts.
-func open(ctx context.Context, t *testing.T, url string) io.ReadCloser {
+func open(ctx context.Context, t *testing.T, method, url, body string) io.ReadCloser {
 	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -390,4 +393,100 @@ func open(ctx context.Context, t *testing.T, url string) io.ReadCloser {
 		t.Fatal(err)
 	}
 	return resp.Body
+}
+
+// TestStreamAccess: a key without control sees its own streams, and changes nothing.
+func TestStreamAccess(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, testkit.Kafka(t), "access")
+	file := b.config(t, rowsFormat, "tenant: team")
+	write(t, file, read(t, file)+fmt.Sprintf("keys:\n  - {name: boss, hash: %q, access: [infer, read, control]}\n  - {name: team, hash: %q}\n  - {name: rest, hash: %q}\n",
+		config.HashKey("of-boss"), config.HashKey("of-team"), config.HashKey("of-rest")))
+	s := serveStream(t, false, streamModels(t), "", file)
+	b.send(t, records(0, 3)...)
+	const path = "/api/v1/streams"
+	for _, c := range []struct {
+		key, method, path, body string
+		code                    int
+		says                    string
+	}{
+		{"of-team", "GET", path, "", 200, "scores"}, {"of-rest", "GET", path, "", 200, `{"streams":[]}`}, {"", "GET", path, "", 401, ""},
+		{"of-team", "GET", path + "/scores/messages?place=source", "", 200, "customer-1"}, {"of-rest", "GET", path + "/scores/messages?place=source", "", 404, "you have no stream"},
+		{"", "GET", path + "/scores/messages", "", 401, ""}, {"of-boss", "GET", path + "/scores/messages?place=source", "", 200, "customer-2"},
+		{"of-team", "POST", path + "/scores/replay", `{"what":"dead_letters"}`, 403, ""}, {"of-boss", "POST", path + "/scores/replay", `{"what":"dead_letters"}`, 200, `"ended":true`},
+		{"of-team", "POST", path, "streams: {}", 403, ""}, {"of-boss", "POST", path, "streams: {}", 400, "holds no streams"},
+		{"of-team", "PUT", path + "/scores", "", 403, ""}, {"of-team", "DELETE", path + "/scores", "", 403, ""}, {"of-boss", "DELETE", path + "/scores", "", 409, "serval.yaml"},
+		{"of-team", "GET", path + "/scores/definition", "", 403, ""}, {"of-boss", "PATCH", path + "/scores", "", 405, "PUT"},
+		{"of-boss", "POST", path + "/scores/replay", `{"what":"dead_letters","codes":["x"]}`, 400, `"param":"codes"`},
+		{"of-boss", "POST", path + "/scores/replay", `{"what":"source"}`, 400, `"param":"from"`},
+		{"of-boss", "POST", path + "/none/replay", `{"what":"source"}`, 404, "no stream"},
+		{"of-boss", "GET", path + "/scores/messages?place=here", "", 400, `"param":"place"`},
+	} {
+		a := ask(t, c.method, "http://"+s.Admin+c.path, c.body, "Authorization", "Bearer "+c.key)
+		if a.code != c.code || !strings.Contains(a.body, c.says) {
+			t.Errorf("%s %s with %q: %d %s; it must be %d and say %q", c.method, c.path, c.key, a.code, a.body, c.code, c.says)
+		}
+	}
+}
+
+// TestStreamReplayKilled: a replay that was cut off goes on where it stopped; nothing is lost.
+func TestStreamReplayKilled(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
+	b := newBus(t, testkit.Kafka(t), "cut")
+	models, data := streamModels(t), t.TempDir()
+	file := b.config(t, rowsFormat, "paused: true", "max_in_flight: 100", "calls: 1", "group: 1")
+	s := serveStream(t, false, models, data, file)
+	b.send(t, records(0, n)...)
+	from := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	cut := make(chan string, 1)
+	go func() {
+		out, errs, code := testkit.Run(context.WithoutCancel(t.Context()), t, "stream", "replay", "scores", "--from", from, "--admin", s.Admin)
+		cut <- fmt.Sprint(code, out, errs)
+	}()
+	ends := func() int { return b.ends(t, b.out) }
+	s.Await("some results", func() bool { return ends() > 2000 })
+	time.Sleep(300 * time.Millisecond) // what is done is noted four times a second
+	s.Kill()
+	if said := <-cut; !strings.Contains(said, "goes on where this one stopped") {
+		t.Errorf("it said %s", said)
+	}
+	had := ends()
+	s = serveStream(t, false, models, data, file)
+	out := stream(t, s, 0, "replayed", "replay", "scores", "--from", from)
+	if had < n && !strings.Contains(out, "were replayed before") {
+		t.Errorf("%d results were there, and then %s", had, out)
+	}
+	again, _ := tally(t, b.all(t, b.out), n)
+	t.Logf("%d of %d when it was killed; %d came again", had, n, again)
+	stream(t, s, 0, "20,000 of 20,000 would be replayed", "replay", "scores", "--from", from, "--dry-run") // it has ended: nothing is remembered
+
+	// A server that stops waits for nobody who listens.
+	base := "http://" + s.Admin + "/api/v1/streams/scores/"
+	tail := open(t.Context(), t, "GET", base+"messages?follow=true", "")
+	defer tail.Close()
+	stuck := bufio.NewReader(open(t.Context(), t, "POST", base+"replay", `{"what": "source", "from": ["1h"], "target": {"kafka": {"brokers": ["127.0.0.1:1"], "topic": "x"}}}`))
+	if line, err := stuck.ReadString('\n'); err != nil || !strings.Contains(line, `"ended":false`) {
+		t.Errorf("%q %v", line, err)
+	}
+	if a := ask(t, "POST", base+"replay", `{"what":"dead_letters"}`); a.code != 409 {
+		t.Errorf("a second one beside it: %d %s", a.code, a.body)
+	}
+	s.Term()
+	if code := s.Wait(time.Minute); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// ends is how many messages a topic took.
+func (b *bus) ends(t *testing.T, topic string) (sum int) {
+	t.Helper()
+	cl := b.client(t)
+	defer cl.Close()
+	list, err := kadm.NewClient(cl).ListEndOffsets(context.Background(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list.Each(func(o kadm.ListedOffset) { sum += int(o.Offset) })
+	return sum
 }
