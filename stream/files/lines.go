@@ -66,7 +66,7 @@ func appendLine(dst []byte, m *stream.Message, origins bool) []byte {
 	value = bytes.TrimSpace(value)
 	switch {
 	case valid && first == '{':
-		dst = append(dst, value[:len(value)-1]...)
+		dst = append(dst, bytes.TrimRight(value[:len(value)-1], " \t")...)
 	case valid:
 		dst = append(append(dst, `{"value":`...), value...)
 	case utf8.Valid(m.Value):
@@ -76,7 +76,7 @@ func appendLine(dst []byte, m *stream.Message, origins bool) []byte {
 		dst = append(dst, '"')
 	}
 	if origins {
-		if trimmed := bytes.TrimRight(dst, " \t"); trimmed[len(trimmed)-1] != '{' { // an object with members
+		if dst[len(dst)-1] != '{' { // an object with members
 			dst = append(dst, ',')
 		}
 		dst = appendOrigin(dst, m)

@@ -218,7 +218,7 @@ func remove(name string) error {
 func disk(name string, err error) error {
 	var own *serval.Error
 	switch {
-	case errors.As(err, &own):
+	case err == nil, errors.As(err, &own):
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return serval.Errorf(serval.ResourceExhausted, "files: %s cannot be written: the disk is full; free some of it, and writing goes on", name).Because(err)
