@@ -49,6 +49,7 @@ venv kserve
 venv onnx
 venv llm
 venv columns
+venv sqs
 
 # The clients in other languages: JavaScript's from its lock file, Go's as a test binary of a module of its own.
 need node nodejs
