@@ -31,6 +31,24 @@ type Stream struct {
 	Drain       time.Duration `yaml:"drain" doc:"how long a stop waits for what is under way; 0: 20s"`
 	Transaction time.Duration `yaml:"transaction" doc:"with exactly-once: how long a transaction takes messages; 0: 100ms"`
 	Paused      bool          `yaml:"paused" doc:"it starts paused"`
+	Compare     StreamCompare `yaml:"compare" doc:"this stream is a challenger: its answers are set against another stream's, which reads the same messages"`
+}
+
+// StreamCompare says against which stream another one's answers are set, and how.
+type StreamCompare struct {
+	Champion  string         `yaml:"champion" doc:"the other stream, on this server; both must read the same messages, each in a group of its own"`
+	Output    string         `yaml:"output" doc:"the models' output that is compared; default: the first one"`
+	Threshold *float64       `yaml:"threshold" doc:"from which on a number counts as 1, below as 0; default: numbers are only set against each other"`
+	Window    int            `yaml:"window" doc:"most answers that wait for their counterpart, and messages for their outcome; 0: 50000" min:"0" max:"10000000"`
+	Outcomes  StreamOutcomes `yaml:"outcomes" doc:"where it is told what turned out to be right"`
+}
+
+// StreamOutcomes are messages that say what was right: JSON objects.
+type StreamOutcomes struct {
+	From  Plugin        `yaml:"from" plugin:"target" doc:"where they are: a broker's name, and below it the place"`
+	Key   string        `yaml:"key" doc:"the field, of the streams' messages and of outcomes, by which they belong together; default: the messages' keys"`
+	Value string        `yaml:"value" doc:"the field of an outcome that says what was right: a label, a number, true or false"`
+	Since time.Duration `yaml:"since" doc:"how far back outcomes are read when the server starts; 0: 24h"`
 }
 
 // StreamEvents says how a stream's messages are wrapped.
@@ -121,6 +139,7 @@ func (k *check) streams(all map[string]Stream) {
 				k.fail(join(path, p.key), "is missing; name one, and below it its options")
 			}
 		}
+		k.compare(join(path, "compare"), name, s.Compare)
 		if s.OnError != "" && s.DeadLetter.Name != "" {
 			k.fail(join(path, "on_error"), "is read only without dead_letter; remove one of them")
 		}
@@ -135,5 +154,21 @@ func (k *check) streams(all map[string]Stream) {
 				k.fail(path+"."+d.key, "must not be negative, is %s", d.Duration)
 			}
 		}
+	}
+}
+
+// compare checks a section of that name.
+func (k *check) compare(path, name string, c StreamCompare) {
+	switch {
+	case c.Champion == name:
+		k.fail(join(path, "champion"), "is the stream itself; name the one whose answers are in use")
+	case c.Champion == "" && !reflect.ValueOf(c).IsZero():
+		k.fail(join(path, "champion"), "is missing; name the stream whose answers are in use")
+	case c.Outcomes.From.Name == "" && c.Outcomes != (StreamOutcomes{}):
+		k.fail(join(path, "outcomes.from"), "is missing; name a broker, and below it the place where outcomes are")
+	case c.Outcomes.From.Name != "" && c.Outcomes.Value == "":
+		k.fail(join(path, "outcomes.value"), "is missing; name the field of an outcome that says what was right")
+	case c.Outcomes.Since < 0:
+		k.fail(join(path, "outcomes.since"), "must not be negative, is %s", c.Outcomes.Since)
 	}
 }

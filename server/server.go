@@ -139,6 +139,7 @@ func New(opt Options) (*Server, error) {
 	}
 	backend.Streams = s.streams
 	s.watch.WatchStreams(s.streams)
+	s.watch.WatchComparisons(s.streams)
 	all := protocols.New(backend)
 	for _, p := range all {
 		if w, ok := p.(protocol.Worker); ok {

@@ -46,6 +46,8 @@ type Streams struct {
 	kept    kept
 	life    context.Context // of the server: ends when it stops
 
+	compares compares // of streams with each other
+
 	changing sync.Mutex // held by whoever makes, replaces or deletes a stream
 
 	mu      sync.Mutex // guards what follows
@@ -149,9 +151,13 @@ func (s *Streams) start(e *streamed) {
 	}
 	ctx, cancel := context.WithCancel(s.life)
 	e.cancel, e.done = cancel, make(chan struct{})
+	s.compares.challenge(e.name, &e.conf.Compare)
 	s.working.Go(func() {
 		defer close(e.done)
+		var learning sync.WaitGroup
+		learning.Go(func() { s.learn(ctx, e.name) })
 		e.worker.Run(ctx)
+		learning.Wait()
 	})
 }
 

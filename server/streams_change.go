@@ -176,6 +176,7 @@ func (s *Streams) Delete(_ context.Context, name string, dry bool) (*api.StreamC
 			return nil, serval.Errorf(serval.Unavailable, "stream '%s' was not deleted: %w", name, err)
 		}
 		s.stop(e)
+		s.compares.challenge(name, nil)
 		s.mu.Lock()
 		delete(s.all, name)
 		s.mu.Unlock()

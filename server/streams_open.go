@@ -46,6 +46,7 @@ func mistakes(c *config.Stream, known map[string]stream.Broker) (list []config.M
 			note(p.key+"."+p.Name, known[p.Name].Check(p.Options))
 		}
 	}
+	note("compare.outcomes.from."+c.Compare.Outcomes.From.Name, canLearn(&c.Compare, known))
 	if _, _, err := deliveryOf(c, known[c.Target.Name]); err != nil {
 		list = append(list, config.Mistake{Path: "delivery", Reason: err.Error()})
 	}
@@ -100,7 +101,7 @@ func (s *Streams) options(name string, c *config.Stream, instance string) (*stre
 	env := s.envOf(name, instance, once)
 	o := &stream.Options{
 		Name: name, Model: model, Tenant: tenant, Priority: int8(c.Priority), From: from.Say(c.Source.Options), To: to.Say(c.Target.Options),
-		Handler: s.as(tenant), Models: s.models, Format: f, OnError: c.OnError, MaxMessage: int(c.MaxMessage), MaxInFlight: c.MaxInFlight, MaxBytes: int64(c.MaxBytes),
+		Handler: s.as(tenant), Models: s.models, Format: s.compares.watch(name, f), OnError: c.OnError, MaxMessage: int(c.MaxMessage), MaxInFlight: c.MaxInFlight, MaxBytes: int64(c.MaxBytes),
 		Calls: c.Calls, Group: c.Group, Retry: stream.Retry(c.Retry), Drain: c.Drain, Transaction: c.Transaction, Once: once, Log: s.log,
 	}
 	together := exact && c.DeadLetter.Name == c.Target.Name // the session writes dead letters itself

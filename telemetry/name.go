@@ -57,6 +57,17 @@ const (
 	nameStreamHanded   = "serval_stream_partitions_handed_over_total"
 	nameStreamAge      = "serval_stream_age_seconds"
 
+	nameComparePairs      = "serval_stream_compare_pairs_total"
+	nameCompareEqual      = "serval_stream_compare_equal_labels_total"
+	nameCompareDifferent  = "serval_stream_compare_different_labels_total"
+	nameCompareDifference = "serval_stream_compare_mean_difference"
+	nameCompareAlone      = "serval_stream_compare_alone_total"
+	nameCompareWaiting    = "serval_stream_compare_waiting"
+	nameCompareAge        = "serval_stream_compare_age_p99_seconds"
+	nameCompareAccuracy   = "serval_stream_compare_accuracy"
+	nameCompareAUC        = "serval_stream_compare_auc"
+	nameCompareMAE        = "serval_stream_compare_mean_absolute_error"
+
 	// vLLM's, so that its dashboards and the autoscalers that read them work; see its docs/usage/metrics.md.
 	nameVLLMRunning    = "vllm:num_requests_running"
 	nameVLLMWaiting    = "vllm:num_requests_waiting"
@@ -96,6 +107,8 @@ const (
 	labelVLLM     = "model_name"
 	labelFinished = "finished_reason"
 	labelStream   = "stream"
+	labelChampion = "champion"
+	labelRival    = "challenger"
 	labelState    = "state"
 	labelDelivery = "delivery"
 )

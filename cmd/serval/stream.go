@@ -30,7 +30,7 @@ run time with 'serval stream apply'.`,
 		streamOne("resume", "Let a paused stream read on", func(ctx context.Context, s *client.Client, name string) (*client.Stream, error) {
 			return s.ChangeStream(ctx, name, "resume")
 		}),
-		streamApply(), streamDelete(), streamDefinition(), streamTail(), streamReplay())
+		streamApply(), streamDelete(), streamDefinition(), streamTail(), streamReplay(), streamCompare())
 	return c
 }
 

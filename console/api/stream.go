@@ -14,6 +14,7 @@ type Streams interface {
 	Pause(name string, on bool) error
 	StreamMaker
 	StreamReader
+	StreamComparer
 }
 
 // Stream is where a stream of messages stands.
@@ -51,13 +52,13 @@ type streams struct{ Streams }
 
 func (s *streams) routes() []route {
 	const one = "/api/v1/streams/{name}"
-	return []route{
+	return append(s.comparison(), []route{
 		{method: "GET", path: "/api/v1/streams", id: "listStreams", says: "lists the streams of messages", out: StreamList{}, serve: s.list},
 		s.create(), s.replace(), s.remove(), s.definition(), s.tail(), s.replay(),
 		{method: "GET", path: one, id: "getStream", says: "shows a stream", out: Stream{}, serve: s.get},
 		{method: "POST", path: one + "/pause", id: "pauseStream", says: "has a stream read no more; what is under way is finished", out: Stream{}, change: true, serve: s.pause(true)},
 		{method: "POST", path: one + "/resume", id: "resumeStream", says: "lets a paused stream read on", out: Stream{}, change: true, serve: s.pause(false)},
-	}
+	}...)
 }
 
 func (s *streams) list(c *call) (any, error) {

@@ -1,0 +1,203 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"serval"
+	"serval/config"
+	"serval/stream"
+	"serval/stream/compare"
+)
+
+// compares are the comparisons of streams: of each challenger one, for as long as its definition stays. Safe for concurrent use.
+type compares struct {
+	mu  sync.Mutex // guards what follows
+	all map[string]*compared
+	by  atomic.Pointer[map[string][]watcher] // by stream; of all; replaced, never changed
+}
+
+// compared is one comparison.
+type compared struct {
+	*compare.Comparison
+	champion, challenger string
+	conf                 config.StreamCompare
+}
+
+// watcher is where a stream's answers go.
+type watcher struct {
+	to   *compare.Comparison
+	side compare.Side
+}
+
+// watched is a stream's format, behind which somebody looks at the answers.
+type watched struct {
+	stream.Format
+	name string
+	all  *compares
+}
+
+// Encode implements stream.Format.
+func (f *watched) Encode(m *stream.Message, call *stream.Call, a *stream.Answer, out *stream.Message) error {
+	err := f.Format.Encode(m, call, a, out)
+	if by := f.all.by.Load(); err == nil && by != nil {
+		for _, w := range (*by)[f.name] {
+			w.to.See(w.side, m, a)
+		}
+	}
+	return err
+}
+
+// watch is a stream's format with those who look on.
+func (c *compares) watch(name string, f stream.Format) stream.Format { return &watched{f, name, c} }
+
+// challenge begins the comparing that a stream's definition asks for, anew where that has changed, and ends what it does not
+// ask for any more.
+func (c *compares) challenge(name string, conf *config.StreamCompare) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.all[name]
+	if conf == nil || conf.Champion == "" {
+		if old == nil {
+			return
+		}
+		delete(c.all, name)
+	} else {
+		o := compare.Options{
+			Champion: conf.Champion, Challenger: name, Output: conf.Output, Threshold: conf.Threshold, Window: conf.Window,
+			Outcomes: conf.Outcomes.From.Name != "", Key: conf.Outcomes.Key,
+		}
+		if c.all == nil {
+			c.all = map[string]*compared{}
+		}
+		c.all[name] = &compared{compare.New(o), conf.Champion, name, *conf}
+	}
+	by := map[string][]watcher{}
+	for _, e := range c.all {
+		by[e.champion] = append(by[e.champion], watcher{e.Comparison, compare.Champion})
+		by[e.challenger] = append(by[e.challenger], watcher{e.Comparison, compare.Challenger})
+	}
+	c.by.Store(&by)
+}
+
+// list are the comparisons, by challenger.
+func (c *compares) list() []*compared {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.SortedFunc(maps.Values(c.all), func(a, b *compared) int { return strings.Compare(a.challenger, b.challenger) })
+}
+
+// Comparisons says of every comparison how it stands.
+func (s *Streams) Comparisons() []serval.StreamComparison {
+	list := []serval.StreamComparison{}
+	for _, e := range s.compares.list() {
+		list = append(list, s.report(e))
+	}
+	return list
+}
+
+// Compare says how a challenger stands against its champion.
+func (s *Streams) Compare(champion, challenger string) (*serval.StreamComparison, error) {
+	for _, name := range []string{champion, challenger} {
+		if _, err := s.find(name); err != nil {
+			return nil, err
+		}
+	}
+	for _, e := range s.compares.list() {
+		if e.challenger == challenger && e.champion == champion {
+			r := s.report(e)
+			return &r, nil
+		}
+	}
+	return nil, serval.Errorf(serval.NotFound, "streams '%s' and '%s' are not being compared; write 'compare: {champion: %s}' into the definition of '%s'", champion, challenger, champion, challenger).At("challenger")
+}
+
+func (s *Streams) report(e *compared) serval.StreamComparison {
+	r := e.Report()
+	for _, side := range []*serval.StreamSide{&r.Champion, &r.Challenger} {
+		st, err := s.Status(side.Stream)
+		if err != nil {
+			continue
+		}
+		side.Lag = st.Lag
+		for _, n := range st.Dead {
+			side.Dead += n
+		}
+		if side.Model == "" {
+			side.Model = st.Model
+		}
+	}
+	return r
+}
+
+// learn reads the outcomes of a challenger's comparison until ctx, the stream's life, ends.
+func (s *Streams) learn(ctx context.Context, name string) {
+	s.compares.mu.Lock()
+	e := s.compares.all[name]
+	s.compares.mu.Unlock()
+	if e == nil || e.conf.Outcomes.From.Name == "" {
+		return
+	}
+	for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, time.Minute) {
+		err := s.outcomes(ctx, e)
+		if ctx.Err() != nil {
+			return
+		}
+		e.Silent(err.Error())
+		s.log.Warn("stream: outcomes cannot be read", "stream", name, "error", err, "after", wait.String())
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// outcomes reads them once, to an error.
+func (s *Streams) outcomes(ctx context.Context, e *compared) error {
+	o := &e.conf.Outcomes
+	broker, ok := s.known[o.From.Name].(stream.Peeker)
+	if !ok {
+		return serval.Errorf(serval.Unimplemented, "what stands at %s cannot be looked at, so that no outcomes can be read there", o.From.Name)
+	}
+	back := o.Since
+	if back == 0 {
+		back = 24 * time.Hour
+	}
+	instance, err := instanceOf(s.dir)
+	if err != nil {
+		return err
+	}
+	look, err := broker.Peek(ctx, o.From.Options, stream.View{Since: time.Now().Add(-back), Follow: true}, s.envOf(e.challenger, instance, false)(nil))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = look.Close() }()
+	for {
+		list, err := look.Read(ctx, 500)
+		for i := range list {
+			e.Outcome(list[i].Key, list[i].Value, o.Value)
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+}
+
+// canLearn says whether outcomes can be read from where a definition has them.
+func canLearn(c *config.StreamCompare, known map[string]stream.Broker) error {
+	if c.Outcomes.From.Name == "" {
+		return nil
+	}
+	b := known[c.Outcomes.From.Name]
+	if _, ok := b.(stream.Peeker); !ok {
+		return serval.Errorf(serval.InvalidArgument, "what stands at %s cannot be looked at, so that no outcomes can be read there", c.Outcomes.From.Name)
+	}
+	return b.Check(c.Outcomes.From.Options)
+}
