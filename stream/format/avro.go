@@ -17,7 +17,10 @@ type Avro struct {
 	Schemed `yaml:",inline"`
 }
 
-type avroRecords struct{ *schemed[*avroBinding] }
+type avroRecords struct {
+	*schemed[*avroBinding]
+	pass [][]string // Schemed.Pass, as paths
+}
 
 // avroBinding is a schema of messages, made ready for a model.
 type avroBinding struct {
@@ -49,7 +52,10 @@ func newAvro(o *Avro) (*avroRecords, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &avroRecords{f}
+	a := &avroRecords{schemed: f}
+	for _, path := range o.Pass {
+		a.pass = append(a.pass, strings.Split(path, "."))
+	}
 	f.parse, f.bind = a.parse, a.bind
 	return a, nil
 }
@@ -87,7 +93,7 @@ func (f *avroRecords) bind(s *parsed, p *plan, model *serval.ModelInfo) (*avroBi
 	record := &avro.SchemaNode{Type: "record", Name: name, Namespace: space}
 	taken := []string{memberPrediction, memberModel, memberVersion, memberTrace}
 	for i, path := range f.opt.Pass {
-		node, ok := avroFind(root, strings.Split(path, "."))
+		node, ok := avroFind(root, f.pass[i])
 		if !ok {
 			continue
 		}
@@ -215,8 +221,8 @@ func (f *avroRecords) Decode(m *stream.Message, model *serval.ModelInfo, call *s
 	}
 	if len(f.opt.Pass) > 0 || b.head != nil {
 		carry := &avroCarry{b, make([]any, len(f.opt.Pass))}
-		for i, path := range f.opt.Pass {
-			carry.pass[i] = lookup(record, strings.Split(path, "."))
+		for i, path := range f.pass {
+			carry.pass[i] = lookup(record, path)
 		}
 		call.Carry = carry
 	}
