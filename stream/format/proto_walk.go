@@ -138,7 +138,7 @@ func (n *protoNode) merge(b []byte, values []any) error {
 		}
 		value := b[:size]
 		b = b[size:]
-		if f == nil {
+		if f == nil || !f.fits(kind) { // what is written in another way is no value of the field, as the encoding's rules say
 			continue
 		}
 		if o := f.desc.ContainingOneof(); o != nil {
@@ -159,22 +159,24 @@ func broken(code int) error {
 	return wrong("", "the message is not what its schema says: %v", protowire.ParseError(code))
 }
 
-// take reads one value of a field. What is of another kind than the field's is no value of it, as the encoding's rules say.
+// fits says whether values of the field are written so; lists of numbers may be packed.
+func (f *protoField) fits(kind protowire.Type) bool {
+	return kind == wireOf(f.desc.Kind()) || kind == protowire.BytesType && f.desc.IsList() && wireOf(f.desc.Kind()) != protowire.StartGroupType
+}
+
+// take reads one value of a field, which fits.
 func (f *protoField) take(kind protowire.Type, b []byte, values []any) error {
 	list := f.desc.IsList()
 	switch {
 	case f.keys != nil:
-		if kind != protowire.BytesType {
-			return nil
-		}
 		entry, _ := protowire.ConsumeBytes(b)
 		return f.entry(entry, values)
-	case f.inner != nil && kind == protowire.BytesType && f.desc.Kind() == protoreflect.MessageKind:
+	case f.inner != nil && kind == protowire.BytesType:
 		inner, _ := protowire.ConsumeBytes(b)
 		if err := f.message(inner, values); err != nil || len(f.leaves) == 0 {
 			return err
 		}
-	case f.inner != nil && kind == protowire.StartGroupType && f.desc.Kind() == protoreflect.GroupKind:
+	case f.inner != nil && kind == protowire.StartGroupType:
 		inner, _ := protowire.ConsumeGroup(f.desc.Number(), b)
 		return f.message(inner, values)
 	case list && kind == protowire.BytesType && wireOf(f.desc.Kind()) != protowire.BytesType: // packed
@@ -190,7 +192,7 @@ func (f *protoField) take(kind protowire.Type, b []byte, values []any) error {
 			packed = packed[size:]
 		}
 		return nil
-	case kind != wireOf(f.desc.Kind()) || len(f.leaves) == 0:
+	case len(f.leaves) == 0:
 		return nil
 	}
 	return f.set(b, list, values)
@@ -284,7 +286,7 @@ func (f *protoField) entry(b []byte, values []any) error {
 		return nil
 	}
 	v.resetEntry(values)
-	if value == nil {
+	if value == nil || !v.fits(kind) {
 		return nil
 	}
 	return v.take(kind, value, values)
