@@ -81,7 +81,7 @@ func (Broker) Target(_ context.Context, options any, env stream.Env) (stream.Tar
 	if err != nil {
 		return nil, serval.Errorf(serval.InvalidArgument, "kafka: %w", err)
 	}
-	return &target{cl: cl, most: o.MaxMessage}, nil
+	return &target{cl, room{most: o.MaxMessage}}, nil
 }
 
 // Session reads and writes in transactions.

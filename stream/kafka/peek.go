@@ -297,7 +297,7 @@ func (Broker) Return(_ context.Context, options any, env stream.Env) (stream.Tar
 	if err != nil {
 		return nil, serval.Errorf(serval.InvalidArgument, "kafka: %w", err)
 	}
-	return &returned{target{cl: cl, most: to.MaxMessage}, o.Topics}, nil
+	return &returned{target{cl, room{most: to.MaxMessage}}, o.Topics}, nil
 }
 
 // returned is a target to the topics of a source.
@@ -318,7 +318,7 @@ func (t *returned) Write(ctx context.Context, messages []*stream.Message) error 
 		}
 		list, index = append(list, m), append(index, i)
 	}
-	err := produce(ctx, t.cl, func(m *stream.Message) (string, int32) { return m.Position.Topic, m.Position.Partition }, t.most, list)
+	err := t.room.produce(ctx, t.cl, func(m *stream.Message) (string, int32) { return m.Position.Topic, m.Position.Partition }, list)
 	var partly *stream.WriteError
 	switch {
 	case errors.As(err, &partly):

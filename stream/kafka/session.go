@@ -17,8 +17,8 @@ import (
 type session struct {
 	*reader
 	txn   *kgo.GroupTransactSession
-	most  int
-	dead  string // topic of dead letters; "": they go elsewhere
+	room  room
+	dead  *letters // nil: they go elsewhere
 	close sync.Once
 
 	mu     sync.Mutex // guards polled
@@ -41,7 +41,7 @@ func newSession(in *SourceOptions, out, dead *TargetOptions, env stream.Env) (*s
 	if id == "" {
 		id = "serval-" + env.Stream + "-" + env.Instance
 	}
-	s := &session{reader: newReader(env), most: out.MaxMessage}
+	s := &session{reader: newReader(env), room: room{most: out.MaxMessage}}
 	if dead != nil {
 		if dead.Topic == "" {
 			return nil, bad("topic", "of the dead letters is missing")
@@ -49,7 +49,7 @@ func newSession(in *SourceOptions, out, dead *TargetOptions, env stream.Env) (*s
 		if !dead.same(&out.Connection) {
 			return nil, bad("brokers", "differ between target and dead_letter; delivery exactly-once needs both in one cluster, reached in one way")
 		}
-		s.dead = dead.Topic
+		s.dead = &letters{s, dead.Topic, room{most: out.MaxMessage}}
 	}
 	opts = append(append(opts, more...), kgo.TransactionalID(id), kgo.TransactionTimeout(out.TransactionTimeout),
 		kgo.OnPartitionsAssigned(s.assigned), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost))
@@ -82,26 +82,30 @@ func (s *session) Ack(context.Context, []*stream.Message) error { return nil }
 
 // Write implements stream.Target.
 func (s *session) Write(ctx context.Context, messages []*stream.Message) error {
-	return produce(ctx, s.cl, inOrder(""), s.most, messages)
+	return s.room.produce(ctx, s.cl, inOrder(""), messages)
 }
 
 // Letters implements stream.Lettered.
 func (s *session) Letters() stream.Target {
-	if s.dead == "" {
+	if s.dead == nil {
 		return nil
 	}
-	return letters{s}
+	return s.dead
 }
 
 // letters writes dead letters in the session's transactions.
-type letters struct{ s *session }
+type letters struct {
+	s     *session
+	topic string
+	room  room
+}
 
-func (l letters) Write(ctx context.Context, messages []*stream.Message) error {
-	return produce(ctx, l.s.cl, inOrder(l.s.dead), l.s.most, messages)
+func (l *letters) Write(ctx context.Context, messages []*stream.Message) error {
+	return l.room.produce(ctx, l.s.cl, inOrder(l.topic), messages)
 }
 
 // Close does nothing: the session's does it.
-func (letters) Close() error { return nil }
+func (*letters) Close() error { return nil }
 
 // Begin implements stream.Session.
 func (s *session) Begin(context.Context) error {

@@ -15,12 +15,12 @@ import (
 // target writes to the client's default topic.
 type target struct {
 	cl   *kgo.Client
-	most int // bytes of a message
+	room room
 }
 
 // Write implements stream.Target.
 func (t *target) Write(ctx context.Context, messages []*stream.Message) error {
-	return produce(ctx, t.cl, inOrder(""), t.most, messages)
+	return t.room.produce(ctx, t.cl, inOrder(""), messages)
 }
 
 // Close implements stream.Target.
@@ -43,8 +43,78 @@ func inOrder(topic string) place {
 	}
 }
 
+// room is how much is sent together. A topic's limit is one of batches, and the broker refuses a batch that is larger whole, with
+// messages in it that are small: then less is sent together, until each batch fits or a message is too large by itself. Calls to
+// its methods do not overlap.
+type room struct {
+	most  int // bytes of a message, and so of a batch
+	bytes int // of messages that are sent together; 0: nothing was refused yet, and there is no bound
+}
+
+// perRecord is about what a record takes in a batch beside its bytes, per header too.
+const perRecord = 24
+
+func sizeOf(m *stream.Message) int {
+	n := len(m.Key) + len(m.Value) + perRecord
+	for i := range m.Headers {
+		n += len(m.Headers[i].Key) + len(m.Headers[i].Value) + perRecord
+	}
+	return n
+}
+
+// together is where the group ends that begins at a message, and its bytes.
+func (w *room) together(messages []*stream.Message, from int) (to, bytes int) {
+	for to = from; to < len(messages); to++ {
+		n := sizeOf(messages[to])
+		if to > from && w.bytes > 0 && bytes+n > w.bytes {
+			break
+		}
+		bytes += n
+	}
+	return to, bytes
+}
+
 // produce sends messages and waits for all of them.
-func produce(ctx context.Context, cl *kgo.Client, to place, most int, messages []*stream.Message) error {
+func (w *room) produce(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Message) error {
+	failed := map[int]error{}
+	for from := 0; from < len(messages); {
+		end, bytes := w.together(messages, from)
+		some := send(ctx, cl, to, messages[from:end])
+		if len(some) > 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var refused error // of a batch, because of its size
+		for i, err := range some {
+			m := messages[from+i]
+			if tooLarge(err) && end-from > 1 && sizeOf(m) < w.most {
+				refused = serval.Errorf(serval.Unavailable, "kafka: a batch is larger than the topic takes; smaller ones are tried: %w", err)
+				failed[from+i] = refused
+				continue
+			}
+			failed[from+i] = class(err, len(m.Key)+len(m.Value), w.most)
+			if errors.Is(failed[from+i], stream.ErrBroken) {
+				return failed[from+i]
+			}
+		}
+		if from = end; refused != nil {
+			w.bytes = max(1, min(bytes, w.most)/2)
+			for ; from < len(messages); from++ { // they come behind those
+				failed[from] = refused
+			}
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return &stream.WriteError{Failed: failed}
+}
+
+func tooLarge(err error) bool {
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge)
+}
+
+// send sends messages together, waits for all of them, and says which failed.
+func send(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Message) map[int]error {
 	records := make([]kgo.Record, len(messages))
 	var mu sync.Mutex // guards failed; the promises are called by one goroutine, but Produce itself calls some
 	failed := map[int]error{}
@@ -63,31 +133,20 @@ func produce(ctx context.Context, cl *kgo.Client, to place, most int, messages [
 		cl.Produce(ctx, rec, func(_ *kgo.Record, err error) {
 			if err != nil {
 				mu.Lock()
-				failed[i] = class(err, len(m.Key)+len(m.Value), most)
+				failed[i] = err
 				mu.Unlock()
 			}
 			sent.Done()
 		})
 	}
 	sent.Wait()
-	switch {
-	case len(failed) == 0:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	for _, err := range failed {
-		if errors.Is(err, stream.ErrBroken) {
-			return err
-		}
-	}
-	return &stream.WriteError{Failed: failed}
+	return failed
 }
 
 // class says what an error of the producer means for the message.
 func class(err error, size, most int) error {
 	switch {
-	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+	case tooLarge(err):
 		return stream.Permanent(serval.Errorf(serval.TooLarge, "kafka: a message of %d bytes is more than the target takes (max_message is %d, the topic has its own max.message.bytes)", size, most).Because(err))
 	case errors.Is(err, kerr.InvalidRecord):
 		return stream.Permanent(serval.Errorf(serval.InvalidArgument, "kafka: the topic refuses the message: %w", err))
