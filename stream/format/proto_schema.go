@@ -114,10 +114,35 @@ func protoFile(name, text string) protocompile.SearchResult {
 		file := &descriptorpb.FileDescriptorProto{}
 		if err := proto.Unmarshal(raw, file); err == nil {
 			file.Name = &name
+			for _, m := range file.MessageType {
+				nameJSON(m)
+			}
 			return protocompile.SearchResult{Proto: file}
 		}
 	}
 	return protocompile.SearchResult{Source: strings.NewReader(text)}
+}
+
+// nameJSON gives fields their JSON names, which protoc writes down and descriptors that were made otherwise may lack: the compiler
+// takes them to be there.
+func nameJSON(m *descriptorpb.DescriptorProto) {
+	for _, f := range m.Field {
+		if f.JsonName == nil {
+			name := []byte(nil)
+			for i, c := range []byte(f.GetName()) {
+				if c != '_' {
+					if i > 0 && f.GetName()[i-1] == '_' && c >= 'a' && c <= 'z' {
+						c -= 'a' - 'A'
+					}
+					name = append(name, c)
+				}
+			}
+			f.JsonName = proto.String(string(name))
+		}
+	}
+	for _, inner := range m.NestedType {
+		nameJSON(inner)
+	}
 }
 
 // typeOf takes the place of the type from the front of a body.

@@ -64,7 +64,7 @@ JSON_RECORD = {"id": 4711, "age": 42, "job": "PILOT", "income": None, "address":
 
 
 def _field(message, name, number, kind, label=1, of=None, oneof=None, optional=False):
-    f = message.field.add(name=name, number=number, type=kind, label=label, json_name=name)
+    f = message.field.add(name=name, number=number, type=kind, label=label)
     if of:
         f.type_name = of
     if oneof is not None:
