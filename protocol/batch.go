@@ -83,6 +83,8 @@ type Batches interface {
 	Batches(context.Context, BatchFilter) ([]*Batch, error)
 	// CancelBatch ends one early; what was answered until then stays. One that has ended is a Conflict.
 	CancelBatch(ctx context.Context, tenant, id string) (*Batch, error)
+	// Group is what is known of a batch that was a group of requests, as the JSON that its client is told.
+	Group(ctx context.Context, tenant, id string) ([]byte, error)
 }
 
 // Event is something that webhooks are told of.

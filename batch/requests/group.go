@@ -16,16 +16,13 @@ import (
 // A group is inference.net's way to have a few requests answered later: they come in one call, become a batch of their own, and
 // their answers are told to a webhook, or asked for, all at once.
 
-// MaxGroup is how many requests a group may have.
-const MaxGroup = 50
-
 // maxGroupBody bounds what a webhook is told of a group, in bytes; answers beyond it are left out, and say so.
 const maxGroupBody = 10 << 20
 
 // generation is a request of a group and its answer.
 type generation struct {
 	ID       string          `json:"generationId"`
-	State    string          `json:"state"` // Success or Failed
+	State    string          `json:"state"` // Success or Failed; Pending while the group has not ended
 	Message  string          `json:"stateMessage"`
 	Request  json.RawMessage `json:"request"`
 	Response json.RawMessage `json:"response"`
@@ -44,6 +41,25 @@ type groupData struct {
 	Size        int64        `json:"group_size"`
 	Status      string       `json:"status"`
 	Generations []generation `json:"generations"`
+}
+
+// Group is what a group has come to.
+func (s *Service) Group(ctx context.Context, tenant, id string) ([]byte, error) {
+	b, err := s.o.Store.Batch(ctx, tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	if !b.Group {
+		return nil, serval.Errorf(serval.NotFound, "'%s' is no group, but a batch; GET /v1/batches/%s shows it", id, id).At("group_id")
+	}
+	list, err := s.generations(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(struct {
+		ID string `json:"group_id"`
+		groupData
+	}{b.ID, groupData{int64(len(list)), string(b.Status), list}})
 }
 
 // GroupBody is what a webhook is told of a group that has ended.
@@ -109,6 +125,9 @@ type outputLine struct {
 
 func generationOf(b *protocol.Batch, l *line, a *outputLine) generation {
 	g := generation{State: "Failed", Message: "the group has ended: " + string(b.Status), Request: l.Body}
+	if !b.Status.Ended() {
+		g.State, g.Message = "Pending", "the group is "+string(b.Status)
+	}
 	if a == nil {
 		return g
 	}
