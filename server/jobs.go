@@ -32,6 +32,7 @@ type state interface {
 	protocol.Responses
 	batch.Jobs
 	batch.Leases
+	batch.Schedules
 	requests.Store
 	Close() error
 }
@@ -39,6 +40,9 @@ type state interface {
 // openState opens the store that the configuration names. Without a data folder there is none: a disk that is full or read-only is
 // no reason not to serve. A database that was asked for must be there.
 func (s *Server) openState() (state, error) {
+	if err := checkSchedules(s.cfg.Batch.Schedules); err != nil {
+		return nil, err
+	}
 	if s.cfg.Store != "sqlite" {
 		db, err := postgres.Open(s.life, s.cfg.Store)
 		if err != nil {
@@ -72,6 +76,7 @@ type jobs struct {
 	queue
 	data   *batch.Data
 	worker *batch.Worker
+	plans  *schedules
 	keep   time.Duration
 	pace   *batch.Pace // of all jobs, and of batches of requests
 }
@@ -90,10 +95,18 @@ func (s *Server) newJobs() *jobs {
 	pace := &batch.Pace{Quiet: s.gate.Quiet, Online: s.gate.Online}
 	o.As = func(tenant string) serval.Handler { return pace.Handler(route.Resolve(s.models, s.gate.As(tenant))) }
 	data := batch.NewData(o)
-	return &jobs{queue: s.state, data: data, keep: c.Keep, pace: pace, worker: batch.NewWorker(batch.WorkerOptions{
+	j := &jobs{queue: s.state, data: data, keep: c.Keep, pace: pace, worker: batch.NewWorker(batch.WorkerOptions{
 		Name: workerName(), Queue: s.state, Jobs: s.state, Runners: []batch.Runner{data}, Width: c.Workers, Lease: c.Lease, Log: s.log,
 	})}
+	j.plans = &schedules{plans: s.state, from: c.Schedules, s: s, Scheduler: batch.NewScheduler(batch.SchedulerOptions{
+		Schedules: s.state, Submit: j.Submit, Places: reach.of, Keep: c.Keep, Log: s.log,
+	})}
+	s.workers = append(s.workers, j.plans)
+	return j
 }
+
+// Scheduling is what makes jobs by itself.
+func (j *jobs) Scheduling() api.Schedules { return j.plans }
 
 // workerName tells this process from all others that share its store, also from the one before it.
 func workerName() string {

@@ -23,7 +23,7 @@ import (
 // batchJobCommands are the commands about the jobs of a server's queue.
 func batchJobCommands() []*cobra.Command {
 	return []*cobra.Command{batchSubmit(), batchList(), batchStatus(), batchChange("cancel", "Cancel a job"), batchChange("pause", "Pause a job; what is done stays done"),
-		batchChange("resume", "Let a paused job go on"), batchLogs(), batchWait(), batchFetch(), batchDelete()}
+		batchChange("resume", "Let a paused job go on"), batchLogs(), batchWait(), batchFetch(), batchDelete(), batchSchedule()}
 }
 
 // admin is where the control API of a server is.
@@ -94,6 +94,12 @@ s3://bucket/key, https://host/path, or postgres://NAME?table=rows with the name 
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args[0]) },
 	}
+	f.flags(c)
+	c.Flags().BoolVar(&f.wait, "wait", false, "wait for its end")
+	return c
+}
+
+func (f *submitFlags) flags(c *cobra.Command) {
 	f.jobFlags.flags(c)
 	for _, name := range []string{"config", "models", "data", "cache", "library", "offline", "local", "server"} {
 		_ = c.Flags().MarkHidden(name) // they mean nothing here; an error: there is none
@@ -116,11 +122,10 @@ s3://bucket/key, https://host/path, or postgres://NAME?table=rows with the name 
 	l.BoolVar(&f.split, "split", false, "let several workers share the job, by input files; the output is a folder with a file for each")
 	l.IntVar(&f.parts, "parts", 0, "let several workers share the job, also within one large file: cut it into about so many parts; the output is the same as without")
 	l.BoolVar(&f.restart, "restart", false, "replace an output that is there")
-	l.BoolVar(&f.wait, "wait", false, "wait for its end")
-	return c
 }
 
-func (f *submitFlags) run(c *cobra.Command, model string) error {
+// place makes the job of the flags, with paths as the server knows them.
+func (f *submitFlags) place(model string) error {
 	if err := f.finish(model); err != nil {
 		return usage(err)
 	}
@@ -136,6 +141,13 @@ func (f *submitFlags) run(c *cobra.Command, model string) error {
 			}
 			*path = abs
 		}
+	}
+	return nil
+}
+
+func (f *submitFlags) run(c *cobra.Command, model string) error {
+	if err := f.place(model); err != nil {
+		return err
 	}
 	spec, err := json.Marshal(batch.DataSpec{Job: f.job, Split: f.split, Parts: f.parts, Restart: f.restart})
 	if err != nil {

@@ -22,6 +22,8 @@ type Jobs interface {
 	Forget(ctx context.Context, j *batch.Record) error
 	// Keep is how long jobs are kept that do not say.
 	Keep() time.Duration
+	// Scheduling is what makes jobs by itself.
+	Scheduling() Schedules
 }
 
 // Submission is a job to be queued.
@@ -89,7 +91,7 @@ type jobs struct{ Jobs }
 
 func (j *jobs) routes() []route {
 	const one = "/api/v1/jobs/{id}"
-	return []route{
+	return append((&schedules{j.Scheduling()}).routes(), []route{
 		{method: "POST", path: "/api/v1/jobs", id: "submitJob", says: "queues a job", in: Submission{}, out: Job{}, status: http.StatusCreated, change: true, serve: j.submit},
 		{method: "GET", path: "/api/v1/jobs", id: "listJobs", says: "lists jobs, the newest first", out: JobList{}, serve: j.list, query: []param{
 			{"state", "only jobs in this state; may be given several times"}, {"limit", "most jobs; default: 100, at most 1000"}, {"before", "only jobs that were made before this one"}}},
@@ -100,7 +102,7 @@ func (j *jobs) routes() []route {
 		{method: "DELETE", path: one, id: "deleteJob", says: "deletes a job that has ended, and the results that the server holds", change: true, serve: j.remove},
 		{method: "GET", path: one + "/logs", id: "getJobLog", says: "shows a job's log", out: JobLog{}, serve: j.lines, query: []param{{"after", "only lines that came after the one of this seq"}}},
 		{method: "GET", path: one + "/result/{name}", id: "getJobResult", says: "gives a file of the result that the server holds; ranges are taken", out: file{}, serve: j.result},
-	}
+	}...)
 }
 
 func show(r *batch.Record) Job {

@@ -1,0 +1,130 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+	_ "time/tzdata" // time zones, where the machine has none
+
+	"serval"
+	"serval/batch"
+	"serval/config"
+)
+
+type plans = batch.Schedules // to embed it without its name, which is that of a method
+
+// schedules are the store's, with what checks and fires them.
+type schedules struct {
+	plans
+	*batch.Scheduler
+	from map[string]config.Schedule
+	s    *Server
+}
+
+// Run puts the configuration's schedules into the store, and makes the jobs of all.
+func (c *schedules) Run(ctx context.Context) {
+	if err := c.settle(ctx); err != nil && ctx.Err() == nil {
+		c.s.log.Error("the configuration's schedules could not be stored: they make no jobs", "error", err)
+	}
+	c.Scheduler.Run(ctx)
+}
+
+// settle makes the store's schedules of the configuration what the configuration says. Servers that share a store should have the
+// same ones: the one that starts last is right.
+func (c *schedules) settle(ctx context.Context) error {
+	have, err := c.Schedules(ctx, "")
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{}
+	var fresh []*batch.Schedule
+	var failed []error
+	for _, name := range slices.Sorted(maps.Keys(c.from)) {
+		s, err := scheduleOf(name, c.from[name])
+		if err != nil {
+			failed = append(failed, fmt.Errorf("batch.schedules.%s: %w", name, err))
+			continue
+		}
+		keep[s.ID] = true
+		if !slices.ContainsFunc(have, func(h *batch.Schedule) bool { return h.ID == s.ID }) {
+			fresh = append(fresh, s)
+		}
+	}
+	for _, h := range have {
+		if h.Origin == fromConfig && !keep[h.ID] {
+			failed = append(failed, c.DeleteSchedule(ctx, h.Tenant, h.ID))
+		}
+	}
+	for _, s := range fresh {
+		err := c.Add(ctx, s)
+		if e := (*serval.Error)(nil); errors.As(err, &e) && e.Code == serval.Conflict {
+			if there, _ := c.Schedule(ctx, s.Tenant, s.ID); there != nil && there.ID == s.ID {
+				continue // another server was faster
+			}
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("batch.schedules.%s: %w", s.Name, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+const fromConfig = "config"
+
+// scheduleOf is a schedule of the configuration. Its ID is made of what it says, so that one that was changed is another one.
+func scheduleOf(name string, c config.Schedule) (*batch.Schedule, error) {
+	tenant := c.Tenant
+	if tenant == "" {
+		tenant = name
+	}
+	j := &c.Job
+	job := batch.Job{
+		Model: j.Model, Input: j.Input, Output: j.Output, InputFormat: j.InputFormat, OutputFormat: j.OutputFormat, InputOptions: j.InputOptions, OutputOptions: j.OutputOptions,
+		Map: j.Map, Passthrough: j.Passthrough, Want: j.Want, MaxErrors: j.MaxErrors,
+	}
+	if j.Prompt != "" || j.System != "" || j.Task != "" || j.MaxTokens > 0 {
+		job.Text = &batch.Text{Task: j.Task, Prompt: j.Prompt, System: j.System}
+		if j.MaxTokens > 0 {
+			job.Text.MaxTokens = &j.MaxTokens
+		}
+	}
+	plan, err := json.Marshal(batch.SchedulePlan{
+		Cron: c.Cron, Zone: c.TimeZone, Watch: c.Watch, Every: pause(c.Every, c.Watch), Settle: pause(c.Settle, c.Watch), Existing: c.Existing, Priority: c.Priority,
+		Job: batch.DataSpec{Job: job, Split: j.Split, Parts: j.Parts, Restart: j.Restart},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, err := batch.NewSchedule(tenant, name, plan)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(append([]byte(tenant+"\x00"+name+"\x00"), plan...))
+	s.ID, s.Origin = "sch_"+hex.EncodeToString(sum[:12]), fromConfig
+	return s, nil
+}
+
+// pause is a duration of a schedule that watches; "" of another, or of none.
+func pause(d time.Duration, watch string) string {
+	if watch == "" || d == 0 {
+		return ""
+	}
+	return d.String()
+}
+
+// checkSchedules says what is wrong with the configuration's schedules, before the server starts.
+func checkSchedules(list map[string]config.Schedule) error {
+	var failed []error
+	for _, name := range slices.Sorted(maps.Keys(list)) {
+		if _, err := scheduleOf(name, list[name]); err != nil {
+			failed = append(failed, fmt.Errorf("batch.schedules.%s: %w", name, err))
+		}
+	}
+	return errors.Join(failed...)
+}
