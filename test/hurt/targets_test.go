@@ -32,7 +32,7 @@ import (
 // lost, and no file is half. A disk that is full for a while loses none.
 func TestTargets(t *testing.T) {
 	both(t, func(t *testing.T, b build) {
-		t.Run("kills", func(t *testing.T) { killTargets(t, b, pick(b, 50_000, 10_000), pick(b, 10, 4)) })
+		t.Run("kills", func(t *testing.T) { killTargets(t, b, pick(b, 50_000, 10_000), pick(b, 10, 3)) })
 		t.Run("full", func(t *testing.T) { fullTarget(t, b) })
 	})
 }
