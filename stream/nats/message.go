@@ -42,6 +42,9 @@ func received(m *natsgo.Msg, md *natsgo.MsgMetadata, patterns []string) stream.M
 // headers turns headers of NATS into ours and the key, in the order of their names: their own order is not kept by clients.
 func headers(h natsgo.Header) (list []stream.Header, key []byte) {
 	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if strings.HasPrefix(name, reserved) && name != natsgo.MsgIdHdr { // what the server was told when it was published
+			continue
+		}
 		for _, v := range h[name] {
 			bare, value := name, []byte(v)
 			if cut, ok := strings.CutSuffix(name, encoded); ok {

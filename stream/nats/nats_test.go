@@ -207,3 +207,15 @@ func freeAddress(t *testing.T) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+func (b *bus) Peek(ctx context.Context, place string, v stream.View, env stream.Env) (stream.Peek, error) {
+	return b.b.Peek(ctx, b.target(place), v, b.env(env))
+}
+
+func (b *bus) Return(ctx context.Context, place string, env stream.Env) (stream.Target, error) {
+	return b.b.Return(ctx, b.source(place), b.env(env))
+}
+
+func TestPeek(t *testing.T) {
+	streamtest.RunPeek(t, newBus(t, New(), "", testkit.NATS(t).URL))
+}
