@@ -229,6 +229,7 @@ func (r *run) abandon() {
 
 // oldest is when the oldest message under way was made.
 func (r *run) oldest() (t time.Time) {
+	t = r.gathered.oldest
 	see := func(list []*item) {
 		for _, it := range list {
 			if m := it.msg.Time; it.state != dropped && !m.IsZero() && (t.IsZero() || m.Before(t)) {

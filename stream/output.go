@@ -85,9 +85,10 @@ func without(items, some []*item) (rest []*item) {
 
 // gathered is what a Deferred took and was not asked to flush yet. The loop owns it.
 type gathered struct {
-	count int
-	bytes int64
-	due   time.Time
+	count  int
+	bytes  int64
+	due    time.Time
+	oldest time.Time // when the oldest of it was made, or a little earlier
 }
 
 // write has the writer write what is ready, or flush what is due.
@@ -120,6 +121,9 @@ func (r *run) wrote(res result) error {
 		r.gathered.count += len(res.items) - len(res.done)
 		for _, it := range res.items {
 			r.gathered.bytes += it.size
+			if m := it.msg.Time; r.gathered.count > 0 && !m.IsZero() && (r.gathered.oldest.IsZero() || m.Before(r.gathered.oldest)) {
+				r.gathered.oldest = m
+			}
 		}
 		for _, it := range res.done {
 			r.gathered.bytes -= it.size

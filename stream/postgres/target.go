@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -56,6 +57,11 @@ func (t *target) open(ctx context.Context) (err error) {
 		t.table = nil
 		if t.conn, err = pgx.ConnectConfig(ctx, t.config); err != nil {
 			t.conn = nil
+			return err
+		}
+		// A worker that hangs must not keep the positions locked: the server ends its transaction.
+		if _, err := t.conn.Exec(ctx, "SET idle_in_transaction_session_timeout = "+strconv.FormatInt(t.opt.Timeout.Milliseconds(), 10)); err != nil {
+			_ = t.conn.Close(ctx)
 			return err
 		}
 	}

@@ -84,6 +84,7 @@ func TestWrite(t *testing.T) {
 	t.Run("RefusedOnce", func(t *testing.T) { refusedOnce(t, s, lane) })
 	t.Run("Table", func(t *testing.T) { missingTable(t, s, lane) })
 	t.Run("Zombie", func(t *testing.T) { zombie(t, s) })
+	t.Run("Hung", func(t *testing.T) { hung(t, s) })
 	t.Run("Ids", func(t *testing.T) { ids(t, s) })
 }
 
@@ -270,6 +271,46 @@ func zombie(t *testing.T, s sink) {
 	got := s.rows(t, `SELECT concat_ws('|', count(*), count(DISTINCT (lane, n)), count(DISTINCT worker)) FROM zombies`)
 	if want := fmt.Sprintf("%d|%d|%d", rows*lanes, rows*lanes, workers); got[0] != want {
 		t.Errorf("%s, not %s", got[0], want)
+	}
+}
+
+// hung: a worker that hangs in the middle of a transaction holds up the next owner of its lane only as long as a transaction may
+// last, and writes nothing any more.
+func hung(t *testing.T, s sink) {
+	s.exec(t, `CREATE TABLE hung (n int)`)
+	lane := stream.NewLane("t/0", nil)
+	change := func(o *TargetOptions) { o.Timeout = 500 * time.Millisecond }
+	first, second := s.open(t, "hung", true, change), s.open(t, "hung", true, change)
+	list := []*stream.Message{result(lane, 0, `{"n":0}`), result(lane, 1, `{"n":1}`)}
+	if err := first.Write(t.Context(), list[:1]); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := first.conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.pos.fresh(t.Context(), tx, list[1:]); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); ; { // as the worker does
+		if err = second.Write(t.Context(), list); err == nil || time.Now().After(end) {
+			break
+		}
+		if stream.IsPermanent(err) {
+			t.Errorf("while it hangs: %v", err)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(t.Context()); err == nil {
+		t.Error("the hung transaction is committed")
+	}
+	if err := first.Write(t.Context(), list); err != nil {
+		t.Error(err)
+	}
+	if got := s.rows(t, `SELECT n::text FROM hung ORDER BY n`); !slices.Equal(got, []string{"0", "1"}) {
+		t.Errorf("%q", got)
 	}
 }
 
