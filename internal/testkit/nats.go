@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 )
 
 // NATSServer is a real NATS server with JetStream that runs in the test's process, on loopback and a free port, with its data in
@@ -134,3 +135,31 @@ func (s *NATSServer) Leads(stream string) bool {
 
 // Alive says whether it runs.
 func (s *NATSServer) Alive() bool { return s.srv.Running() }
+
+// NKey writes the seed of a new user's NKey to a file and returns the public key.
+func NKey(t testing.TB, file string) string {
+	t.Helper()
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, seed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public
+}
+
+// Certificate makes one for 127.0.0.1 that signs itself, as PEM.
+func Certificate(t testing.TB) (cert, key []byte) {
+	t.Helper()
+	var k KafkaBroker
+	return k.certificate(t)
+}
