@@ -199,7 +199,7 @@ func (f *avroRecords) Decode(m *stream.Message, model *serval.ModelInfo, call *s
 		return err
 	}
 	var v any
-	rest, err := b.schema.Decode(body, &v)
+	rest, err := b.schema.Decode(body, &v, avro.AliasInput()) // the call may share the message's memory
 	if err != nil {
 		return wrong("", "the message is not what its schema says: %v", err)
 	}

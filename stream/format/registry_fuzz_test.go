@@ -247,3 +247,45 @@ func TestSchemedOptions(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkDecode is one message to the model's inputs, beside the same as plain JSON:
+// go test ./stream/format -run xxx -bench Decode
+func BenchmarkDecode(b *testing.B) {
+	g, model := goldens(b), applicants()
+	o := nowhere()
+	a, errA := newAvro(&Avro{o})
+	p, errP := newProtobufSchema(&ProtobufSchema{o})
+	o.Fields = map[string]string{"address.zip": "zip", "address.geo": "geo", "ratios.debt": "debt"}
+	r, errR := newRows(&Rows{Fields: o.Fields, Pass: o.Pass, Missing: "nan"})
+	if errA != nil || errP != nil || errR != nil {
+		b.Fatal(errA, errP, errR)
+	}
+	for name, f := range map[string]stream.Format{"avro": a, "protobuf": p, "rows": r} {
+		m := &stream.Message{Value: []byte(`{"id":4711,"age":42,"income":1234.5,"job":"PILOT","amount":1999.99,"since":1795766400250,"born":5172,"ref":"0af76519-16cd-43dd-8448-eb211c80319c","address":{"zip":"8001","geo":[47.375,8.5]},"ratios":{"debt":0.25},"other":null}`)}
+		switch name {
+		case "avro":
+			m = g.message(b, "avro", nil)
+			schema, err := a.parse(g.source(1))
+			if err != nil {
+				b.Fatal(err)
+			}
+			keepIn(a.schemed)(1, &parsed{1, schema})
+		case "protobuf":
+			m = g.message(b, "protobuf", nil)
+			schema, err := p.parse(g.source(4))
+			if err != nil {
+				b.Fatal(err)
+			}
+			keepIn(p.schemed)(4, &parsed{4, schema})
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var call stream.Call
+				if err := f.Decode(m, model, &call); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
