@@ -18,6 +18,7 @@ type stream struct {
 	owner    *Streams
 	began    time.Time
 	priority int8
+	text     bool          // it answers with text, token by token
 	ready    chan struct{} // something is there; has room for one
 	over     chan struct{} // closed by End
 
@@ -33,6 +34,9 @@ type stream struct {
 
 // Emit takes a chunk without blocking; see engine.Stream.
 func (s *stream) Emit(c serval.Chunk) bool {
+	if s.priority == serval.Background && s.text && s.owner.held() {
+		return false
+	}
 	s.mu.Lock()
 	if len(s.ring) >= streamBuffer {
 		if s.full.IsZero() {
@@ -92,6 +96,15 @@ func (s *stream) cancel() {
 	s.mu.Lock()
 	s.canceled = true
 	s.mu.Unlock()
+}
+
+// displace cancels the call for a reason of ours.
+func (s *stream) displace(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended && !s.canceled {
+		s.canceled, s.err = true, why
+	}
 }
 
 func (s *stream) signal() {

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"serval"
@@ -30,6 +31,9 @@ type Streams struct {
 	wake  chan struct{} // has room for one
 
 	timeout time.Duration
+
+	urgent   atomic.Int64 // calls inside that are not in the background
+	trickled atomic.Int64 // when one in the background last got on beside them, in Unix nanoseconds
 
 	mu      sync.Mutex // guards what follows
 	waiting []*stream  // the most urgent first, of equal ones the older
@@ -81,6 +85,7 @@ func (m *Streams) Handle(ctx context.Context, req *serval.Request, sink serval.S
 			return serval.Errorf(serval.InvalidArgument, "%s takes tensors, not text", m.what)
 		}
 		s.call.Input = in
+		_, s.text = in.(*serval.Generate)
 	default:
 		return serval.Errorf(serval.InvalidArgument, "%s does not take this kind of input", m.what)
 	}
@@ -170,6 +175,9 @@ func (m *Streams) enter(s *stream) error {
 			After(max(wait, time.Second))
 	}
 	m.inside.Add(1)
+	if s.priority != serval.Background {
+		m.urgent.Add(1)
+	}
 	at := len(m.waiting)
 	for at > 0 && urgency(m.waiting[at-1].priority) > urgency(s.priority) {
 		at--
@@ -296,6 +304,10 @@ func (m *Streams) admit(live int) (taken int) {
 			return taken
 		}
 		s := m.waiting[0]
+		if s.priority == serval.Background && m.urgent.Load() > 0 && m.youngest() != nil {
+			m.mu.Unlock()
+			return taken
+		}
 		m.waiting = m.waiting[1:]
 		m.live[s] = struct{}{}
 		m.mu.Unlock()
@@ -308,6 +320,9 @@ func (m *Streams) admit(live int) (taken int) {
 			m.mu.Lock()
 			delete(m.live, s)
 			m.back(s)
+			if s.priority != serval.Background {
+				m.yield()
+			}
 			m.mu.Unlock()
 			if s.Canceled() { // its reader left meanwhile, and did not find it among those that wait
 				m.drop(s)
@@ -319,6 +334,44 @@ func (m *Streams) admit(live int) (taken int) {
 		default:
 			s.End(err)
 		}
+	}
+}
+
+// Calls in the background stand still while others are inside: their sequences keep their places and what they have, but take no
+// part in the steps, but for a token of one of them now and then, so that they get on however busy the model is. A call that finds
+// no room takes the place of the youngest of them, which is answered Unavailable and comes again.
+
+// trickleEvery is how often a sequence in the background gets on beside others.
+const trickleEvery = 100 * time.Millisecond
+
+// held says whether a sequence in the background stands still.
+func (m *Streams) held() bool {
+	if m.urgent.Load() == 0 {
+		return false
+	}
+	now, last := time.Now().UnixNano(), m.trickled.Load()
+	return now-last < int64(trickleEvery) || !m.trickled.CompareAndSwap(last, now)
+}
+
+// youngest is the call in the background that the decoder took last; nil: it has none. m.mu is held.
+func (m *Streams) youngest() (last *stream) {
+	for s := range m.live {
+		if s.priority == serval.Background && (last == nil || s.began.After(last.began)) {
+			last = s
+		}
+	}
+	return last
+}
+
+// yield has the youngest call in the background leave its place, unless one is leaving. m.mu is held.
+func (m *Streams) yield() {
+	for s := range m.live {
+		if s.priority == serval.Background && s.Canceled() {
+			return
+		}
+	}
+	if s := m.youngest(); s != nil {
+		s.displace(serval.Errorf(serval.Unavailable, "%s needs the place of this request, which is in the background, for another one; try again", m.what))
 	}
 }
 
@@ -364,5 +417,8 @@ func (m *Streams) ended(s *stream) {
 	m.tokens.Add(s.usage)
 	delete(m.live, s)
 	m.mu.Unlock()
+	if s.priority != serval.Background && m.urgent.Add(-1) == 0 {
+		m.nudge() // those in the background go on
+	}
 	m.inside.Done()
 }
