@@ -153,28 +153,38 @@ func (q *Queues) Send(t testing.TB, name string, list []types.SendMessageBatchRe
 func (q *Queues) Drain(t testing.TB, name string, wait time.Duration) (list []types.Message) {
 	t.Helper()
 	for end := time.Now().Add(wait); ; {
-		out, err := q.Client.ReceiveMessage(context.Background(), &sqs.ReceiveMessageInput{
-			QueueUrl: q.URL(name), MaxNumberOfMessages: 10, VisibilityTimeout: 60, MessageAttributeNames: []string{"All"},
-			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
-		})
-		if err != nil {
-			t.Fatalf("sqs: queue %s: receive: %v", name, err)
-		}
-		if len(out.Messages) == 0 {
-			if time.Now().After(end) {
-				return list
-			}
-			time.Sleep(min(wait/4, 50*time.Millisecond))
+		some := q.Receive(t, name)
+		if len(some) > 0 {
+			list = append(list, some...)
+			end = time.Now().Add(wait)
 			continue
 		}
-		in := &sqs.DeleteMessageBatchInput{QueueUrl: q.URL(name)}
-		for i, m := range out.Messages {
-			in.Entries = append(in.Entries, types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: m.ReceiptHandle})
+		if time.Now().After(end) {
+			return list
 		}
-		if _, err := q.Client.DeleteMessageBatch(context.Background(), in); err != nil {
-			t.Fatalf("sqs: queue %s: delete: %v", name, err)
-		}
-		list = append(list, out.Messages...)
-		end = time.Now().Add(wait)
+		time.Sleep(min(wait/4, 50*time.Millisecond))
 	}
+}
+
+// Receive takes up to ten messages that wait in a queue out of it.
+func (q *Queues) Receive(t testing.TB, name string) []types.Message {
+	t.Helper()
+	out, err := q.Client.ReceiveMessage(context.Background(), &sqs.ReceiveMessageInput{
+		QueueUrl: q.URL(name), MaxNumberOfMessages: 10, VisibilityTimeout: 60, MessageAttributeNames: []string{"All"},
+		MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
+	})
+	if err != nil {
+		t.Fatalf("sqs: queue %s: receive: %v", name, err)
+	}
+	if len(out.Messages) == 0 {
+		return nil
+	}
+	in := &sqs.DeleteMessageBatchInput{QueueUrl: q.URL(name)}
+	for i, m := range out.Messages {
+		in.Entries = append(in.Entries, types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: m.ReceiptHandle})
+	}
+	if _, err := q.Client.DeleteMessageBatch(context.Background(), in); err != nil {
+		t.Fatalf("sqs: queue %s: delete: %v", name, err)
+	}
+	return out.Messages
 }
