@@ -89,7 +89,7 @@ func (g *Gateway) As(tenant string) serval.Handler {
 		return g.handle(ctx, req, sink, func(req *serval.Request, _ int64) *serval.Error {
 			req.Credential, req.Tenant = "", tenant
 			if limit := g.policy.Load().timeout(req.Input); limit > 0 {
-				req.Deadline = req.Timing.Start.Add(limit)
+				req.Deadline = req.Timing.Start.Add(max(limit, req.Timeout))
 			}
 			return nil
 		})
