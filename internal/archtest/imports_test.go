@@ -42,7 +42,7 @@ var rules = []rule{
 	{"stream", []string{".", "shared"}},
 	{"stream/*", []string{".", "shared", "parent"}},
 	{"stream/files", []string{".", "shared", "parent", "batch", "batch/parquet", "store/blob"}}, // whose files batch jobs read
-	{"stream/streamtest/feed", []string{".", "stream", "stream/kafka", "internal/testkit"}},
+	{"stream/streamtest/feed", []string{".", "stream", "stream/kafka", "stream/nats", "stream/streamtest", "internal/testkit"}},
 	{"stream/all", []string{".", "shared", "parent", "stream/..."}},
 	{"task", []string{".", "shared"}},
 

@@ -85,5 +85,9 @@ func (s sink) Down(t *testing.T, _ string) func() {
 func (s sink) Keeps() (headers, once bool) { return true, true }
 
 func TestConformance(t *testing.T) {
-	streamtest.RunTarget(t, feed.New(t), sink{testkit.Postgres(t)})
+	s := sink{testkit.Postgres(t)}
+	streamtest.RunTarget(t, feed.New(t), s)
+	// Lanes that are no partitions of Kafka, and messages in no order, which are known by their ids.
+	t.Run("Lanes", func(t *testing.T) { streamtest.RunTarget(t, feed.NewNATS(t, false), s, "Cut") })
+	t.Run("Unordered", func(t *testing.T) { streamtest.RunTarget(t, feed.NewNATS(t, true), s, "Cut", "Handover") })
 }

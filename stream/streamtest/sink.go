@@ -37,7 +37,10 @@ type Sink interface {
 // RunTarget runs those parts of the suite that are a target's, with a real broker as the source; with names, only those.
 func RunTarget(t *testing.T, feed Feed, sink Sink, only ...string) {
 	headers, once := sink.Keeps()
-	both := &ends2{feed, sink, once}
+	both := &ends2{Feed: feed, sink: sink, once: once}
+	if f, ok := feed.(interface{ Traits() Traits }); ok {
+		both.traits = f.Traits()
+	}
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *setup)
@@ -52,7 +55,7 @@ func RunTarget(t *testing.T, feed Feed, sink Sink, only ...string) {
 			if c.name == "Poison" && !headers {
 				t.Skip("it keeps no headers of dead letters")
 			}
-			s := &setup{bus: both, name: fmt.Sprintf("%s-%d", strings.ToLower(c.name), time.Now().UnixNano())}
+			s := &setup{bus: both, Traits: both.traits, name: fmt.Sprintf("%s-%d", strings.ToLower(c.name), time.Now().UnixNano())}
 			s.from, s.to, s.dead = s.name+"-in", s.name+"-out", s.name+"-dead"
 			feed.Create(t, s.from)
 			if c.name != "TargetMissing" {
@@ -67,8 +70,9 @@ func RunTarget(t *testing.T, feed Feed, sink Sink, only ...string) {
 // ends2 is a Bus whose sources are of a feed, and whose targets of a sink.
 type ends2 struct {
 	Feed
-	sink Sink
-	once bool
+	sink   Sink
+	once   bool
+	traits Traits
 }
 
 func (e *ends2) Create(t *testing.T, place string)               { e.sink.Create(t, place) }

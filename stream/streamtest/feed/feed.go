@@ -1,4 +1,5 @@
-// Package feed is the Kafka that tests of targets read from. Used by tests only; it imports stream, stream/kafka and testkit.
+// Package feed is the brokers that tests of targets read from. Used by tests only; it imports stream, stream/kafka, stream/nats,
+// streamtest and testkit.
 package feed
 
 import (
