@@ -46,9 +46,11 @@ func (r *replay) source(ctx context.Context) (err error) {
 	tick := time.NewTicker(replayTold)
 	defer tick.Stop()
 	for {
+		ended := false
 		select {
 		case <-tick.C:
 		case <-over:
+			ended = true
 		}
 		src.tell(&r.told)
 		st := w.Status()
@@ -56,14 +58,12 @@ func (r *replay) source(ctx context.Context) (err error) {
 		if err := r.marks.flush(); err != nil {
 			return err
 		}
-		select {
-		case <-over:
+		if ended {
 			if finished = src.finished(); !finished {
 				return ctx.Err()
 			}
 			r.told.Ended = true
 			return r.said(&r.told)
-		default:
 		}
 		if err := r.said(&r.told); err != nil {
 			return err

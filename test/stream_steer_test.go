@@ -41,10 +41,12 @@ func (b *bus) applied(t *testing.T, name string, more ...string) string {
 	return file
 }
 
-// steered is a server whose streams are made at run time.
-func (b *bus) steered(t *testing.T, models, data string, more ...string) *testkit.Server {
+// steered is a server whose streams are made at run time, beside those of its configuration.
+func (b *bus) steered(t *testing.T, models, data, streams string) *testkit.Server {
 	t.Helper()
-	return testkit.Serve(t, testkit.Options{Models: models, Data: data, Args: more, Env: []string{"SERVAL_STREAM_KAFKA=" + b.k.Addr, "PRIVATE=secret"}})
+	file := filepath.Join(t.TempDir(), "serval.yaml")
+	write(t, file, "log: {access: false}\n"+streams)
+	return testkit.Serve(t, testkit.Options{Race: true, Models: models, Data: data, Args: []string{"--config", file}, Env: []string{"SERVAL_STREAM_KAFKA=" + b.k.Addr, "PRIVATE=secret"}})
 }
 
 // stream runs a sub-command of 'serval stream' and checks its exit code and what it says.
@@ -57,13 +59,21 @@ func stream(t *testing.T, s *testkit.Server, code int, want string, args ...stri
 	return out
 }
 
+// becomes waits until the stream scores is in a state.
+func becomes(t *testing.T, s *testkit.Server, state string) {
+	t.Helper()
+	s.Await("state "+state, func() bool {
+		return strings.Contains(ask(t, "GET", "http://"+s.Admin+"/api/v1/streams/scores", "").body, `"state":"`+state+`"`)
+	})
+}
+
 // TestStreamSteered: streams are made, changed and deleted while the server runs and messages flow; nothing is lost, and it all
 // lasts over a restart.
 func TestStreamSteered(t *testing.T) {
 	const n = 6000
 	b := newBus(t, testkit.Kafka(t), "steered")
 	models, data := streamModels(t), t.TempDir()
-	s := b.steered(t, models, data)
+	s := b.steered(t, models, data, "")
 	stream(t, s, 0, "scores  would be created", "apply", "-f", b.applied(t, "scores"), "--dry-run")
 	stream(t, s, 0, "[]", "list", "-o", "json")
 	stream(t, s, 0, "scores  created", "apply", "-f", b.applied(t, "scores"))
@@ -89,13 +99,15 @@ func TestStreamSteered(t *testing.T) {
 		t.Errorf("%d of %d came again though each stream finished what was under way", again, n)
 	}
 
-	stream(t, s, 0, "paused", "pause", "scores")
+	stream(t, s, 0, "", "pause", "scores")
+	becomes(t, s, "paused")
 	s.Kill()
 	b.send(t, records(0, 100)...)
-	s = b.steered(t, models, data)
-	stream(t, s, 0, "paused", "status", "scores")
+	s = b.steered(t, models, data, "")
+	becomes(t, s, "paused")
 	reaches(t, s, "serval_stream_lag_messages", 100)
-	stream(t, s, 0, "running", "resume", "scores")
+	stream(t, s, 0, "", "resume", "scores")
+	becomes(t, s, "running")
 	s.Await("an end", func() bool { return b.done(t) })
 	if got := len(b.all(t, b.out)); got != n+100 {
 		t.Errorf("%d results; the group's positions are those of before", got)
@@ -104,19 +116,17 @@ func TestStreamSteered(t *testing.T) {
 	s.Wait(time.Minute)
 
 	// What the file names wins.
-	file := filepath.Join(t.TempDir(), "serval.yaml")
-	write(t, file, "streams:\n  scores:\n"+b.section("paused: true"))
-	s = b.steered(t, models, data, "--config", file)
-	stream(t, s, 0, "paused", "status", "scores")
+	s = b.steered(t, models, data, "streams:\n  scores:\n"+b.section("paused: true"))
+	becomes(t, s, "paused")
 	stream(t, s, 1, "serval.yaml", "delete", "scores")
 	stream(t, s, 1, "serval.yaml", "apply", "-f", b.applied(t, "scores"))
 	s.Kill()
 
-	s = b.steered(t, models, data)
+	s = b.steered(t, models, data, "")
 	stream(t, s, 0, "scores  deleted", "delete", "scores")
 	stream(t, s, 1, "there is no stream 'scores'", "status", "scores")
 	s.Kill()
-	s = b.steered(t, models, data)
+	s = b.steered(t, models, data, "")
 	stream(t, s, 0, "[]", "list", "-o", "json")
 }
 
@@ -124,7 +134,7 @@ func TestStreamSteered(t *testing.T) {
 func TestStreamRefused(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, testkit.Kafka(t), "refused")
-	s := b.steered(t, streamModels(t), "")
+	s := b.steered(t, streamModels(t), "", "")
 	stream(t, s, 0, "created", "apply", "-f", b.applied(t, "one"))
 	for more, want := range map[string]string{
 		"calls: many":     "streams.yaml:9:12: streams.two.calls",
@@ -200,7 +210,7 @@ type shownMessage struct {
 func TestStreamTail(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, testkit.Kafka(t), "tail")
-	s := serveStream(t, false, streamModels(t), "", b.config(t, rowsFormat))
+	s := serveStream(t, true, streamModels(t), "", b.config(t, rowsFormat))
 	list := records(0, 300)
 	list[299].Value = []byte{0xff, 0xfe, 0}
 	b.send(t, list...)
@@ -272,7 +282,7 @@ func TestStreamReplayDead(t *testing.T) {
 	b := newBus(t, testkit.Kafka(t), "replay")
 	models, data := streamModels(t), t.TempDir()
 	file := b.config(t, rowsFormat, "max_message: 10kB")
-	s := serveStream(t, false, models, data, file)
+	s := serveStream(t, true, models, data, file)
 	list := records(0, 200)
 	for i := range list {
 		if i%10 == 0 { // of 20, three are too large
@@ -296,16 +306,17 @@ func TestStreamReplayDead(t *testing.T) {
 
 	// The operator mends what was wrong: larger messages are taken.
 	write(t, file, strings.Replace(read(t, file), "max_message: 10kB", "max_message: 1MB", 1))
-	s = serveStream(t, false, models, data, file)
+	s = serveStream(t, true, models, data, file)
 	stream(t, s, 0, "3 of 20 replayed: 3 too_large", "replay", "scores", "--code", "too_large")
 	reaches(t, s, "serval_stream_written_total", 3)
-	stream(t, s, 0, "paused", "pause", "scores") // so that no new ones come in between
+	stream(t, s, 0, "", "pause", "scores")
+	becomes(t, s, "paused") // so that no new ones come in between
 	out := stream(t, s, 0, "5 of", "replay", "scores", "--limit", "5")
 	if !strings.Contains(out, "5 invalid_argument") {
 		t.Error(out)
 	}
 	stream(t, s, 0, "12 of 20 replayed: 12 invalid_argument; 8 were replayed before", "replay", "scores", "--until", "0s")
-	stream(t, s, 0, "running", "resume", "scores")
+	stream(t, s, 0, "", "resume", "scores")
 	reaches(t, s, "serval_stream_dead_letters_total", 17) // they are as wrong as before
 	out = stream(t, s, 0, "replayed", "replay", "scores")
 	if !strings.HasPrefix(out, "17 of 37 replayed") {
@@ -340,7 +351,7 @@ func TestStreamReplaySource(t *testing.T) {
 	b := newBus(t, testkit.Kafka(t), "rerun")
 	other := b.out + "-again"
 	b.k.Topic(t, other, 4)
-	s := serveStream(t, false, streamModels(t), "", b.config(t, rowsFormat))
+	s := serveStream(t, true, streamModels(t), "", b.config(t, rowsFormat))
 	b.send(t, records(0, 500)...)
 	reaches(t, s, "serval_stream_written_total", 500)
 	time.Sleep(50 * time.Millisecond)
@@ -349,7 +360,8 @@ func TestStreamReplaySource(t *testing.T) {
 	b.send(t, records(500, 2000)...)
 	b.send(t, &kgo.Record{Value: []byte("poison")})
 	reaches(t, s, "serval_stream_written_total", 2000)
-	stream(t, s, 0, "paused", "pause", "scores") // it does not even need to run
+	stream(t, s, 0, "", "pause", "scores")
+	becomes(t, s, "paused") // it does not even need to run
 	target := fmt.Sprintf("{kafka: {brokers: [%s], topic: %s}}", b.k.Addr, other)
 	from := middle.UTC().Format(time.RFC3339Nano)
 	stream(t, s, 0, "1,501 of 1,501 would be replayed", "replay", "scores", "--from", from, "--dry-run")
@@ -402,7 +414,7 @@ func TestStreamAccess(t *testing.T) {
 	file := b.config(t, rowsFormat, "tenant: team")
 	write(t, file, read(t, file)+fmt.Sprintf("keys:\n  - {name: boss, hash: %q, access: [infer, read, control]}\n  - {name: team, hash: %q}\n  - {name: rest, hash: %q}\n",
 		config.HashKey("of-boss"), config.HashKey("of-team"), config.HashKey("of-rest")))
-	s := serveStream(t, false, streamModels(t), "", file)
+	s := serveStream(t, true, streamModels(t), "", file)
 	b.send(t, records(0, 3)...)
 	const path = "/api/v1/streams"
 	for _, c := range []struct {
@@ -436,7 +448,7 @@ func TestStreamReplayKilled(t *testing.T) {
 	b := newBus(t, testkit.Kafka(t), "cut")
 	models, data := streamModels(t), t.TempDir()
 	file := b.config(t, rowsFormat, "paused: true", "max_in_flight: 100", "calls: 1", "group: 1")
-	s := serveStream(t, false, models, data, file)
+	s := serveStream(t, true, models, data, file)
 	b.send(t, records(0, n)...)
 	from := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
 	cut := make(chan string, 1)
@@ -452,7 +464,7 @@ func TestStreamReplayKilled(t *testing.T) {
 		t.Errorf("it said %s", said)
 	}
 	had := ends()
-	s = serveStream(t, false, models, data, file)
+	s = serveStream(t, true, models, data, file)
 	out := stream(t, s, 0, "replayed", "replay", "scores", "--from", from)
 	if had < n && !strings.Contains(out, "were replayed before") {
 		t.Errorf("%d results were there, and then %s", had, out)
