@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -108,6 +109,8 @@ func (s *source) extend(list []*hold) {
 	receipts, failed, err := s.change(ctx, list, s.o.Visibility)
 	lost := map[*group]struct{}{}
 	s.mu.Lock()
+	said := s.failing
+	s.failing = err != nil
 	for i, h := range list {
 		h.renewing = false
 		switch c, bad := failed[i]; {
@@ -119,7 +122,7 @@ func (s *source) extend(list []*hold) {
 		}
 	}
 	s.mu.Unlock()
-	if err != nil && s.ctx.Err() == nil {
+	if err != nil && !said && s.ctx.Err() == nil {
 		s.env.Warn("sqs: messages that are worked on could not be extended; it is tried again", "queue", s.q.name, "error", err)
 	}
 	s.lose(lost, "the queue says that it has them no longer")
@@ -170,17 +173,21 @@ func (s *source) giveBack(list []*hold) {
 	ctx, cancel := context.WithTimeout(context.Background(), min(callTimeout, s.o.Visibility))
 	defer cancel()
 	var work sync.WaitGroup
+	var failed atomic.Pointer[error]
 	limit := make(chan struct{}, renewals)
 	for chunk := range slices.Chunk(list, maxBatch) {
 		work.Go(func() {
 			limit <- struct{}{}
 			defer func() { <-limit }()
 			if _, _, err := s.change(ctx, chunk, 0); err != nil {
-				s.env.Warn("sqs: messages could not be given back; others get them when their time is over", "queue", s.q.name, "messages", len(chunk), "error", err)
+				failed.Store(&err)
 			}
 		})
 	}
 	work.Wait()
+	if err := failed.Load(); err != nil {
+		s.env.Warn("sqs: messages could not be given back; others get them when their time is over", "queue", s.q.name, "error", *err)
+	}
 }
 
 // unread gives back what was received and is not read.

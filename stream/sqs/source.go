@@ -55,6 +55,7 @@ type source struct {
 	left    time.Time // when Read was left last, because its context ended where paused
 	paused  bool
 	ending  bool
+	failing bool  // the last extension did, and it was said
 	waiting int64 // at the queue, as last heard; -1: not known
 }
 

@@ -310,6 +310,15 @@ func TestUnreachable(t *testing.T) {
 			t.Fatal(err)
 		}
 		await(t, "the queue is empty", func() bool { waiting, flying := b.q.Counts(t, q); return waiting+flying == 0 })
+		b.Send(t, q, of("c", 3))
+		more := read(t, cut, 3)
+		net.down.Store(true)
+		if err := cut.Ack(t.Context(), pointers(more[:1])); err != nil {
+			t.Fatal(err)
+		}
+		if err := cut.Close(); err != nil { // it must end though nobody answers
+			t.Error(err)
+		}
 	})
 }
 

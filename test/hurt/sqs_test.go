@@ -78,7 +78,7 @@ log: {access: false}
 	var sent sync.WaitGroup
 	sent.Go(func() {
 		for i := 0; i < n; i += n / 100 {
-			q.Send(t, in, sqsRows(i, i+n/100, fifo))
+			q.Send(t, in, sqsRows(i, min(n, i+n/100), fifo))
 			for waiting := n; waiting > n/8 && t.Context().Err() == nil; { // the server of this test is slow with long queues
 				time.Sleep(20 * time.Millisecond)
 				waiting, _ = q.Counts(t, in)
