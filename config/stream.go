@@ -23,7 +23,7 @@ type Stream struct {
 	CloudEvents StreamEvents  `yaml:"cloud_events" doc:"whether messages are events of CloudEvents"`
 	Delivery    string        `yaml:"delivery" doc:"at-least-once (default), or exactly-once: answers and positions in one transaction, where source and target are one cluster that has them, or the target keeps positions" enum:"at-least-once,exactly-once"`
 	MaxMessage  Size          `yaml:"max_message" doc:"largest message; a larger one is a dead letter; 0: 1MiB"`
-	MaxInFlight int           `yaml:"max_in_flight" doc:"most messages under way; no more are read then; 0: 8192" min:"0"`
+	MaxInFlight int           `yaml:"max_in_flight" doc:"most messages under way; no more are read then; 0: 8192, or 131072 where the target gathers them into files" min:"0"`
 	MaxBytes    Size          `yaml:"max_in_flight_bytes" doc:"most bytes of those; 0: 64MiB"`
 	Calls       int           `yaml:"calls" doc:"calls of the model at the same time; 0: 32" min:"0" max:"4096"`
 	Group       int           `yaml:"group" doc:"most messages whose rows share a call, where the model puts rows of requests together; 1: none; 0: 256" min:"0" max:"65536"`
