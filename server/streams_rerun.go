@@ -113,6 +113,9 @@ func (r *replay) worker() (*stream.Options, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Format, err = formatOf(&c); err != nil { // without what compares streams: these answers were given before
+		return nil, err
+	}
 	to, env := r.s.known[c.Target.Name], r.s.envOf(r.e.name, instance+"-replay", false)
 	o.Open = func(ctx context.Context, owner stream.Owner) (stream.Source, stream.Target, error) {
 		target, err := to.Target(ctx, c.Target.Options, env(owner))
