@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 
 	"serval"
 	"serval/stream"
@@ -80,7 +81,11 @@ func (Broker) Target(ctx context.Context, options any, env stream.Env) (stream.T
 	if err != nil {
 		return nil, err
 	}
-	return newTarget(o, q, env.Stream), nil
+	whose := env.Stream
+	if strings.HasSuffix(env.Instance, "-replay") { // it answers on purpose what was answered before
+		whose += " " + rand.Text()
+	}
+	return newTarget(o, q, whose), nil
 }
 
 // Return implements stream.Returner.

@@ -18,7 +18,8 @@ func (b *bus) to(t *testing.T, place, endpoint, name string) stream.Target {
 	o := defaultTarget()
 	o.Connection = b.connection(place)
 	o.Endpoint = endpoint
-	dst, err := Broker{}.Target(t.Context(), o, stream.Env{Stream: name})
+	name, instance, _ := strings.Cut(name, "/")
+	dst, err := Broker{}.Target(t.Context(), o, stream.Env{Stream: name, Instance: instance})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,12 +34,13 @@ func results(n, keys int) (list []*stream.Message) {
 	return list
 }
 
-// TestOnce: a FIFO queue has a result once that was written again, and that of another stream, or a dead letter, beside it.
+// TestOnce: a FIFO queue has a result once that was written again, and that of another stream, of a replay, or a dead letter,
+// beside it.
 func TestOnce(t *testing.T) {
 	b := newBus(t, true)
 	q := b.place(t)
 	list := results(35, 5)
-	for _, name := range []string{"one", "one", "two"} {
+	for _, name := range []string{"one/a", "one/b", "two/a", "one/a-replay"} {
 		if err := b.to(t, q, b.q.Endpoint, name).Write(t.Context(), list); err != nil {
 			t.Fatal(err)
 		}
@@ -48,8 +50,8 @@ func TestOnce(t *testing.T) {
 	if err := b.to(t, q, b.q.Endpoint, "one").Write(t.Context(), []*stream.Message{&dead, {Value: []byte("x")}, {Value: []byte("x")}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := len(b.All(t, q)); got != 2*35+3 {
-		t.Errorf("%d messages, not %d", got, 2*35+3)
+	if got := len(b.All(t, q)); got != 3*35+3 {
+		t.Errorf("%d messages, not %d", got, 3*35+3)
 	}
 }
 
