@@ -197,7 +197,7 @@ func (c *claim) pull() error {
 
 // inquire finds out whether the consumer is still there.
 func (c *claim) inquire() error {
-	ctx, cancel := context.WithTimeout(c.ctx, lagInterval)
+	ctx, cancel := context.WithTimeout(c.ctx, askTimeout)
 	defer cancel()
 	if _, err := c.s.cons[c.number].Info(ctx); err != nil {
 		return c.gone(err)

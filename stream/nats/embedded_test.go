@@ -35,6 +35,7 @@ func embed(t *testing.T, dir string, set Embedded) (*Broker, error) {
 // TestEmbeddedData: streams that are not there are made, with lanes; what was acknowledged is there after a restart; keys come
 // from subjects; nobody else runs on the same data.
 func TestEmbeddedData(t *testing.T) {
+	t.Parallel()
 	const n, keys = 500, 11
 	dir, at := t.TempDir(), freeAddress(t)
 	first, err := embed(t, dir, Embedded{Listen: at})
@@ -46,7 +47,7 @@ func TestEmbeddedData(t *testing.T) {
 	in.Stream, out.Subject, other.Stream = "applicants", "scores.all.{key}", "other"
 	in.Make.Partitions, other.Make.Partitions, other.Make.Retention, other.Make.MaxBytes, other.Make.MaxCount = 3, 1, "workqueue", 1<<20, 3
 	w := run(t, b, in, out, "i", nil)
-	run(t, b, other, out, "j", nil)
+	second := run(t, b, other, out, "j", nil)
 	await(t, "the streams", func() bool {
 		_, err1 := b.js.Stream(t.Context(), "applicants")
 		_, err2 := b.js.Stream(t.Context(), "scores_all")
@@ -63,6 +64,7 @@ func TestEmbeddedData(t *testing.T) {
 	b.Send(t, "applicants", numbers(0, n, keys))
 	await(t, "results", func() bool { return w.Status().Written == n })
 	w.stop()
+	second.stop()
 	list := b.All(t, "scores_all")
 	if again := tally(t, list, n, keys); again > 0 {
 		t.Errorf("%d came again", again)
@@ -99,6 +101,7 @@ func isCode(err error, code serval.Code) bool {
 
 // TestEmbeddedRefusals: it says what it cannot do.
 func TestEmbeddedRefusals(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +134,7 @@ func TestEmbeddedRefusals(t *testing.T) {
 
 // TestEmbeddedGuarded: with a user, and encrypted, only who knows both gets in; the streams of this process do.
 func TestEmbeddedGuarded(t *testing.T) {
+	t.Parallel()
 	cert, key, ca := certificate(t)
 	at := freeAddress(t)
 	b, err := embed(t, t.TempDir(), Embedded{Listen: at, User: "alice", Password: "secret", Cert: cert, Key: key, MaxPayload: 4 << 20})
@@ -191,6 +195,7 @@ func certificate(t *testing.T) (cert, key, ca string) {
 
 // TestExternalWays: a token and an NKey get in.
 func TestExternalWays(t *testing.T) {
+	t.Parallel()
 	seed := filepath.Join(t.TempDir(), "seed")
 	public := testkit.NKey(t, seed)
 	env := stream.Env{Stream: "flow", Instance: "i", Owner: nobody{}, Warn: warn(t)}
@@ -223,6 +228,7 @@ func TestExternalWays(t *testing.T) {
 
 // TestMisfits: consumers and streams that are there, and are not what is needed.
 func TestMisfits(t *testing.T) {
+	t.Parallel()
 	b := newBus(t, New(), "", testkit.NATS(t).URL)
 	in, out := b.places(t, 1)
 	env := stream.Env{Stream: "flow", Instance: "i", Owner: nobody{}, Warn: warn(t)}
@@ -273,7 +279,7 @@ func TestMisfits(t *testing.T) {
 	if err := open(func(o *SourceOptions) { o.Order = "lane" }); err != nil {
 		t.Error(err)
 	}
-	if err := open(func(o *SourceOptions) { o.Order, o.Lease = "lane", time.Minute }); !isCode(err, serval.InvalidArgument) || !strings.Contains(err.Error(), "lease of 5s") {
+	if err := open(func(o *SourceOptions) { o.Order, o.Lease = "lane", time.Minute }); !isCode(err, serval.InvalidArgument) || !strings.Contains(err.Error(), "lease of 2s") {
 		t.Errorf("another lease: %v", err)
 	}
 	to := b.target(out)
@@ -290,6 +296,7 @@ func TestMisfits(t *testing.T) {
 
 // TestStart: where a consumer begins that does not exist yet.
 func TestStart(t *testing.T) {
+	t.Parallel()
 	b := newBus(t, New(), "", testkit.NATS(t).URL)
 	in, _ := b.places(t, 1)
 	b.Send(t, in, numbers(0, 10, 3))

@@ -128,7 +128,7 @@ func (b *bus) env(env stream.Env) stream.Env {
 
 func (b *bus) source(place string) *SourceOptions {
 	o := defaultSource()
-	o.URLs, o.Stream, o.Consumer, o.Lease = b.urls, place, "c", 5*time.Second
+	o.URLs, o.Stream, o.Consumer, o.Lease = b.urls, place, "c", 2*time.Second
 	o.Make.When = "never"
 	return o
 }
@@ -157,11 +157,13 @@ func (b *bus) Large() (fits, refused int) { return 950_000, 1_200_000 }
 var _ streamtest.Bus = (*bus)(nil)
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	streamtest.Run(t, newBus(t, New(), "", testkit.NATS(t).URL))
 }
 
 // TestConformanceEmbedded is the same on the server in this process, which others reach by its port.
 func TestConformanceEmbedded(t *testing.T) {
+	t.Parallel()
 	b, url, dir := inProcess(t)
 	streamtest.Run(t, newBus(t, b, dir, url))
 }
@@ -217,5 +219,6 @@ func (b *bus) Return(ctx context.Context, place string, env stream.Env) (stream.
 }
 
 func TestPeek(t *testing.T) {
+	t.Parallel()
 	streamtest.RunPeek(t, newBus(t, New(), "", testkit.NATS(t).URL))
 }

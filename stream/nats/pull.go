@@ -64,7 +64,7 @@ func (l *line) pull(ctx context.Context, n int, take func(*natsgo.Msg) error) (t
 	if err := l.s.nc.PublishRequest(l.api, reply, request); err != nil {
 		return 0, err
 	}
-	tick := time.NewTicker(wait / 4)
+	tick := time.NewTicker(min(wait/4, retryInterval))
 	defer tick.Stop()
 	for heard := time.Now(); taken < n; {
 		select {

@@ -19,6 +19,7 @@ const (
 	pullMessages  = 512
 	pullOverhead  = 64 << 10         // what the server counts of a message beside its payload: subjects
 	pullWait      = 10 * time.Second // for messages: how long a server may go on giving them to somebody who is not heard of any more
+	askTimeout    = 2 * time.Second  // of a question about a consumer
 	retryInterval = 250 * time.Millisecond
 )
 
@@ -224,7 +225,7 @@ func (s *source) ask() {
 	claims := append([]*claim(nil), s.claims...)
 	s.mu.Unlock()
 	for _, c := range claims {
-		ctx, cancel := context.WithTimeout(s.ctx, lagInterval)
+		ctx, cancel := context.WithTimeout(s.ctx, askTimeout)
 		info, err := s.cons[c.number].Info(ctx)
 		cancel()
 		if err != nil {

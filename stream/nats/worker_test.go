@@ -147,6 +147,7 @@ func (b *bus) places(t *testing.T, replicas int) (in, out string) {
 
 // TestSlow: messages that are worked on for longer than ack_wait are not given out again, with lanes and without.
 func TestSlow(t *testing.T) {
+	t.Parallel()
 	b := newBus(t, New(), "", testkit.NATS(t).URL)
 	for _, order := range []string{"lane", "none"} {
 		t.Run(order, func(t *testing.T) {
@@ -161,7 +162,7 @@ func TestSlow(t *testing.T) {
 			b.Send(t, in, numbers(0, 100, keys))
 			w := run(t, b, o, b.target(out), "i", func(_ context.Context, text string) {
 				if text == "7" {
-					time.Sleep(4 * time.Second)
+					time.Sleep(2500 * time.Millisecond)
 				}
 			})
 			await(t, "all results", func() bool { return w.Status().Written == 100 })
@@ -178,6 +179,7 @@ func TestSlow(t *testing.T) {
 
 // TestUnordered: without order all workers pull from one consumer, and what one leaves behind the others get at once.
 func TestUnordered(t *testing.T) {
+	t.Parallel()
 	const n = 2000
 	b := newBus(t, New(), "", testkit.NATS(t).URL)
 	in, out := b.places(t, 1)
@@ -252,6 +254,7 @@ func (o nobody) Trouble(reason string) {
 
 // TestStolen: somebody else pulls from a lane's consumer, which the lane's owner sees: it reads again from what was not acked.
 func TestStolen(t *testing.T) {
+	t.Parallel()
 	const n, keys = 3000, 8
 	b := newBus(t, New(), "", testkit.NATS(t).URL)
 	in, out := b.places(t, 1)
@@ -287,6 +290,7 @@ func TestStolen(t *testing.T) {
 // TestCrash: a worker that is gone without a word loses its lanes when its leases end; one that comes back under its name has
 // them at once.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	const n, keys = 400, 8
 	b := newBus(t, New(), "", testkit.NATS(t).URL)
 	in, out := b.places(t, 1)
@@ -316,6 +320,9 @@ func TestCrash(t *testing.T) {
 	}
 	first := open("a")
 	read(first, n)
+	if left, err := first.Backlog(t.Context()); err != nil || left != n {
+		t.Errorf("%d messages are to be done, not %d (%v)", left, n, err)
+	}
 	die(first)
 	again := open("a") // at once: it does not wait for its own leases
 	began := time.Now()
@@ -330,10 +337,45 @@ func TestCrash(t *testing.T) {
 	if again := tally(t, b.All(t, out), n, keys); again > 0 {
 		t.Errorf("%d came again", again)
 	}
+	// Who answers all of it again writes nothing anew, unless it is a replay.
+	for instance, want := range map[string]int{"b": 0, "b-replay": n} {
+		have := len(b.All(t, out))
+		target, err := b.b.Target(t.Context(), b.target(out), stream.Env{Stream: "flow", Instance: instance, Owner: nobody{}, Warn: warn(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := b.source(in)
+		o.Consumer = named(instance)
+		src, err := b.b.Source(t.Context(), o, stream.Env{Stream: "flow", Instance: instance, Owner: nobody{}, Warn: warn(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for got := 0; got < n; {
+			list, err := src.Read(t.Context(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += len(list)
+			var answers []*stream.Message
+			for _, m := range list {
+				answers = append(answers, &stream.Message{Key: m.Key, Value: m.Value, Position: m.Position, Time: m.Time, Lane: m.Lane})
+			}
+			if err := target.Write(t.Context(), answers); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(src.Close(), target.Close()); err != nil {
+			t.Error(err)
+		}
+		if more := len(b.All(t, out)) - have; more != want {
+			t.Errorf("as %s: %d results more, not %d", instance, more, want)
+		}
+	}
 }
 
 // TestDeleted: what is deleted under a stream is said, and made anew.
 func TestDeleted(t *testing.T) {
+	t.Parallel()
 	b := newBus(t, New(), "", testkit.NATS(t).URL)
 	in, out := b.places(t, 1)
 	var mu sync.Mutex
@@ -391,6 +433,7 @@ func TestDeleted(t *testing.T) {
 
 // TestRestart: a server that goes away costs nothing but time.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	const n, keys = 4000, 16
 	k := testkit.NATSAlone(t, nil)
 	b := newBus(t, New(), "", k.URL)
@@ -416,6 +459,7 @@ func TestRestart(t *testing.T) {
 
 // TestCluster: the leader of the streams is shut down while messages flow.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	const n, keys = 3000, 16
 	nodes := testkit.NATSCluster(t, 3)
 	var urls []string
