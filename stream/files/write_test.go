@@ -289,7 +289,7 @@ func TestLeftovers(t *testing.T) {
 // An S3 store that goes away while messages flow: none is lost, and a file is seen whole or not at all.
 func TestS3(t *testing.T) {
 	b := testkit.S3(t)
-	streamtest.RunTarget(t, feed.New(t), bucket{b}, "AckAfterSeen", "Outage", "Cut")
+	streamtest.RunTarget(t, feed.NewNATS(t, false), bucket{b}, "AckAfterSeen", "Outage", "Cut")
 	to := open(t, func(o *TargetOptions) { o.Path, o.S3 = "s3://none/x", bucket{b}.keys() })
 	if err := to.Write(t.Context(), []*stream.Message{message(nil, 0, "{}")}); serval.AsError(err).Code != serval.NotFound || stream.IsPermanent(err) {
 		t.Errorf("a bucket that is not there: %v", err)

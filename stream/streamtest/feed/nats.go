@@ -53,7 +53,11 @@ func (n NATS) Create(t *testing.T, place string) {
 func (n NATS) Send(t *testing.T, place string, list []stream.Message) {
 	t.Helper()
 	for _, m := range list {
-		if _, err := n.js.Publish(context.Background(), place+"."+string(m.Key), m.Value); err != nil {
+		out := &natsgo.Msg{Subject: place + "." + string(m.Key), Data: m.Value, Header: natsgo.Header{}}
+		for _, h := range m.Headers {
+			out.Header.Add(h.Key, string(h.Value))
+		}
+		if _, err := n.js.PublishMsg(context.Background(), out); err != nil {
 			t.Error(err)
 			return
 		}
