@@ -23,6 +23,8 @@ type shelf interface {
 	fetch(ctx context.Context, job, name, work string) (path string, err error)
 	open(ctx context.Context, job, name string) (File, error)
 	drop(ctx context.Context, job, name string) error
+	// list names all files of a job.
+	list(ctx context.Context, job string) ([]string, error)
 	// clear removes all of a job.
 	clear(ctx context.Context, job string) error
 }
@@ -64,6 +66,16 @@ func (f folders) open(_ context.Context, job, name string) (File, error) {
 }
 
 func (f folders) drop(_ context.Context, job, name string) error { return remove(f.path(job, name)) }
+
+func (f folders) list(_ context.Context, job string) (names []string, err error) {
+	entries, err := os.ReadDir(filepath.Join(string(f), job))
+	for _, e := range entries {
+		if !e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
 
 func (f folders) clear(_ context.Context, job string) error {
 	return os.RemoveAll(filepath.Join(string(f), job))
@@ -153,13 +165,21 @@ func (e elsewhere) drop(ctx context.Context, job, name string) error {
 	return err
 }
 
-func (e elsewhere) clear(ctx context.Context, job string) error {
+func (e elsewhere) list(ctx context.Context, job string) (names []string, err error) {
 	list, err := e.store.Locate(ctx, e.name(job, ""))
 	if s := (*serval.Error)(nil); errors.As(err, &s) && s.Code == serval.NotFound {
-		return nil
+		return nil, nil
 	}
-	for i := 0; err == nil && i < len(list); i++ {
-		err = e.drop(ctx, job, strings.TrimPrefix(list[i].Name(), e.name(job, "")))
+	for _, o := range list {
+		names = append(names, strings.TrimPrefix(o.Name(), e.name(job, "")))
+	}
+	return names, err
+}
+
+func (e elsewhere) clear(ctx context.Context, job string) error {
+	names, err := e.list(ctx, job)
+	for i := 0; err == nil && i < len(names); i++ {
+		err = e.drop(ctx, job, names[i])
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"serval"
 )
@@ -245,4 +246,15 @@ func lastReason(parts []dataOutput) string {
 		}
 	}
 	return "see the job's log"
+}
+
+// dropParts removes what is in the whole now, with what attempts that were lost have left of it.
+func (d *Data) dropParts(ctx context.Context, job, whole string) error {
+	names, err := d.shelf.list(ctx, job)
+	for i := 0; err == nil && i < len(names); i++ {
+		if _, name, _ := strings.Cut(names[i], "."); !strings.HasPrefix(names[i], whole) && (strings.HasPrefix(name, "part-") || strings.HasPrefix(names[i], "part-")) {
+			err = d.shelf.drop(ctx, job, names[i])
+		}
+	}
+	return err
 }

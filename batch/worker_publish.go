@@ -75,15 +75,13 @@ func (d *Data) close(ctx context.Context, s *DataSpec, t *Turn) Outcome {
 		r.Rows, r.Bad = r.Rows+p.Rows, r.Bad+p.Bad
 		r.Usage.Add(p.Usage)
 	}
-	parts := outputs
-	if joins := !s.Split && len(outputs) > 1; joins {
+	joins := !s.Split && len(outputs) > 1
+	if joins {
 		whole, err := d.join(ctx, s, t, outputs, &r)
 		if err != nil {
 			return failed(err)
 		}
 		outputs = []dataOutput{*whole}
-	} else {
-		parts = nil
 	}
 	for i := range outputs {
 		if err := d.deliver(ctx, s, t, &outputs[i], &r); err != nil {
@@ -93,11 +91,9 @@ func (d *Data) close(ctx context.Context, s *DataSpec, t *Turn) Outcome {
 	if err := os.RemoveAll(filepath.Join(d.folder(t.Job.ID), "work")); err != nil {
 		return failed(err)
 	}
-	for i := range parts { // they are in the whole
-		for _, name := range []string{parts[i].Held, parts[i].Held + ErrorsSuffix} {
-			if err := d.shelf.drop(ctx, t.Job.ID, name); err != nil {
-				return failed(err)
-			}
+	if joins {
+		if err := d.dropParts(ctx, t.Job.ID, outputs[0].Held); err != nil {
+			return failed(err)
 		}
 	}
 	t.Log("done: %d rows, %d bad", r.Rows, r.Bad)

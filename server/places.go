@@ -165,7 +165,7 @@ func (r *reach) rule(location string, write bool) (*rule, error) {
 		param = "output"
 	}
 	kind, rest, remote := strings.Cut(location, "://")
-	fits := func(*rule) bool { return false }
+	var fits func(*rule) bool
 	switch kind = strings.ToLower(kind); {
 	case !remote:
 		if !filepath.IsAbs(location) {

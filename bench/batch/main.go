@@ -33,6 +33,7 @@ func main() {
 	flag.Int64Var(&b.rows, "rows", 5_000_000, "rows to score")
 	flag.IntVar(&b.rounds, "rounds", 2, "how often both are measured; the best of each counts")
 	flag.StringVar(&b.format, "format", "csv", "format of the output: csv or jsonl")
+	flag.Int64Var(&b.mlflow, "mlflow", 500_000, "rows that 'mlflow models predict' is asked about, too; 0: it is left out")
 	flag.StringVar(&b.work, "work", "", "folder for the CSV file (default: a temporary one)")
 	flag.Parse()
 	if err := b.run(ctx); err != nil {
@@ -43,7 +44,7 @@ func main() {
 
 type bench struct {
 	model, serval, format, work string
-	rows                        int64
+	rows, mlflow                int64
 	rounds                      int
 	features                    int
 	data                        []byte // rows.f32
@@ -68,7 +69,19 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("%s: %d rows of %d features; CSV of %d MB; %d cores\n", filepath.Base(b.model), b.rows, b.features, size>>20, runtime.NumCPU())
+	parquet := filepath.Join(dir, "in.parquet")
+	if err := b.writeParquet(parquet); err != nil {
+		return err
+	}
+	peer, err := b.prepare(ctx, dir, in)
+	if err != nil {
+		return err
+	}
 	flags, err := b.flags(ctx, models, in)
+	if err != nil {
+		return err
+	}
+	inParquet, err := b.flags(ctx, models, parquet)
 	if err != nil {
 		return err
 	}
@@ -76,34 +89,89 @@ func (b *bench) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var bare, job took
-	loaded := 0.0
-	for round := range b.rounds {
-		for _, batch := range []int{512, 8192} {
-			t, err := b.bare(ctx, batch)
-			if err != nil {
-				return err
-			}
-			bare.least(t)
+	m := measured{peer: peer}
+	for range b.rounds {
+		if err := b.round(ctx, &m, sources{dir: dir, models: models, csv: flags, parquet: inParquet}); err != nil {
+			return err
 		}
-		t, own, err := b.job(ctx, flags, filepath.Join(dir, fmt.Sprintf("out%d.%s", round, b.format)))
+	}
+	m.show(b.rows)
+	fmt.Printf("batch plan             %8.2f s foretold for %d rows, %+.1f %% off\n", plan.Seconds, plan.Rows, 100*(plan.Seconds/m.csv.wall-1))
+	return nil
+}
+
+// sources are what is read: the program's flags for either table.
+type sources struct {
+	dir, models  string
+	csv, parquet []string
+}
+
+// measured is the best of each, of all rounds. own is the jobs' time without the model's load.
+type measured struct {
+	peer                             *mlflow // nil: it is left out
+	bare, csv, parquet, peers, small took
+	csvOwn, parquetOwn               float64
+}
+
+// round measures everything once.
+func (b *bench) round(ctx context.Context, m *measured, s sources) error {
+	for _, batch := range []int{512, 8192} {
+		t, err := b.bare(ctx, batch)
 		if err != nil {
 			return err
 		}
-		if loaded == 0 || t.wall < job.wall {
-			loaded = own
-		}
-		job.least(t)
+		m.bare.least(t)
 	}
+	for _, j := range []struct {
+		flags []string
+		out   string
+		to    *took
+		own   *float64
+	}{{s.csv, "out." + b.format, &m.csv, &m.csvOwn}, {s.parquet, "out.parquet", &m.parquet, &m.parquetOwn}} {
+		t, own, err := b.job(ctx, j.flags, filepath.Join(s.dir, j.out))
+		if err != nil {
+			return err
+		}
+		if *j.own == 0 || t.wall < j.to.wall {
+			*j.own = own
+		}
+		j.to.least(t)
+	}
+	if m.peer == nil {
+		return nil
+	}
+	t, err := m.peer.predict(ctx, filepath.Join(s.dir, "mlflow.json"))
+	if err != nil {
+		return err
+	}
+	m.peers.least(t)
+	if t, err = b.small(ctx, s.models, m.peer, filepath.Join(s.dir, "small-out."+b.format)); err != nil {
+		return err
+	}
+	m.small.least(t)
+	return nil
+}
+
+// show prints the table.
+func (m *measured) show(rows int64) {
 	row := func(name string, seconds, cpu float64) {
-		rate, base := float64(b.rows)/seconds, float64(b.rows)/bare.wall
+		rate, base := float64(rows)/seconds, float64(rows)/m.bare.wall
 		fmt.Printf("%-22s %8.2f s  %10.0f rows/s  %5.1f %%  %8.2f s of CPU\n", name, seconds, rate, 100*rate/base, cpu)
 	}
-	row("bare engine", bare.wall, bare.cpu)
-	row("batch run", loaded, job.cpu)
-	row("with the model's load", job.wall, job.cpu)
-	fmt.Printf("batch plan             %8.2f s foretold for %d rows, %+.1f %% off\n", plan.Seconds, plan.Rows, 100*(plan.Seconds/job.wall-1))
-	return nil
+	row("bare engine", m.bare.wall, m.bare.cpu)
+	row("batch run, CSV", m.csvOwn, m.csv.cpu)
+	row("with the model's load", m.csv.wall, m.csv.cpu)
+	row("batch run, Parquet", m.parquetOwn, m.parquet.cpu)
+	row("with the model's load", m.parquet.wall, m.parquet.cpu)
+	if m.peer == nil {
+		return
+	}
+	fmt.Printf("%d rows, from the program's start to its end:\n", m.peer.rows)
+	each := func(name string, t took) {
+		fmt.Printf("%-22s %8.2f s  %10.0f rows/s  %5.1f x  %8.2f s of CPU\n", name, t.wall, float64(m.peer.rows)/t.wall, m.peers.wall/t.wall, t.cpu)
+	}
+	each("mlflow models predict", m.peers)
+	each("batch run", m.small)
 }
 
 // took is seconds.
@@ -275,6 +343,18 @@ func (b *bench) ask(ctx context.Context, into any, args ...string) (t took, err 
 		return t, fmt.Errorf("%s batch %s: %w", b.serval, args[0], err)
 	}
 	return t, nil
+}
+
+// small runs the job on the peer's file.
+func (b *bench) small(ctx context.Context, models string, peer *mlflow, out string) (took, error) {
+	flags, err := b.flags(ctx, models, peer.in)
+	if err != nil {
+		return took{}, err
+	}
+	less := *b
+	less.rows = peer.rows
+	t, _, err := less.job(ctx, flags, out)
+	return t, err
 }
 
 type plan struct {

@@ -70,7 +70,7 @@ var rules = []rule{
 	{"server", []string{"*"}},
 
 	{"bench/load", []string{".", "wire/..."}},
-	{"bench/batch", []string{".", "engine", "engine/tree"}},
+	{"bench/batch", []string{".", "batch", "batch/parquet", "engine", "engine/tree"}},
 	{"bench", []string{".", "wire/...", "bench/..."}},
 	{"cmd", []string{".", "batch", "batch/all", "batch/postgres", "store/blob", "server", "client", "client/...", "config", "native", "registry/source", "starter", "bench/load", "bench/chat", "engine/all", "schedule/tune"}},
 	{"test", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "test/...", "wire/...", "internal/testkit"}},
