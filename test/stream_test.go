@@ -523,9 +523,17 @@ func TestStreamConfig(t *testing.T) {
 		"format: {csv: {}}":                                                  "line is missing",
 		"format: {rosw: {}}":                                                 "rows",
 		"format: {rows: {missing: zero}}":                                    "missing",
+		"format: raw\n    delivery: exactly-once\n    target: {webhook: {url: 'http://127.0.0.1:1/x'}}": "streams.s.delivery: exactly-once needs",
 	} {
 		file := filepath.Join(t.TempDir(), "serval.yaml")
-		write(t, file, "streams:\n  s:\n    model: tree\n    source: {kafka: {brokers: ['a:1'], topics: [t], group: g}}\n    target: {kafka: {brokers: ['a:1'], topic: o}}\n    "+more+"\n")
+		target := "    target: {kafka: {brokers: ['a:1'], topic: o}}\n"
+		if strings.Contains(more, "target:") {
+			target = ""
+		}
+		write(t, file, "streams:\n  s:\n    model: tree\n    source: {kafka: {brokers: ['a:1'], topics: [t], group: g}}\n"+target+"    "+more+"\n")
+		if out, errs, code := testkit.Run(t.Context(), t, "config", "check", file); code != 2 || !strings.Contains(out+errs, want) {
+			t.Errorf("%s: config check: exit code %d: %s%s; it must say %q", more, code, out, errs, want)
+		}
 		out, errs, code := testkit.Run(t.Context(), t, "serve", "--config", file, "--models", t.TempDir(), "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--grpc", "off", "--admin", "off")
 		if code == 0 || !strings.Contains(out+errs, want) {
 			t.Errorf("%s: exit code %d: %s%s; it must say %q", more, code, out, errs, want)
