@@ -147,6 +147,7 @@ func free(t *testing.T) string {
 // TestStreamNATS: the server in Serval's process needs nothing but two lines. Others publish to it and read the results; Serval is
 // killed again and again, and nothing that was acknowledged is lost.
 func TestStreamNATS(t *testing.T) {
+	t.Parallel()
 	const n, kills = 6000, 3
 	at := free(t)
 	embedded := `embedded: {listen: "` + at + `", user: alice, password: secret}`
@@ -216,6 +217,7 @@ func TestStreamNATS(t *testing.T) {
 
 // TestStreamKafkaToNATS: what is read from one broker is written to another, in the order of its keys.
 func TestStreamKafkaToNATS(t *testing.T) {
+	t.Parallel()
 	const n = 2000
 	k, external := newBus(t, testkit.Kafka(t), "mixed"), testkit.NATSAlone(t, nil)
 	file := natsFile(t, fmt.Sprintf("kafka: {brokers: [%s], topics: [%s], group: %[2]s}", k.k.Addr, k.in), "urls: ["+external.URL+"], make: {when: always}")

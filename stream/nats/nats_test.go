@@ -27,7 +27,7 @@ type bus struct {
 
 // newBus is a bus on a server that others can reach under url. dir is the data folder of the embedded server, which is meant where
 // it is not empty.
-func newBus(t *testing.T, b *Broker, dir, url string) *bus {
+func newBus(t testing.TB, b *Broker, dir, url string) *bus {
 	t.Helper()
 	out := &bus{b: b, dir: dir}
 	if dir == "" {
@@ -46,7 +46,7 @@ func newBus(t *testing.T, b *Broker, dir, url string) *bus {
 
 func (b *bus) Create(t *testing.T, place string) { b.create(t, place, 1) }
 
-func (b *bus) create(t *testing.T, place string, replicas int) {
+func (b *bus) create(t testing.TB, place string, replicas int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -60,6 +60,11 @@ func (b *bus) create(t *testing.T, place string, replicas int) {
 }
 
 func (b *bus) Send(t *testing.T, place string, list []stream.Message) {
+	t.Helper()
+	b.send(t, place, list)
+}
+
+func (b *bus) send(t testing.TB, place string, list []stream.Message) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

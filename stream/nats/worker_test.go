@@ -460,7 +460,7 @@ func TestRestart(t *testing.T) {
 // TestCluster: the leader of the streams is shut down while messages flow.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	const n, keys = 3000, 16
+	const n, keys = 1500, 16
 	nodes := testkit.NATSCluster(t, 3)
 	var urls []string
 	for _, k := range nodes {
