@@ -24,22 +24,31 @@ import (
 // minutes under the same deduplication id, which is made of where the message stood at its source: a result that is written again,
 // after an answer that was lost or a crash, is there once.
 type target struct {
-	q       *queue
-	o       *TargetOptions
-	whose   string // whose results they are: those of another stream are others
-	seed    maphash.Seed
-	written map[string]int // deduplication ids that messages have used up; see sent. For one goroutine
+	q     *queue
+	o     *TargetOptions
+	whose string // whose results they are: those of another stream are others
+	seed  maphash.Seed
+	// turns is how often messages were written, of those that the last calls of Write share. Who has one written once more wants
+	// it behind another one that failed: it must not be left out, and so gets another deduplication id. For one goroutine.
+	turns map[turn]int
+}
+
+// turn is a message of a FIFO queue. The worker that reads a lane anew has another lane.
+type turn struct {
+	lane  *stream.Lane
+	dedup string
 }
 
 func newTarget(o *TargetOptions, q *queue, whose string) *target {
-	return &target{q: q, o: o, whose: whose, seed: maphash.MakeSeed(), written: map[string]int{}}
+	return &target{q: q, o: o, whose: whose, seed: maphash.MakeSeed(), turns: map[turn]int{}}
 }
 
 // entry is a message to be sent.
 type entry struct {
 	content
 	index int // in what Write was given
-	dedup string
+	turn  turn
+	id    string // for deduplication
 }
 
 // Write implements stream.Target.
@@ -54,12 +63,11 @@ func (t *target) Write(ctx context.Context, messages []*stream.Message) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if len(w.failed) == 0 {
-		clear(t.written)
-		return nil
+	for _, e := range w.wrote {
+		t.turns[e]++
 	}
-	for _, e := range w.past {
-		t.written[e.dedup]++
+	if len(w.failed) == 0 {
+		return nil
 	}
 	return &stream.WriteError{Failed: w.failed}
 }
@@ -68,7 +76,18 @@ func (t *target) Write(ctx context.Context, messages []*stream.Message) error {
 func (t *target) deal(messages []*stream.Message, failed map[int]error) map[int][]entry {
 	n := uint64(min(t.o.Senders, (len(messages)+maxBatch-1)/maxBatch))
 	lists := map[int][]entry{}
-	packed := 0
+	packed, known := 0, false
+	var all []turn
+	if t.q.fifo {
+		all = make([]turn, len(messages))
+		for i, m := range messages {
+			all[i] = turn{m.Lane, t.dedup(m)}
+			known = known || t.turns[all[i]] > 0
+		}
+		if !known {
+			clear(t.turns)
+		}
+	}
 	for i, m := range messages {
 		e := entry{content: pack(m, t.q.fifo), index: i}
 		if e.size > t.o.MaxMessage {
@@ -77,7 +96,10 @@ func (t *target) deal(messages []*stream.Message, failed map[int]error) map[int]
 		}
 		to := packed / maxBatch % int(n)
 		if t.q.fifo {
-			e.dedup = t.dedup(m)
+			e.turn, e.id = all[i], all[i].dedup
+			if n := t.turns[e.turn]; n > 0 {
+				e.id = fmt.Sprintf("%s-%d", e.id, n)
+			}
 			to = int(maphash.String(t.seed, e.group) % n)
 		}
 		packed++
@@ -113,9 +135,7 @@ type write struct {
 	t      *target
 	mu     sync.Mutex // guards what follows
 	failed map[int]error
-	// past are messages of a FIFO queue that were written though one before them in their group was not. They are to be written
-	// again behind that one, and so under another deduplication id.
-	past []entry
+	wrote  []turn // of those that may be written again on purpose
 }
 
 // send writes a list in order, as many as fit in a request. Behind a request that fails nothing is sent.
@@ -148,6 +168,12 @@ func (w *write) send(ctx context.Context, list []entry) {
 func (w *write) fail(e entry, err error) {
 	w.mu.Lock()
 	w.failed[e.index] = err
+	w.mu.Unlock()
+}
+
+func (w *write) noted(e entry) {
+	w.mu.Lock()
+	w.wrote = append(w.wrote, e.turn)
 	w.mu.Unlock()
 }
 
@@ -203,11 +229,12 @@ func (w *write) sort(batch []entry, list []types.BatchResultErrorEntry, stuck ma
 			if stuck[e.group] == nil {
 				stuck[e.group] = err
 			}
-		case w.t.q.fifo && stuck[e.group] != nil:
+		case !w.t.q.fifo:
+		case stuck[e.group] != nil: // it is to be written again, behind that one
 			w.fail(e, stuck[e.group])
-			w.mu.Lock()
-			w.past = append(w.past, e)
-			w.mu.Unlock()
+			w.noted(e)
+		case e.turn.lane != nil: // the worker may want it behind another one of its lane
+			w.noted(e)
 		}
 	}
 }
@@ -241,11 +268,7 @@ func (t *target) call(ctx context.Context, batch []entry) (*sqs.SendMessageBatch
 		to := &in.Entries[i]
 		to.Id, to.MessageBody, to.MessageAttributes = aws.String(strconv.Itoa(i)), &e.body, e.attrs
 		if t.q.fifo {
-			id := e.dedup
-			if n := t.written[id]; n > 0 {
-				id = fmt.Sprintf("%s-%d", id, n)
-			}
-			to.MessageGroupId, to.MessageDeduplicationId = &e.group, &id
+			to.MessageGroupId, to.MessageDeduplicationId = &e.group, &e.id
 		}
 	}
 	var err error
