@@ -118,6 +118,7 @@ const (
 
 // read reads the form, and the file into w.
 func (u *upload) read(w io.Writer) (*protocol.File, error) {
+	out := &noting{w: w}
 	for n := 0; ; n++ {
 		part, err := u.form.NextPart()
 		if errors.Is(err, io.EOF) {
@@ -127,26 +128,40 @@ func (u *upload) read(w io.Writer) (*protocol.File, error) {
 			err = serval.Errorf(serval.InvalidArgument, "the form has more than %d fields", maxFields)
 		}
 		if err == nil {
-			err = u.part(w, part)
+			err = u.part(out, part)
 		}
 		if err != nil {
-			return nil, uploadError(err)
+			return nil, uploadError(err, out.err)
 		}
 	}
 }
 
-// uploadError says what is wrong with a form that ends early, or is none.
-func uploadError(err error) error {
+// noting remembers why nothing could be written.
+type noting struct {
+	w   io.Writer
+	err error
+}
+
+func (n *noting) Write(p []byte) (int, error) {
+	m, err := n.w.Write(p)
+	if err != nil {
+		n.err = err
+	}
+	return m, err
+}
+
+// uploadError says what is wrong with a form that ends early, or is none. disk is why the file could not be kept.
+func uploadError(err, disk error) error {
 	var own *serval.Error
 	switch {
 	case errors.As(err, &own):
 		return own
+	case disk != nil:
+		return disk
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return serval.Errorf(serval.DeadlineExceeded, "nothing came of the file for %v; send it again", uploadPause).At("file").Because(err)
-	case strings.HasPrefix(err.Error(), "multipart:"), errors.Is(err, io.ErrUnexpectedEOF):
-		return serval.Errorf(serval.InvalidArgument, "the form ends before its last boundary, or is none; send it again").At("file").Because(err)
 	}
-	return err
+	return serval.Errorf(serval.InvalidArgument, "the form ends before its last boundary, or is none; send it again").At("file").Because(err)
 }
 
 func (u *upload) part(w io.Writer, part *multipart.Part) error {
