@@ -41,7 +41,8 @@ type Options struct {
 	ProbeFlags []string
 	// Puller fetches models for clients; nil: it is the operator alone who fetches them.
 	Puller *source.Puller
-	// Env finds the environment variables that definitions of streams name which come through the control API; nil: none.
+	// Env finds the environment variables that definitions of streams name which come through the control API; nil: streams
+	// that were made through it before are left alone.
 	Env config.Lookup
 }
 

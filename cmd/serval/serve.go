@@ -31,6 +31,8 @@ type place struct {
 	cache  string
 	libs   []string // name=path
 	off    string
+	// streams checks the streams; nil: the command runs none, and does not mind what they are.
+	streams config.StreamCheck
 }
 
 func (p *place) flags(c *cobra.Command) {
@@ -100,12 +102,15 @@ func (p *place) read(override func(*config.Config)) (*config.Config, error) {
 	if err != nil && (p.config != "" || !errors.Is(err, fs.ErrNotExist)) {
 		return nil, usage(err)
 	}
-	cfg, err := config.Read(config.Source{Data: raw, File: file, Env: os.LookupEnv, Engines: engines.Options(), Plugins: server.StreamPlugins(), Streams: server.StreamCheck(), Override: func(c *config.Config) {
+	cfg, err := config.Read(config.Source{Data: raw, File: file, Env: os.LookupEnv, Engines: engines.Options(), Plugins: server.StreamPlugins(), Streams: p.streams, Override: func(c *config.Config) {
 		if len(p.models) > 0 {
 			c.ModelDirs = p.models
 		}
 		if p.data != "" {
 			c.DataDir = p.data
+		}
+		if p.streams == nil {
+			c.Streams = nil
 		}
 		if override != nil {
 			override(c)
@@ -228,6 +233,7 @@ func (f *serveFlags) override(c *config.Config) {
 
 func serve(c *cobra.Command, f *serveFlags) error {
 	started := time.Now()
+	f.streams = server.StreamCheck()
 	cfg, err := f.read(f.override)
 	if err != nil {
 		return err

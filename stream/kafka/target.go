@@ -62,23 +62,34 @@ func sizeOf(m *stream.Message) int {
 	return n
 }
 
-// together is where the group ends that begins at a message, and its bytes.
-func (w *room) together(messages []*stream.Message, from int) (to, bytes int) {
+// together is where the group ends that begins at a message.
+func (w *room) together(messages []*stream.Message, from int) (to int) {
+	if w.bytes == 0 {
+		return len(messages)
+	}
+	bytes := 0
 	for to = from; to < len(messages); to++ {
-		n := sizeOf(messages[to])
-		if to > from && w.bytes > 0 && bytes+n > w.bytes {
+		if bytes += sizeOf(messages[to]); to > from && bytes > w.bytes {
 			break
 		}
-		bytes += n
 	}
-	return to, bytes
+	return to
+}
+
+// shrink has less sent together than a group of messages that was refused.
+func (w *room) shrink(group []*stream.Message) {
+	bytes := 0
+	for _, m := range group {
+		bytes += sizeOf(m)
+	}
+	w.bytes = max(1, min(bytes, w.most)/2)
 }
 
 // produce sends messages and waits for all of them.
 func (w *room) produce(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Message) error {
 	failed := map[int]error{}
 	for from := 0; from < len(messages); {
-		end, bytes := w.together(messages, from)
+		end := w.together(messages, from)
 		some := send(ctx, cl, to, messages[from:end])
 		if len(some) > 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -96,8 +107,10 @@ func (w *room) produce(ctx context.Context, cl *kgo.Client, to place, messages [
 				return failed[from+i]
 			}
 		}
+		if refused != nil {
+			w.shrink(messages[from:end])
+		}
 		if from = end; refused != nil {
-			w.bytes = max(1, min(bytes, w.most)/2)
 			for ; from < len(messages); from++ { // they come behind those
 				failed[from] = refused
 			}
