@@ -1,6 +1,9 @@
 package protocol
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Response is a stored answer of the Responses API.
 type Response struct {
@@ -25,4 +28,11 @@ type Responses interface {
 	// OpenResponses are those of all tenants that are to be answered in the background, the oldest first; only Tenant, ID and
 	// Created are set.
 	OpenResponses(context.Context) ([]*Response, error)
+}
+
+// Claims is what a store of responses is beside that several processes share: one of them at a time answers an open response.
+type Claims interface {
+	// ClaimResponse takes an open response for a worker for so long, or prolongs what the worker has of it; with a lease of 0 it
+	// lets go. False: another worker has it, or it is not open.
+	ClaimResponse(ctx context.Context, tenant, id, worker string, lease time.Duration) (bool, error)
 }

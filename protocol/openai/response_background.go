@@ -2,7 +2,9 @@ package openai
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -40,10 +42,11 @@ type background struct {
 	known   map[key]*job  // those that wait, run, or are put off
 	waiting map[string][]*job
 	turns   []string // tenants that wait, the next one first
+	worker  string   // tells this process from others that share the store
 }
 
 func newBackground() background {
-	return background{wake: make(chan struct{}, 1), known: map[key]*job{}, waiting: map[string][]*job{}}
+	return background{wake: make(chan struct{}, 1), known: map[key]*job{}, waiting: map[string][]*job{}, worker: rand.Text()}
 }
 
 // room says why no more can wait.
@@ -199,6 +202,9 @@ func (p *Protocol) Run(ctx context.Context) {
 	}
 	var busy sync.WaitGroup
 	defer busy.Wait()
+	if _, shared := p.backend.Responses.(protocol.Claims); shared {
+		busy.Go(func() { p.inherit(ctx) })
+	}
 	places := make(chan struct{}, width)
 	for {
 		select {
@@ -227,6 +233,11 @@ func (p *Protocol) Run(ctx context.Context) {
 // answerLater answers one; life is the server's, own ends when the response is cancelled, too. It reports true if the response
 // is still open and should be tried again.
 func (p *Protocol) answerLater(life, own context.Context, j *job) (again bool) {
+	own, release, mine := p.claim(own, j)
+	if !mine {
+		return true // another server may be at it; the row says when it has ended
+	}
+	defer release()
 	row, err := p.backend.Responses.Response(own, j.tenant, j.id)
 	if err != nil {
 		return serval.AsError(err).Code != serval.NotFound
@@ -243,6 +254,9 @@ func (p *Protocol) answerLater(life, own context.Context, j *job) (again bool) {
 	}
 	s := &responder{response: answer}
 	usage, err := p.work(own, row, &body, &kept, s)
+	if errors.Is(context.Cause(own), errLost) {
+		return true
+	}
 	if life.Err() != nil {
 		return false // the server stops: it stays open, and is answered at the next start
 	}

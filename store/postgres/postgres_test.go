@@ -9,8 +9,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"serval/internal/testkit"
+	"serval/protocol"
 	"serval/store/storetest"
 )
 
@@ -46,6 +48,7 @@ func TestStore(t *testing.T) {
 	})
 	t.Run("together", func(t *testing.T) { together(t, server.URL) })
 	t.Run("newer", func(t *testing.T) { newer(t, server.URL) })
+	t.Run("claims", func(t *testing.T) { claims(t, of(t, server.URL, "claims")) })
 	t.Run("crash", func(t *testing.T) { crash(t, server) })
 }
 
@@ -107,4 +110,30 @@ func TestURL(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
+}
+
+// claims: one worker at a time has an open response, until its time is over or it lets go.
+func claims(t *testing.T, url string) {
+	db := open(t, url)
+	ctx := t.Context()
+	if err := db.PutResponse(ctx, &protocol.Response{Tenant: "a", ID: "r", Created: time.Now().Unix(), Open: true, Body: []byte("{}"), Request: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	claim := func(id, worker string, lease time.Duration, want bool) {
+		t.Helper()
+		if ok, err := db.ClaimResponse(ctx, "a", id, worker, lease); err != nil || ok != want {
+			t.Errorf("%s claims %s: %v %v", worker, id, ok, err)
+		}
+	}
+	claim("none", "one", time.Hour, false)
+	claim("r", "one", time.Hour, true)
+	claim("r", "two", time.Hour, false)
+	claim("r", "one", time.Hour, true)
+	claim("r", "one", 0, true) // lets go
+	claim("r", "two", time.Hour, true)
+	claim("r", "one", time.Hour, false)
+	if ok, err := db.UpdateResponse(ctx, &protocol.Response{Tenant: "a", ID: "r", Body: []byte("{}")}); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	claim("r", "two", time.Hour, false)
 }

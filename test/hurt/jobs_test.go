@@ -51,7 +51,7 @@ func jobsTable(t *testing.T, path string, rows int) {
 // jobsKill kills the server at 20 random moments, from its start on. What comes out is what an undisturbed job of one part gives, byte
 // for byte, and each file that appeared meanwhile has one job.
 func jobsKill(t *testing.T, b build) {
-	const rows = 100_000
+	const rows = 80_000
 	dir := t.TempDir()
 	models, data, drop := filepath.Join(dir, "models"), filepath.Join(dir, "data"), filepath.Join(dir, "drop")
 	write(t, filepath.Join(models, "sums", "1", "model.fake"), []byte(jobsModel))
@@ -102,7 +102,7 @@ func jobsKill(t *testing.T, b build) {
 			t.Fatalf("the job ended before kill %d: %+v %v", i+1, now, err)
 		}
 		write(t, filepath.Join(drop, fmt.Sprintf("%d.csv", i)), []byte("id,a,b\nx,1,2\n"))
-		time.Sleep(time.Duration(random.Int64N(int64(2500 * time.Millisecond))))
+		time.Sleep(time.Duration(random.Int64N(int64(2 * time.Second))))
 		s.Kill()
 		s, c = server()
 	}
