@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -47,6 +48,7 @@ func (b *Broker) connect(c *Connection, env stream.Env, more ...natsgo.Option) (
 			env.Owner.Trouble(text)
 		}
 	}
+	said := &repeated{}
 	opts = append(opts, natsgo.Name("serval "+env.Stream), natsgo.Timeout(connectTimeout), natsgo.MaxReconnects(-1), natsgo.IgnoreAuthErrorAbort(),
 		natsgo.ReconnectWait(250*time.Millisecond), natsgo.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		natsgo.DisconnectErrHandler(func(_ *natsgo.Conn, err error) {
@@ -59,6 +61,9 @@ func (b *Broker) connect(c *Connection, env stream.Env, more ...natsgo.Option) (
 			if errors.Is(err, natsgo.ErrPermissionViolation) {
 				trouble(err.Error())
 			}
+			if said.again(err.Error(), time.Now()) {
+				return
+			}
 			env.Warn("nats: the server says", "error", err)
 		}))
 	nc, err := natsgo.Connect(where, append(opts, more...)...)
@@ -66,6 +71,24 @@ func (b *Broker) connect(c *Connection, env stream.Env, more ...natsgo.Option) (
 		return nil, unreachable(where, err)
 	}
 	return nc, nil
+}
+
+// repeated keeps what the server says again and again from filling the log.
+type repeated struct {
+	mu   sync.Mutex // guards what follows
+	text string
+	at   time.Time
+}
+
+// again says whether the same was said within the last ten seconds.
+func (r *repeated) again(text string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if text == r.text && now.Sub(r.at) < 10*time.Second {
+		return true
+	}
+	r.text, r.at = text, now
+	return false
 }
 
 func unreachable(where string, err error) error {

@@ -339,3 +339,35 @@ func TestStart(t *testing.T) {
 	}
 	b.Send(t, in, numbers(20, 25, 3))
 }
+
+// TestRights: a user needs no more than the documentation says; what is not allowed is said.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	k := testkit.NATSAlone(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "admin", Password: "p"}, {Username: "serval", Password: "p", Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: []string{"$JS.API.>", "$JS.ACK.>", "serval.lanes.>", "serval.bell.>", "out"}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "serval.bell.>"}},
+		}}}
+	})
+	as := func(user string) string { return strings.Replace(k.URL, "//", "//"+user+":p@", 1) }
+	b := newBus(t, New(), "", as("admin"))
+	b.create(t, "in", 1)
+	b.create(t, "out", 1)
+	b.urls = []string{as("serval")}
+	b.Send(t, "in", numbers(0, 50, 5))
+	w := run(t, b, b.source("in"), b.target("out"), "i", nil)
+	await(t, "results", func() bool { return w.Status().Written == 50 })
+	w.stop()
+	tally(t, b.All(t, "out"), 50, 5)
+	o := b.target("in")
+	o.AckTimeout = 200 * time.Millisecond
+	target, err := b.b.Target(t.Context(), o, stream.Env{Stream: "flow", Owner: nobody{}, Warn: warn(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	var partly *stream.WriteError
+	if err := target.Write(t.Context(), []*stream.Message{{Value: []byte("v")}}); !errors.As(err, &partly) || !isCode(partly.Failed[0], serval.PermissionDenied) {
+		t.Errorf("a subject that is not allowed: %v", err)
+	}
+}

@@ -188,6 +188,8 @@ func (t *target) class(err error, m *stream.Message) error {
 		return serval.Errorf(serval.Unavailable, "nats: %v", err).Because(errors.Join(stream.ErrBroken, err))
 	case errors.Is(err, natsgo.ErrDisconnected), errors.Is(err, natsgo.ErrReconnectBufExceeded):
 		return serval.Errorf(serval.Unavailable, "nats: the connection is lost: %w", err)
+	case errors.Is(err, jetstream.ErrAsyncPublishTimeout) && errors.Is(t.nc.LastError(), natsgo.ErrPermissionViolation):
+		return serval.Errorf(serval.PermissionDenied, "nats: the user may not do what is needed: %w", t.nc.LastError())
 	case errors.As(err, &api) && api.ErrorCode == 10060: // expected stream does not match
 		return serval.Errorf(serval.NotFound, "nats: another stream than %s takes the subject %s; correct stream or subject: %w", t.o.Stream, t.o.Subject, err)
 	}
