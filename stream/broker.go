@@ -132,7 +132,8 @@ type Broker interface {
 }
 
 // Keeper is a Broker whose targets, where Env.Once is set, note in one transaction with the results which messages these answer,
-// and leave out what was written before. With such a target delivery exactly-once needs no Session; the source may be of any
+// and leave out what was written before: of a lane, everything up to the last one written. So they write nothing behind a message
+// that fails, but fail it too (see ErrBehind). With such a target delivery exactly-once needs no Session; the source may be of any
 // broker that gives a message the same Position whenever it gives it.
 type Keeper interface {
 	Broker

@@ -52,8 +52,11 @@ func RunTarget(t *testing.T, feed Feed, sink Sink, only ...string) {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
-			if c.name == "Poison" && !headers {
+			switch {
+			case c.name == "Poison" && !headers:
 				t.Skip("it keeps no headers of dead letters")
+			case c.name == "TargetDown" && once: // which writes past a message that it fails, and a position would count that as written
+				t.Skip("it keeps positions; see Outage")
 			}
 			s := &setup{bus: both, Traits: both.traits, name: fmt.Sprintf("%s-%d", strings.ToLower(c.name), time.Now().UnixNano())}
 			s.from, s.to, s.dead = s.name+"-in", s.name+"-out", s.name+"-dead"

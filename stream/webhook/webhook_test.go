@@ -116,7 +116,7 @@ func (s sink) Keeps() (headers, once bool) { return false, false }
 
 func TestConformance(t *testing.T) {
 	s := newServer(t)
-	streamtest.RunTarget(t, feed.NewNATS(t, false), sink{s}, "Order", "Pause", "TargetDown", "Position", "Drain", "Handover", "AckAfterSeen", "Outage", "Cut")
+	streamtest.RunTarget(t, feed.NewNATS(t, false), sink{s}, "Order", "Pause", "TargetDown", "Position", "Handover", "AckAfterSeen", "Outage", "Cut")
 	if s.most < 2 || s.most > 4*8 { // four workers at most
 		t.Errorf("%d requests at the same time", s.most)
 	}
