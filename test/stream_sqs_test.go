@@ -28,10 +28,10 @@ type sqsPlaces struct {
 	in, out, dead string
 }
 
-func newSQS(t *testing.T, suffix string) *sqsPlaces {
+func newSQS(t *testing.T, q *testkit.Queues, suffix string) *sqsPlaces {
 	t.Helper()
 	name := "q" + rand.Text()
-	p := &sqsPlaces{testkit.SQS(t), name + "-in" + suffix, name + "-out" + suffix, name + "-dead"}
+	p := &sqsPlaces{q, name + "-in" + suffix, name + "-out" + suffix, name + "-dead"}
 	for _, queue := range []string{p.in, p.out, p.dead} {
 		p.q.Queue(t, queue)
 	}
@@ -102,7 +102,7 @@ func (p *sqsPlaces) empty(t *testing.T, name string) bool {
 // with their attributes, and what could not be answered in a third one, with the reason.
 func TestStreamSQS(t *testing.T) {
 	const n = 400
-	p := newSQS(t, ".fifo")
+	p := newSQS(t, testkit.SQS(t), ".fifo")
 	s := serveStream(t, true, streamModels(t), "", p.config(t, rowsFormat))
 	broken := map[int]string{10: `{"id": 10, "c0": "old"}`, 20: `no json`, 30: `{"id": 30}`}
 	var in bytes.Buffer
@@ -174,7 +174,7 @@ func TestStreamSQS(t *testing.T) {
 // TestStreamSQSEqualsOnline: rows are answered alike online and through a queue, by the same model, and are counted once each.
 func TestStreamSQSEqualsOnline(t *testing.T) {
 	const n = 2000 // and 20,000 in test/hurt
-	p := newSQS(t, ".fifo")
+	p := newSQS(t, testkit.SQS(t), ".fifo")
 	s := serveStream(t, false, streamModels(t), "", p.config(t, rowsFormat))
 	var online []string
 	for from := 0; from < n; from += 1000 {
@@ -227,7 +227,7 @@ func TestStreamSQSEqualsOnline(t *testing.T) {
 // TestStreamSQSKilled: a server that is killed again and again loses nothing; with FIFO queues the results of a group end in order.
 func TestStreamSQSKilled(t *testing.T) {
 	const n, kills = 2000, 3
-	p := newSQS(t, ".fifo")
+	p := newSQS(t, testkit.SQS(t), ".fifo")
 	models, data, file := streamModels(t), t.TempDir(), p.config(t, rowsFormat, "max_in_flight: 300")
 	var sent sync.WaitGroup
 	sent.Go(func() {
@@ -255,6 +255,38 @@ func TestStreamSQSKilled(t *testing.T) {
 	t.Logf("%d of %d results came again", again, n)
 	if got := p.take(t, p.dead); len(got) > 0 {
 		t.Errorf("%d dead letters", len(got))
+	}
+}
+
+// TestStreamSQSRestarts: queues that are out of reach for a while cost nothing but time; the stream says what it waits for.
+func TestStreamSQSRestarts(t *testing.T) {
+	const n = 300
+	p := newSQS(t, testkit.SQSAlone(t), "")
+	s := serveStream(t, false, streamModels(t), "", p.config(t, rowsFormat))
+	p.send(t, 0, n)
+	reaches(t, s, "serval_stream_written_total", n)
+	p.q.Kill()
+	s.Await("a word about it", func() bool { return sample(t, s, "serval_stream_running") == 0 })
+	ask(t, "POST", s.URL("/v2/models/tree/infer"), `{"inputs":[{"name":"input__0","shape":[1,6],"datatype":"FP32","data":[1,2,3,4,5,6]}]}`).want(t, 200)
+	p.q.Start()
+	p.send(t, n, 2*n)
+	s.Await("an end", func() bool { return sample(t, s, "serval_stream_written_total") >= 2*n && p.empty(t, p.in) })
+	reaches(t, s, "serval_stream_running", 1)
+	seen := map[int]bool{}
+	for _, r := range p.take(t, p.out) {
+		var v scored
+		if err := json.Unmarshal(r.Value, &v); err != nil {
+			t.Fatalf("a result is %s", r.Value)
+		}
+		seen[v.ID] = true
+	}
+	if len(seen) != 2*n {
+		t.Errorf("%d of %d rows have results", len(seen), 2*n)
+	}
+	p.q.Kill()
+	s.Term() // it must end though nobody answers
+	if code := s.Wait(time.Minute); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 

@@ -20,8 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
-// Queues is a running ElasticMQ, a server that speaks SQS's protocol with SQS's limits, on this machine. What it holds is in
-// memory. It ends with the test's process.
+// Queues is a running ElasticMQ, a server that speaks SQS's protocol with SQS's limits, on this machine. It ends with the test's process.
 type Queues struct {
 	Component
 	Endpoint string // http://127.0.0.1:PORT
@@ -47,24 +46,26 @@ func SQS(t testing.TB) *Queues {
 	return queues.shared
 }
 
-// SQSAlone is one for a single test, which may stop and start it. Its queues and messages are gone then.
+// SQSAlone is one for a single test, which may kill and start it: it keeps its queues and messages in a folder of the test.
 func SQSAlone(t testing.TB) *Queues {
 	t.Helper()
-	q := newQueues(t)
+	dir := t.TempDir()
+	q := newQueues(t, "queues-storage.enabled=true", "queues-storage.path="+filepath.Join(dir, "queues.conf"),
+		"messages-storage.enabled=true", "messages-storage.uri=jdbc:h2:"+filepath.Join(dir, "messages"))
 	q.keep()
 	return q
 }
 
-func newQueues(t testing.TB) *Queues {
+func newQueues(t testing.TB, settings ...string) *Queues {
 	t.Helper()
 	jars := Cache(t, "sqs")
 	at := port(t)
 	q := &Queues{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", at), Region: "us-east-1"}
 	q.Client = sqs.New(sqs.Options{Region: q.Region, BaseEndpoint: &q.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("serval", "serval", "")})
-	settings := []string{
+	settings = append(settings,
 		"rest-sqs.bind-hostname=127.0.0.1", fmt.Sprint("rest-sqs.bind-port=", at), "node-address.host=127.0.0.1", fmt.Sprint("node-address.port=", at),
 		"rest-stats.enabled=false", "pekko.loglevel=WARNING",
-	}
+	)
 	q.Component = Component{t: t, name: "elasticmq", stop: syscall.SIGTERM,
 		line: func() *exec.Cmd {
 			args := []string{"-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:-UsePerfData"}

@@ -19,7 +19,7 @@ const (
 	// maxRemovals is how many messages may wait to be deleted; then Ack waits.
 	maxRemovals = 4096
 	// lastRemovals bounds how long Close waits for them.
-	lastRemovals = 10 * time.Second
+	lastRemovals = 5 * time.Second
 	// A request that fails is made again after a while.
 	minRetry, maxRetry = 100 * time.Millisecond, 5 * time.Second
 )

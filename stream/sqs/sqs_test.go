@@ -90,7 +90,5 @@ func (b *bus) Session(ctx context.Context, from, to, dead string, env stream.Env
 func (b *bus) Large() (fits, refused int) { return 1_000_000, 1_048_576 }
 
 func TestConformance(t *testing.T) {
-	for name, fifo := range map[string]bool{"Standard": false, "FIFO": true} {
-		t.Run(name, func(t *testing.T) { streamtest.Run(t, newBus(t, fifo)) })
-	}
+	kinds(t, func(t *testing.T, b *bus) { streamtest.Run(t, b) })
 }

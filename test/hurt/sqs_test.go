@@ -51,7 +51,7 @@ func sqsRow(i int) (row [6]string) {
 const sqsGroups = 97
 
 func killSQS(t *testing.T, b build, fifo bool, n, kills int) {
-	q := testkit.SQSAlone(t)
+	q := testkit.SQS(t)
 	name, suffix := "hurt"+rand.Text(), ""
 	if fifo {
 		suffix = ".fifo"
