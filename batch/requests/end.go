@@ -24,10 +24,18 @@ type result struct {
 	planned                   bool
 }
 
+// verdict is how a batch ends.
+type verdict struct {
+	status protocol.BatchStatus
+	errors []protocol.BatchError
+	// without ends it even if this server has nothing of what was answered, and nobody else came who has.
+	without bool
+}
+
 // end ends a batch, which is changed accordingly: its files, counts and events are there, once, whoever else tries to. One that has
 // ended stays as it ended. Files are in the order of the input, so they do not depend on when what was answered.
-func (s *Service) end(ctx context.Context, b *protocol.Batch, status protocol.BatchStatus, errs []protocol.BatchError) error {
-	r, err := s.collect(ctx, b, status)
+func (s *Service) end(ctx context.Context, b *protocol.Batch, v verdict) error {
+	r, err := s.collect(ctx, b, v)
 	if err != nil {
 		return err
 	}
@@ -36,7 +44,7 @@ func (s *Service) end(ctx context.Context, b *protocol.Batch, status protocol.Ba
 		if fresh.Status.Ended() {
 			break
 		}
-		r.apply(fresh, status, errs)
+		r.apply(fresh, v.status, v.errors)
 		done, err := s.o.Store.EndBatch(ctx, fresh, r.files, s.events(fresh))
 		if err != nil {
 			return err // whether the store took it is not known: the files stay, and tidy looks whether they have rows
@@ -113,15 +121,15 @@ func lost(status protocol.BatchStatus) (code, message string) {
 }
 
 // collect puts what was answered together, in the order of the input.
-func (s *Service) collect(ctx context.Context, b *protocol.Batch, status protocol.BatchStatus) (*result, error) {
+func (s *Service) collect(ctx context.Context, b *protocol.Batch, v verdict) (*result, error) {
 	dir := s.folder(b.ID)
 	r := &result{}
 	places, err := readPlan(dir, 0, -1)
 	if errors.Is(err, fs.ErrNotExist) {
-		if b.Total > 0 && status == protocol.Completed {
+		if !b.InProgressAt.IsZero() && !v.without {
 			return nil, missing(dir)
 		}
-		return r, nil // it was not planned, or this server does not have its folder, and the other ones do not come
+		return r, nil // it was not planned
 	} else if err != nil {
 		return nil, err
 	}
@@ -141,7 +149,7 @@ func (s *Service) collect(ctx context.Context, b *protocol.Batch, status protoco
 			return nil, err
 		}
 	}
-	c := &collector{s: s, b: b, dir: dir, status: status, entries: entries, segments: map[string]*os.File{}}
+	c := &collector{s: s, b: b, dir: dir, status: v.status, entries: entries, segments: map[string]*os.File{}}
 	defer c.close()
 	if c.in, err = os.Open(filepath.Join(dir, inputName)); err != nil {
 		return nil, err

@@ -109,7 +109,7 @@ func (s *Service) Run(ctx context.Context, t *batch.Turn) batch.Outcome {
 	if err := t.Mine(ctx); err != nil {
 		return again(err)
 	}
-	if err := s.end(ctx, b, protocol.Completed, nil); err != nil {
+	if err := s.end(ctx, b, verdict{status: protocol.Completed}); err != nil {
 		return again(err)
 	}
 	t.Log("done: %d answered, %d failed", b.Completed, b.Failed)
@@ -196,7 +196,7 @@ func (s *Service) plan(ctx context.Context, t *batch.Turn, b *protocol.Batch) ba
 	}
 	if len(c.errors) > 0 {
 		b.Total = int64(len(c.places))
-		if err := s.end(ctx, b, protocol.Failed, c.errors); err != nil {
+		if err := s.end(ctx, b, verdict{status: protocol.Failed, errors: c.errors}); err != nil {
 			return again(err)
 		}
 		return batch.Outcome{Err: reason(b)}

@@ -233,6 +233,9 @@ func (s *Service) Tend(ctx context.Context) {
 	}
 }
 
+// lastCall is how long a server that lacks a batch's folder leaves its end to others.
+const lastCall = 10 * time.Minute
+
 // settle ends batches whose jobs have ended.
 func (s *Service) settle(ctx context.Context) error {
 	list, err := s.o.Store.UnsettledBatches(ctx)
@@ -247,22 +250,25 @@ func (s *Service) settleOne(ctx context.Context, b *protocol.Batch) error {
 	if err != nil && serval.AsError(err).Code != serval.NotFound {
 		return err
 	}
-	failed := func(why string) error {
-		return s.end(ctx, b, protocol.Failed, []protocol.BatchError{{Code: "server_error", Message: why}})
+	v := verdict{without: err != nil || time.Since(j.Ended) > lastCall}
+	failed := func(why string) {
+		v.status, v.errors = protocol.Failed, []protocol.BatchError{{Code: "server_error", Message: why}}
 	}
 	switch {
 	case err != nil && b.CancellingAt.IsZero():
-		return failed("its job was deleted")
+		failed("its job was deleted")
 	case err != nil, j.State == batch.Cancelled:
-		return s.end(ctx, b, protocol.Cancelled, nil)
+		v.status = protocol.Cancelled
 	case j.State == batch.Expired:
-		return s.end(ctx, b, protocol.Expired, nil)
+		v.status = protocol.Expired
 	case j.State == batch.Failed:
-		return failed(j.Reason)
+		failed(j.Reason)
 	case j.State == batch.Succeeded:
-		return s.end(ctx, b, protocol.Completed, nil)
+		v.status = protocol.Completed
+	default:
+		return nil // it goes on after all
 	}
-	return nil // it goes on after all
+	return s.end(ctx, b, v)
 }
 
 // tidy removes old batches and files, and once in a while what kills have left.

@@ -35,13 +35,13 @@ func TestRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		k.start()
-		tensors, chats := pick(b, 4000, 2000), pick(b, 120, 60)
+		tensors, chats := pick(b, 3000, 1500), pick(b, 32, 16)
 		all := []*job{
 			k.submit(tensors, "/v2/models/sums/infer", func(i int) string {
 				return fmt.Sprintf(`{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[%d]}]}`, i)
 			}),
 			k.submit(chats, "/v1/chat/completions", func(i int) string {
-				return fmt.Sprintf(`{"model":"chat","messages":[{"role":"user","content":"Count to %d."}],"max_tokens":8}`, i)
+				return fmt.Sprintf(`{"model":"chat","messages":[{"role":"user","content":"Count to %d."}],"max_tokens":4}`, i)
 			}),
 		}
 		random := rand.New(rand.NewPCG(5, 7))
