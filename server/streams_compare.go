@@ -13,6 +13,7 @@ import (
 
 	"serval"
 	"serval/config"
+	"serval/console/api"
 	"serval/stream"
 	"serval/stream/compare"
 )
@@ -29,6 +30,7 @@ type compared struct {
 	*compare.Comparison
 	champion, challenger string
 	conf                 config.StreamCompare
+	asked                bool // through the API, not by the challenger's definition
 }
 
 // watcher is where a stream's answers go.
@@ -58,27 +60,35 @@ func (f *watched) Encode(m *stream.Message, call *stream.Call, a *stream.Answer,
 // watch is a stream's format with those who look on.
 func (c *compares) watch(name string, f stream.Format) stream.Format { return &watched{f, name, c} }
 
-// challenge begins the comparing that a stream's definition asks for, anew where that has changed, and ends what it does not
-// ask for any more.
+// challenge begins, anew, the comparing that the definition of a stream which starts asks for, and ends what it does not ask for
+// any more. A nil conf ends all comparing of that challenger.
 func (c *compares) challenge(name string, conf *config.StreamCompare) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.all[name]
-	if conf == nil || conf.Champion == "" {
-		if old == nil {
-			return
-		}
+	if conf != nil && conf.Champion != "" {
+		c.begin(name, conf, false)
+	} else if old != nil && (conf == nil || !old.asked) {
 		delete(c.all, name)
-	} else {
-		o := compare.Options{
-			Champion: conf.Champion, Challenger: name, Output: conf.Output, Threshold: conf.Threshold, Window: conf.Window,
-			Outcomes: conf.Outcomes.From.Name != "", Key: conf.Outcomes.Key,
-		}
-		if c.all == nil {
-			c.all = map[string]*compared{}
-		}
-		c.all[name] = &compared{compare.New(o), conf.Champion, name, *conf}
+		c.route()
 	}
+}
+
+// begin makes a challenger's comparison; the caller holds mu.
+func (c *compares) begin(name string, conf *config.StreamCompare, asked bool) {
+	o := compare.Options{
+		Champion: conf.Champion, Challenger: name, Output: conf.Output, Threshold: conf.Threshold, Window: conf.Window,
+		Outcomes: conf.Outcomes.From.Name != "", Key: conf.Outcomes.Key,
+	}
+	if c.all == nil {
+		c.all = map[string]*compared{}
+	}
+	c.all[name] = &compared{compare.New(o), conf.Champion, name, *conf, asked}
+	c.route()
+}
+
+// route has streams' answers go to all; the caller holds mu.
+func (c *compares) route() {
 	by := map[string][]watcher{}
 	for _, e := range c.all {
 		by[e.champion] = append(by[e.champion], watcher{e.Comparison, compare.Champion})
@@ -116,7 +126,46 @@ func (s *Streams) Compare(champion, challenger string) (*serval.StreamComparison
 			return &r, nil
 		}
 	}
-	return nil, serval.Errorf(serval.NotFound, "streams '%s' and '%s' are not being compared; write 'compare: {champion: %s}' into the definition of '%s'", champion, challenger, champion, challenger).At("challenger")
+	return nil, serval.Errorf(serval.NotFound, "streams '%s' and '%s' are not being compared; begin with 'serval stream compare %s %s --begin', or write 'compare: {champion: %s}' into the definition of '%s'", champion, challenger, champion, challenger, champion, challenger).At("challenger")
+}
+
+// Challenge implements api.StreamComparer.
+func (s *Streams) Challenge(champion, challenger string, o api.StreamComparing) (*serval.StreamComparison, error) {
+	for _, name := range []string{champion, challenger} {
+		if _, err := s.find(name); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case champion == challenger:
+		return nil, serval.Errorf(serval.InvalidArgument, "a stream cannot be its own challenger; name two").At("challenger")
+	case o.Window < 0 || o.Window > 10_000_000:
+		return nil, serval.Errorf(serval.InvalidArgument, "window must be from 0 to 10000000, is %d", o.Window).At("window")
+	}
+	s.compares.mu.Lock()
+	if old := s.compares.all[challenger]; old != nil {
+		s.compares.mu.Unlock()
+		return nil, serval.Errorf(serval.Conflict, "stream '%s' is being compared with '%s' already; end that first", challenger, old.champion).At("challenger")
+	}
+	s.compares.begin(challenger, &config.StreamCompare{Champion: champion, Output: o.Output, Threshold: o.Threshold, Window: o.Window}, true)
+	s.compares.mu.Unlock()
+	return s.Compare(champion, challenger)
+}
+
+// Unchallenge implements api.StreamComparer.
+func (s *Streams) Unchallenge(champion, challenger string) (*serval.StreamComparison, error) {
+	last, err := s.Compare(champion, challenger)
+	if err != nil {
+		return nil, err
+	}
+	s.compares.mu.Lock()
+	defer s.compares.mu.Unlock()
+	if old := s.compares.all[challenger]; old != nil && !old.asked {
+		return nil, serval.Errorf(serval.Conflict, "the definition of stream '%s' has it compared; remove its section compare", challenger).At("challenger")
+	}
+	delete(s.compares.all, challenger)
+	s.compares.route()
+	return last, nil
 }
 
 func (s *Streams) report(e *compared) serval.StreamComparison {

@@ -116,14 +116,46 @@ log: {access: false}
 		want string
 		args []string
 	}{
-		{strconv.Itoa(equal) + " of 500", []string{"old", "new"}}, {`"equal": ` + strconv.Itoa(equal), []string{"old", "new", "--report", "json"}},
-		{"old       new", nil}, {"are not being compared; write", []string{"new", "old"}}, {"there are: new, old", []string{"old", "nobody"}}, {"takes the champion's", []string{"old"}},
+		{strconv.Itoa(equal) + " of 500", []string{"old", "new"}}, {`"equal": ` + strconv.Itoa(equal), []string{"old", "new", "-o", "json"}},
+		{"old       new", nil}, {"are not being compared; begin with", []string{"new", "old"}}, {"there are: new, old", []string{"old", "nobody"}}, {"takes the champion's", []string{"old"}},
 	} {
 		out, errs, code := testkit.Run(t.Context(), t, append(append([]string{"stream", "compare"}, c.args...), "--admin", s.Admin)...)
 		if !strings.Contains(out+errs, c.want) || (code != 0) != (strings.Contains(c.want, "not being") || strings.Contains(c.want, "there are") || strings.Contains(c.want, "takes")) {
 			t.Errorf("%v: exit code %d: %s%s; it must say %q", c.args, code, out, errs, c.want)
 		}
 	}
+}
+
+// TestStreamCompareAsked: an operator has two running streams compared, and no more.
+func TestStreamCompareAsked(t *testing.T) {
+	t.Parallel()
+	const n = 100
+	k := testkit.Kafka(t)
+	b := newBus(t, k, "asked")
+	file := filepath.Join(t.TempDir(), "serval.yaml")
+	text := "log: {access: false}\nstreams:\n"
+	for name, out := range map[string]string{"one": b.out, "two": b.dead} {
+		text += fmt.Sprintf("  %[1]s:\n    model: tree\n    source: {kafka: {brokers: [%[2]s], topics: [%[3]s], group: %[3]s-%[1]s}}\n    target: {kafka: {brokers: [%[2]s], topic: %[4]s}}\n    %[5]s\n", name, k.Addr, b.in, out, rowsFormat)
+	}
+	write(t, file, text)
+	s := serveStream(t, true, streamModels(t), "", file)
+	command := func(want string, fails bool, args ...string) {
+		t.Helper()
+		out, errs, code := testkit.Run(t.Context(), t, append(append([]string{"stream", "compare"}, args...), "--admin", s.Admin)...)
+		if !strings.Contains(out+errs, want) || (code != 0) != fails {
+			t.Errorf("%v: exit code %d: %s%s; it must say %q", args, code, out, errs, want)
+		}
+	}
+	command("--begin", true, "one", "two")
+	command("cannot be its own challenger", true, "one", "one", "--begin")
+	command("there are: one, two", true, "one", "three", "--begin")
+	command("0 messages were answered by both", false, "one", "two", "--begin", "--threshold", "0.5")
+	command("already; end that first", true, "one", "two", "--begin")
+	b.send(t, records(0, n)...)
+	reaches(t, s, "serval_stream_compare_pairs_total", n, `champion="one"`, `challenger="two"`)
+	command("Same label: 100 of 100", false, "one", "two", "--end")
+	command("are not being compared", true, "one", "two", "--end")
+	command("CHAMPION", false)
 }
 
 func side(score float64) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -17,14 +18,20 @@ import (
 
 func streamCompare() *cobra.Command {
 	a := &admin{}
+	var how client.StreamComparing
+	var threshold float64
+	var begin, end bool
 	c := &cobra.Command{
 		Use: "compare [CHAMPION CHALLENGER]", Short: "Show how a challenger's answers stand against a champion's",
-		Long: `Show how the answers of a challenger, a stream whose definition has a section compare, stand against those of its champion,
-a stream that reads the same messages in a group of its own: how often they agree, how far they are apart, how long messages
-take through each, and, where outcomes are told, how right each was. Without streams: lists the comparisons.`,
-		Example: "  serval stream compare\n  serval stream compare scores scores-next",
+		Long: `Show how the answers of a challenger stand against those of its champion, a stream that reads the same messages in a group of
+its own: how often they agree, how far they are apart, how long messages take through each, and, where outcomes are told, how
+right each was. Without streams: lists the comparisons.
+
+A challenger whose definition has a section compare is always compared. --begin begins it for any two streams of the server, until
+that ends; --end ends it and shows how they stood.`,
+		Example: "  serval stream compare\n  serval stream compare scores scores-next\n  serval stream compare scores scores-next --begin --threshold 0.5",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 0 && len(args) != 2 {
+			if len(args) != 0 && len(args) != 2 || len(args) == 0 && (begin || end) {
 				return fmt.Errorf("takes the champion's and the challenger's name, or none to list the comparisons")
 			}
 			return nil
@@ -41,7 +48,19 @@ take through each, and, where outcomes are told, how right each was. Without str
 					}
 					return comparisonList(os.Stdout, list)
 				}
-				r, err := s.CompareStreams(c.Context(), args[0], args[1])
+				ask := s.CompareStreams
+				switch {
+				case begin:
+					if c.Flags().Changed("threshold") {
+						how.Threshold = &threshold
+					}
+					ask = func(ctx context.Context, champion, challenger string) (*serval.StreamComparison, error) {
+						return s.BeginComparison(ctx, champion, challenger, how)
+					}
+				case end:
+					ask = s.EndComparison
+				}
+				r, err := ask(c.Context(), args[0], args[1])
 				if err != nil {
 					return err
 				}
@@ -53,7 +72,13 @@ take through each, and, where outcomes are told, how right each was. Without str
 		},
 	}
 	a.flags(c)
-	a.output(c)
+	a.report(c)
+	c.Flags().BoolVar(&begin, "begin", false, "begin to compare them")
+	c.Flags().BoolVar(&end, "end", false, "end what --begin began")
+	c.Flags().StringVar(&how.Output, "output", "", "with --begin: the models' output that is compared (default: the first one)")
+	c.Flags().Float64Var(&threshold, "threshold", 0, "with --begin: from which on a number counts as 1 (default: numbers are only set against each other)")
+	c.Flags().IntVar(&how.Window, "window", 0, "with --begin: most answers that wait for their counterpart (default: 50000)")
+	c.MarkFlagsMutuallyExclusive("begin", "end")
 	return c
 }
 
