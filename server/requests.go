@@ -86,7 +86,6 @@ func (s *Server) width(model string) int {
 // online. Beside that a request of a batch stands behind those that come online, and takes nothing from its key's rate.
 type inside struct {
 	server *Server
-	routes map[string]http.HandlerFunc // by ServeMux's pattern
 	mux    *http.ServeMux
 }
 
