@@ -200,7 +200,7 @@ func TestServeFlags(t *testing.T) {
 	if !strings.Contains(s.Log(), "model list --server http://"+s.HTTP) {
 		t.Error("--hello names no command for this server")
 	}
-	run(t, "serve", "--models", root, "--listen", s.HTTP, "--grpc", "off", "--admin", "off").want(t, 1, s.HTTP, "another program has that port")
+	run(t, "serve", "--models", root, "--data", t.TempDir(), "--listen", s.HTTP, "--grpc", "off", "--admin", "off").want(t, 1, s.HTTP, "another program has that port")
 	s.Term()
 	if code := s.Wait(limit); code != 0 {
 		t.Errorf("SIGTERM: exit code %d", code)

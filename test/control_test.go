@@ -89,11 +89,11 @@ func TestModelControlNone(t *testing.T) {
 	write(t, filepath.Join(root, "a", "1", "model.fake"), echoModel)
 	s := testkit.Serve(t, testkit.Options{Models: root, Args: []string{"--model-control", "none"}})
 	ask(t, "POST", s.URL("/v2/repository/models/a/unload"), "").wantError(t, 503, "not allowed", "none")
-	_, errs, code := testkit.Run(t.Context(), t, "serve", "--models", root, "--load-model", "a")
+	_, errs, code := testkit.Run(t.Context(), t, "serve", "--models", root, "--data", t.TempDir(), "--load-model", "a")
 	if code != 2 || !strings.Contains(errs, "model_control.load") {
 		t.Errorf("--load-model alone: exit code %d, %s", code, errs)
 	}
-	if _, errs, code = testkit.Run(t.Context(), t, "serve", "--models", root, "--model-control", "pol"); code != 2 || !strings.Contains(errs, `did you mean "poll"`) {
+	if _, errs, code = testkit.Run(t.Context(), t, "serve", "--models", root, "--data", t.TempDir(), "--model-control", "pol"); code != 2 || !strings.Contains(errs, `did you mean "poll"`) {
 		t.Errorf("a mode that is none: exit code %d, %s", code, errs)
 	}
 }
