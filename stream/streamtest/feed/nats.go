@@ -68,7 +68,7 @@ func (n NATS) Send(t *testing.T, place string, list []stream.Message) {
 func (n NATS) Source(ctx context.Context, place string, env stream.Env) (stream.Source, error) {
 	b := nats.New()
 	o := b.SourceOptions().(*nats.SourceOptions)
-	o.URLs, o.Stream, o.Consumer, o.Lease, o.AckWait, o.Make.When = []string{n.url}, place, "c", 2*time.Second, 2*time.Second, "never"
+	o.URLs, o.Stream, o.Consumer, o.Lease, o.Make.When = []string{n.url}, place, "c", 5*time.Second, "never"
 	if n.unordered {
 		o.Order = "none"
 	}
