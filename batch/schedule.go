@@ -57,6 +57,8 @@ type Schedules interface {
 	// Schedule returns one, by its id or its name.
 	Schedule(ctx context.Context, tenant, id string) (*Schedule, error)
 	DeleteSchedule(ctx context.Context, tenant, id string) error
+	// UpdateSchedule changes the Plan, and Due, of the one with that ID.
+	UpdateSchedule(context.Context, *Schedule) error
 	// Fired notes the job that was made, or why none was, and when the next is due, unless Due is another by now.
 	Fired(ctx context.Context, s *Schedule, due time.Time, job, reason string) error
 	// UsedKeys says which keys of Submit a tenant has used; UseKeys uses some without a job.

@@ -155,3 +155,50 @@ func TestPlaceRedirects(t *testing.T) {
 		t.Errorf("a server of this machine: %v", err)
 	}
 }
+
+// FuzzPlaces: whatever a job names, what is let through lies below a rule, as the stores and clients behind it will read it.
+func FuzzPlaces(f *testing.F) {
+	p := newPlaces(&config.Batch{Places: []config.Place{{At: "s3://rows/in/"}, {At: "https://data.example.org/sets"}, {At: "postgres://warehouse", URL: "postgres://u:hidden@db:5432/w", Tables: []string{"raw.*"}}}})
+	f.Cleanup(func() { _ = p.close() })
+	for _, s := range []string{"s3://rows/in/a*/[b].csv", "s3://rows/in/../x", "https://data.example.org/sets/a?x=/../y", "https://data.example.org:443/sets/%2e%2e/x", "https://data.example.org\\@evil/sets/x",
+		"postgres://warehouse?table=raw.x&table=users", "postgres://warehouse/?table=raw.x;options=x", "HTTPS://DATA.example.org/sets/x", "S3://rows/in/x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, location string) {
+		r := &reach{p, "a"}
+		in, err := r.rule(location, false)
+		if err != nil || in.kind == "" {
+			return
+		}
+		switch in.kind {
+		case "s3":
+			bucket, key, _ := strings.Cut(location[len("s3://"):], "/")
+			if bucket != "rows" || key != "in" && !strings.HasPrefix(key, "in/") || strings.Contains(key+"/", "../") {
+				t.Errorf("%q was taken", location)
+			}
+		case "https":
+			req, err := http.NewRequest(http.MethodGet, location, nil)
+			if err != nil {
+				return
+			}
+			if host := strings.ToLower(req.URL.Hostname()); host != "data.example.org" || req.URL.Port() != "" && req.URL.Port() != "443" || !strings.HasPrefix(req.URL.RequestURI()+"/", "/sets/") && !strings.HasPrefix(req.URL.RequestURI(), "/sets?") {
+				t.Errorf("%q was taken: %s %s", location, host, req.URL.RequestURI())
+			}
+		case "postgres":
+			at, err := in.database(location, "input")
+			if err != nil {
+				if strings.Contains(err.Error(), "hidden") {
+					t.Error(err)
+				}
+				return
+			}
+			u, err := url.Parse(at)
+			if err != nil || u.Host != "db:5432" || u.Path != "/w" {
+				t.Fatalf("%q leads to %q", location, at)
+			}
+			if table := u.Query().Get("table"); table != "" && !strings.HasPrefix(table, "raw.") || u.Query().Get("query") != "" || len(u.Query()["table"]) > 1 {
+				t.Errorf("%q reads %v", location, u.Query())
+			}
+		}
+	})
+}

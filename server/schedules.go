@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -38,41 +39,58 @@ func (c *schedules) Run(ctx context.Context) {
 // settle makes the store's schedules of the configuration what the configuration says. Servers that share a store should have the
 // same ones: the one that starts last is right.
 func (c *schedules) settle(ctx context.Context) error {
-	have, err := c.Schedules(ctx, "")
+	list, err := c.Schedules(ctx, "")
 	if err != nil {
 		return err
 	}
-	keep := map[string]bool{}
-	var fresh []*batch.Schedule
+	type key struct{ tenant, name string }
+	have := map[key]*batch.Schedule{}
+	for _, h := range list {
+		if h.Origin == fromConfig {
+			have[key{h.Tenant, h.Name}] = h
+		}
+	}
 	var failed []error
 	for _, name := range slices.Sorted(maps.Keys(c.from)) {
 		s, err := scheduleOf(name, c.from[name])
+		if err == nil {
+			k := key{s.Tenant, s.Name}
+			err = c.put(ctx, s, have[k])
+			delete(have, k)
+		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("batch.schedules.%s: %w", name, err))
-			continue
-		}
-		keep[s.ID] = true
-		if !slices.ContainsFunc(have, func(h *batch.Schedule) bool { return h.ID == s.ID }) {
-			fresh = append(fresh, s)
 		}
 	}
 	for _, h := range have {
-		if h.Origin == fromConfig && !keep[h.ID] {
-			failed = append(failed, c.DeleteSchedule(ctx, h.Tenant, h.ID))
-		}
-	}
-	for _, s := range fresh {
-		err := c.Add(ctx, s)
-		if e := (*serval.Error)(nil); errors.As(err, &e) && e.Code == serval.Conflict {
-			if there, _ := c.Schedule(ctx, s.Tenant, s.ID); there != nil && there.ID == s.ID {
-				continue // another server was faster
-			}
-		}
-		if err != nil {
-			failed = append(failed, fmt.Errorf("batch.schedules.%s: %w", s.Name, err))
-		}
+		failed = append(failed, c.DeleteSchedule(ctx, h.Tenant, h.ID))
 	}
 	return errors.Join(failed...)
+}
+
+// put adds a schedule, or changes the one of that name. One that watches the same place goes on: what appeared there while no server
+// ran is new to it.
+func (c *schedules) put(ctx context.Context, s, old *batch.Schedule) error {
+	if old != nil {
+		var was, is batch.SchedulePlan
+		switch err := errors.Join(json.Unmarshal(old.Plan, &was), json.Unmarshal(s.Plan, &is)); {
+		case bytes.Equal(old.Plan, s.Plan):
+			return nil
+		case err == nil && was.Watch == is.Watch && was.Cron == is.Cron && was.Zone == is.Zone:
+			s.ID, s.Due = old.ID, old.Due
+			return c.UpdateSchedule(ctx, s)
+		}
+		if err := c.DeleteSchedule(ctx, old.Tenant, old.ID); err != nil {
+			return err
+		}
+	}
+	err := c.Add(ctx, s)
+	if e := (*serval.Error)(nil); errors.As(err, &e) && e.Code == serval.Conflict {
+		if there, _ := c.Schedule(ctx, s.Tenant, s.ID); there != nil && there.ID == s.ID {
+			return nil // another server was faster
+		}
+	}
+	return err
 }
 
 const fromConfig = "config"

@@ -50,6 +50,15 @@ func schedules(t *testing.T, open func() Store) {
 	_, err = c.Schedule(ctx, "b", "sch_1")
 	is(t, err, serval.NotFound)
 	fired(t, ctx, c, got, due)
+	other := *got
+	other.Plan, other.Due = json.RawMessage(`{"cron":"@daily"}`), time.Time{}
+	if err := c.UpdateSchedule(ctx, &other); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := c.Schedule(ctx, "a", "sch_1"); err != nil || string(now.Plan) != string(other.Plan) || !now.Due.IsZero() || now.Name != "nightly" || now.LastJob != "job_1" {
+		t.Errorf("%+v %v", now, err)
+	}
+	is(t, c.UpdateSchedule(ctx, &batch.Schedule{ID: "sch_none", Plan: other.Plan}), serval.NotFound)
 	used, err := c.UsedKeys(ctx, "a", []string{"x", "y", "z"})
 	if err != nil || len(used) != 0 {
 		t.Errorf("%v %v", used, err)

@@ -68,6 +68,15 @@ func (d *DB) DeleteSchedule(ctx context.Context, tenant, id string) error {
 	return err
 }
 
+// UpdateSchedule changes what one does.
+func (d *DB) UpdateSchedule(ctx context.Context, s *batch.Schedule) error {
+	n, err := d.exec(ctx, d.SQL, "UPDATE schedule SET plan = ?, due = ?, reason = '' WHERE id = ?", []byte(s.Plan), micro(s.Due), s.ID)
+	if err == nil && n == 0 {
+		err = serval.Errorf(serval.NotFound, "there is no schedule '%s'", s.Name).At("schedule").Named("schedule_not_found")
+	}
+	return err
+}
+
 // Fired notes what a schedule did, unless another server did.
 func (d *DB) Fired(ctx context.Context, s *batch.Schedule, due time.Time, job, reason string) error {
 	if job == "" {
