@@ -190,14 +190,14 @@ func (s *source) giveBack(list []*hold) {
 	}
 }
 
-// unread gives back what was received and is not read.
+// unread gives back what was received and is not read, once no request is under way that would get it.
 func (s *source) unread(now time.Time) {
 	s.mu.Lock()
 	limit := keepFull
 	if s.paused {
 		limit = keepPaused
 	}
-	if s.reading || len(s.fresh) == 0 || now.Sub(s.left) < limit {
+	if s.reading || len(s.fresh) == 0 || len(s.polls) > 0 || now.Sub(s.left) < limit {
 		s.mu.Unlock()
 		return
 	}

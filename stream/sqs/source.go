@@ -111,7 +111,7 @@ func (s *source) Read(ctx context.Context, most int) ([]stream.Message, error) {
 	}()
 	var enough <-chan time.Time
 	waited := false
-	for {
+	for ctx.Err() == nil {
 		list, some, err := s.take(most, waited)
 		if len(list) > 0 || err != nil {
 			return list, err
@@ -124,9 +124,9 @@ func (s *source) Read(ctx context.Context, most int) ([]stream.Message, error) {
 		case <-enough:
 			waited = true
 		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
+	return nil, ctx.Err()
 }
 
 // take has receivers ask, and takes what there is: once there is enough, nothing more is to come, or it waited.
@@ -329,7 +329,7 @@ func (s *source) stopPolling() {
 		for p := range s.polls {
 			since := time.Since(p.began)
 			if rest := p.wait - since; rest <= lastWait {
-				wait = max(wait, rest+lastBegun) // and its answer's way
+				wait = max(wait, rest+lastWait) // and its answer's way
 			} else {
 				wait = max(wait, lastBegun-since)
 			}
