@@ -23,6 +23,7 @@ type StreamStatus struct {
 	State      StreamState
 	Reason     string // why it waits, or what went wrong last
 	Delivery   string
+	Replaying  bool   // messages of it are being replayed
 	Configured bool   // it stands in the server's configuration file, and was not made at run time
 	From, To   string // what is read and what is written, as people say it
 

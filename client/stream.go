@@ -9,26 +9,27 @@ import (
 
 // Stream is where a server's stream of messages stands.
 type Stream struct {
-	Name     string            `json:"name"`
-	Model    string            `json:"model"`
-	Tenant   string            `json:"tenant"`
-	State    string            `json:"state"` // starting, running, waiting, paused, draining, stopped
-	Reason   string            `json:"reason,omitempty"`
-	Delivery string            `json:"delivery"`
-	From     string            `json:"from"`
-	To       string            `json:"to"`
-	Lag      int64             `json:"lag"` // -1: not known
-	InFlight int               `json:"in_flight"`
-	Bytes    int64             `json:"in_flight_bytes"`
-	Oldest   time.Time         `json:"oldest,omitzero"`
-	Last     time.Time         `json:"last_written,omitzero"`
-	Read     uint64            `json:"read"`
-	Written  uint64            `json:"written"`
-	Dead     map[string]uint64 `json:"dead_letters"`
-	Dropped  uint64            `json:"dropped"`
-	Retries  map[string]uint64 `json:"retries"`
-	Undone   uint64            `json:"transactions_undone"`
-	Age      float64           `json:"age"` // mean seconds
+	Name      string            `json:"name"`
+	Model     string            `json:"model"`
+	Tenant    string            `json:"tenant"`
+	State     string            `json:"state"` // starting, running, waiting, paused, draining, stopped
+	Reason    string            `json:"reason,omitempty"`
+	Delivery  string            `json:"delivery"`
+	From      string            `json:"from"`
+	To        string            `json:"to"`
+	Lag       int64             `json:"lag"` // -1: not known
+	InFlight  int               `json:"in_flight"`
+	Bytes     int64             `json:"in_flight_bytes"`
+	Oldest    time.Time         `json:"oldest,omitzero"`
+	Last      time.Time         `json:"last_written,omitzero"`
+	Read      uint64            `json:"read"`
+	Written   uint64            `json:"written"`
+	Dead      map[string]uint64 `json:"dead_letters"`
+	Dropped   uint64            `json:"dropped"`
+	Retries   map[string]uint64 `json:"retries"`
+	Undone    uint64            `json:"transactions_undone"`
+	Age       float64           `json:"age"` // mean seconds
+	Replaying bool              `json:"replaying,omitempty"`
 	// Configured: it stands in the server's configuration file.
 	Configured bool `json:"configured"`
 }

@@ -48,7 +48,8 @@ type Streams struct {
 
 	compares compares // of streams with each other
 
-	changing sync.Mutex // held by whoever makes, replaces or deletes a stream
+	changing sync.Mutex // held by whoever makes, replaces or deletes a stream, for as long as that takes
+	pausing  sync.Mutex // held by whoever pauses one, or puts one in another's place: an operator's pause must not wait for more
 
 	mu      sync.Mutex // guards what follows
 	all     map[string]*streamed
@@ -198,9 +199,17 @@ func (s *Streams) List() []serval.StreamStatus {
 	s.mu.Unlock()
 	list := make([]serval.StreamStatus, len(all))
 	for i, e := range all {
-		list[i] = e.status()
+		list[i] = s.statusOf(e)
 	}
 	return list
+}
+
+func (s *Streams) statusOf(e *streamed) serval.StreamStatus {
+	st := e.status()
+	s.mu.Lock()
+	st.Replaying = s.replays[e.name]
+	s.mu.Unlock()
+	return st
 }
 
 func (e *streamed) status() (st serval.StreamStatus) {
@@ -237,27 +246,31 @@ func (s *Streams) Status(name string) (serval.StreamStatus, error) {
 	if err != nil {
 		return serval.StreamStatus{}, err
 	}
-	return e.status(), nil
+	return s.statusOf(e), nil
 }
 
 // Pause has a stream read no more, or read on; what is under way is finished. It holds over restarts of the server, until what
 // its definition says of paused is another word.
 func (s *Streams) Pause(name string, on bool) error {
-	s.changing.Lock()
-	defer s.changing.Unlock()
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
 	e, err := s.able(name)
 	if err != nil {
 		return err
 	}
+	e.pause(on)
+	if err := s.kept.pause(name, on, e.conf.Paused); err != nil {
+		return serval.Errorf(serval.Unavailable, "the stream does so now, but a restart of the server will forget it: %w", err)
+	}
+	return nil
+}
+
+func (e *streamed) pause(on bool) {
 	if on {
 		e.worker.Pause()
 	} else {
 		e.worker.Resume()
 	}
-	if err := s.kept.pause(name, on, e.conf.Paused); err != nil {
-		return serval.Errorf(serval.Unavailable, "the stream does so now, but a restart of the server will forget it: %w", err)
-	}
-	return nil
 }
 
 // Streams are the server's streams of messages.

@@ -152,6 +152,9 @@ func (s *Streams) swap(e *streamed, same bool) error {
 	if old != nil {
 		s.stop(old)
 	}
+	s.pausing.Lock()
+	defer s.pausing.Unlock()
+	e.pause(s.kept.paused(e.name, e.conf.Paused)) // it may have been paused since it was built
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all[e.name] = e

@@ -70,6 +70,7 @@ func becomes(t *testing.T, s *testkit.Server, state string) {
 // TestStreamSteered: streams are made, changed and deleted while the server runs and messages flow; nothing is lost, and it all
 // lasts over a restart.
 func TestStreamSteered(t *testing.T) {
+	t.Parallel()
 	const n = 6000
 	b := newBus(t, testkit.Kafka(t), "steered")
 	models, data := streamModels(t), t.TempDir()
@@ -481,6 +482,7 @@ func TestStreamReplayKilled(t *testing.T) {
 	if line, err := stuck.ReadString('\n'); err != nil || !strings.Contains(line, `"ended":false`) {
 		t.Errorf("%q %v", line, err)
 	}
+	stream(t, s, 0, `"replaying": true`, "status", "scores", "-o", "json")
 	if a := ask(t, "POST", base+"replay", `{"what":"dead_letters"}`); a.code != 409 {
 		t.Errorf("a second one beside it: %d %s", a.code, a.body)
 	}

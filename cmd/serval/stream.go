@@ -106,6 +106,9 @@ func streamShow(to io.Writer, s *client.Stream) error {
 	if s.Reason != "" {
 		line("reason", "%s", s.Reason)
 	}
+	if s.Replaying {
+		line("replay", "%s", "under way")
+	}
 	if !s.Configured {
 		line("made", "at run time; 'serval stream definition %s' shows with what", s.Name)
 	}

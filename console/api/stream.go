@@ -19,26 +19,27 @@ type Streams interface {
 
 // Stream is where a stream of messages stands.
 type Stream struct {
-	Name     string            `json:"name"`
-	Model    string            `json:"model"`
-	Tenant   string            `json:"tenant"`
-	State    string            `json:"state" enum:"starting,running,waiting,paused,draining,stopped"`
-	Reason   string            `json:"reason,omitempty" doc:"why it waits"`
-	Delivery string            `json:"delivery" enum:"at-least-once,exactly-once"`
-	From     string            `json:"from" doc:"what is read"`
-	To       string            `json:"to" doc:"what is written"`
-	Lag      int64             `json:"lag" doc:"messages that wait at the broker; -1: not known"`
-	InFlight int               `json:"in_flight" doc:"messages that were read and are not yet written"`
-	Bytes    int64             `json:"in_flight_bytes"`
-	Oldest   time.Time         `json:"oldest,omitzero" doc:"when the oldest message under way was made"`
-	Last     time.Time         `json:"last_written,omitzero"`
-	Read     uint64            `json:"read" doc:"messages, since the server started, as all counts"`
-	Written  uint64            `json:"written"`
-	Dead     map[string]uint64 `json:"dead_letters" doc:"by the code of their error"`
-	Dropped  uint64            `json:"dropped"`
-	Retries  map[string]uint64 `json:"retries" doc:"by the code of the error"`
-	Undone   uint64            `json:"transactions_undone"`
-	Age      float64           `json:"age" doc:"mean seconds from a message's making to the writing of its result"`
+	Name      string            `json:"name"`
+	Model     string            `json:"model"`
+	Tenant    string            `json:"tenant"`
+	State     string            `json:"state" enum:"starting,running,waiting,paused,draining,stopped"`
+	Reason    string            `json:"reason,omitempty" doc:"why it waits"`
+	Delivery  string            `json:"delivery" enum:"at-least-once,exactly-once"`
+	From      string            `json:"from" doc:"what is read"`
+	To        string            `json:"to" doc:"what is written"`
+	Lag       int64             `json:"lag" doc:"messages that wait at the broker; -1: not known"`
+	InFlight  int               `json:"in_flight" doc:"messages that were read and are not yet written"`
+	Bytes     int64             `json:"in_flight_bytes"`
+	Oldest    time.Time         `json:"oldest,omitzero" doc:"when the oldest message under way was made"`
+	Last      time.Time         `json:"last_written,omitzero"`
+	Read      uint64            `json:"read" doc:"messages, since the server started, as all counts"`
+	Written   uint64            `json:"written"`
+	Dead      map[string]uint64 `json:"dead_letters" doc:"by the code of their error"`
+	Dropped   uint64            `json:"dropped"`
+	Retries   map[string]uint64 `json:"retries" doc:"by the code of the error"`
+	Undone    uint64            `json:"transactions_undone"`
+	Age       float64           `json:"age" doc:"mean seconds from a message's making to the writing of its result"`
+	Replaying bool              `json:"replaying,omitempty" doc:"messages are being replayed"`
 	// Configured tells who may change it.
 	Configured bool `json:"configured" doc:"it stands in the server's configuration file; others were made through this API"`
 }
@@ -98,7 +99,7 @@ func showStream(s serval.StreamStatus) Stream {
 	out := Stream{
 		Name: s.Name, Model: s.Model, Tenant: s.Tenant, State: string(s.State), Reason: s.Reason, Delivery: s.Delivery, From: s.From, To: s.To, Lag: s.Lag,
 		InFlight: s.InFlight, Bytes: s.Bytes, Oldest: s.Oldest, Last: s.Last, Read: s.Read, Written: s.Written, Dead: s.Dead, Dropped: s.Dropped, Retries: s.Retries, Undone: s.Aborted,
-		Configured: s.Configured,
+		Configured: s.Configured, Replaying: s.Replaying,
 	}
 	if s.Aged > 0 {
 		out.Age = s.Age / float64(s.Aged)
