@@ -60,6 +60,9 @@ func (k *check) store(c *Config) {
 	for i := range c.Batch.Places {
 		k.reach(&c.Batch.Places[i], element("batch.places", i))
 	}
+	for name, s := range c.Batch.Schedules {
+		k.schedule(&s, join("batch.schedules", name))
+	}
 }
 
 func (k *check) modelControl(c *Config) {

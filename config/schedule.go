@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Schedule makes jobs by itself: at times, or of objects that appear.
 type Schedule struct {
@@ -35,4 +38,26 @@ type ScheduledJob struct {
 	Split         bool                `yaml:"split" doc:"several workers share the job, by input files; the output is a folder"`
 	Parts         int                 `yaml:"parts" doc:"several workers share the job, in about so many parts, also within one file" min:"0"`
 	Restart       bool                `yaml:"restart" doc:"replace an output that is there"`
+}
+
+// schedule checks what no single value can show; the rest is checked when the server starts.
+func (k *check) schedule(s *Schedule, path string) {
+	switch {
+	case (s.Cron == "") == (s.Watch == ""):
+		k.fail(path, "needs either cron, when jobs are made, or watch, of whose objects")
+	case s.Watch != "" && len(s.Job.Input) > 0:
+		k.fail(path+".job.input", "is what appears at watch; leave it out")
+	case s.Cron != "" && len(s.Job.Input) == 0:
+		k.fail(path+".job.input", "is missing; name what is read")
+	case s.Watch == "" && (s.Every != 0 || s.Settle != 0 || s.Existing):
+		k.fail(path+".watch", "is missing, to which every, settle and existing belong")
+	case s.Every != 0 && s.Every < time.Second:
+		k.fail(path+".every", "must be 1s or longer, is %s", s.Every)
+	}
+	if s.Job.Model == "" {
+		k.fail(path+".job.model", "is missing")
+	}
+	if s.Job.Output != "" && !s.Job.Restart && !strings.Contains(s.Job.Output, "{") {
+		k.fail(path+".job.output", "would be found by the second job; put {date}, {time} or, with watch, {stem} into it, or say restart")
+	}
 }
