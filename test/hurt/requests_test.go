@@ -35,7 +35,7 @@ func TestRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		k.start()
-		tensors, chats := pick(b, 3000, 1500), pick(b, 32, 16)
+		tensors, chats := pick(b, 3000, 1500), pick(b, 32, 8)
 		all := []*job{
 			k.submit(tensors, "/v2/models/sums/infer", func(i int) string {
 				return fmt.Sprintf(`{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[%d]}]}`, i)
