@@ -129,8 +129,38 @@ func readPlan(raw json.RawMessage) (*ready, error) {
 		}
 	}
 	p.hasKeep = p.Keep != ""
-	_, err = p.spec(time.Now(), "sample.csv")
+	spec, err := p.spec(time.Now(), sampleOf(p.Watch))
+	if err == nil && p.Watch != "" {
+		err = p.circle(spec)
+	}
 	return p, err
+}
+
+// sampleOf is a name that an object at a place may have.
+func sampleOf(watch string) string {
+	if strings.ContainsAny(watch, "*?[") {
+		return below(path.Dir(watch), "sample"+path.Ext(watch))
+	}
+	return below(watch, "sample.csv")
+}
+
+// circle refuses an output that appears where its schedule watches: each job would make the next one.
+func (p *ready) circle(raw json.RawMessage) error {
+	s, err := readSpec(raw)
+	if err != nil || s.Output == "" {
+		return err
+	}
+	out := s.Output
+	if s.Split {
+		out = below(out, "part-00001"+path.Ext(s.Input[0]))
+	}
+	for _, name := range []string{out, out + ErrorsSuffix} {
+		seen, _ := path.Match(p.Watch, name) // a wrong pattern finds nothing
+		if seen || path.Dir(name) == strings.TrimSuffix(p.Watch, "/") && !strings.HasPrefix(path.Base(name), ".") {
+			return serval.Errorf(serval.InvalidArgument, "%s would appear where the schedule watches (%s), and be the next input; write somewhere else", name, p.Watch).At("output")
+		}
+	}
+	return nil
 }
 
 // spec is the job of one firing; object is what appeared, "" for a time.

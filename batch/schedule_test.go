@@ -216,24 +216,32 @@ func TestScheduleMistakes(t *testing.T) {
 		return s
 	}
 	for param, p := range map[string]batch.SchedulePlan{
-		"cron":      {Job: job("/in", "")},
-		"cron ":     {Cron: "* * *", Job: job("/in", "")},
-		"time_zone": {Cron: "@daily", Zone: "Mars", Job: job("/in", "")},
-		"input":     {Watch: "/in", Job: job("/in", "")},
-		"input ":    {Cron: "@daily", Job: job("/in-{name}", "")},
-		"input  ":   {Cron: "@daily", Job: job("", "")},
-		"output":    {Cron: "@daily", Job: job("/in", "/out.csv")},
-		"output ":   {Cron: "@daily", Job: job("/in", "/out-{day}.csv")},
-		"output  ":  {Cron: "@daily", Job: job("/in", "/out-{date.csv")},
-		"settle":    {Watch: "/in", Settle: "soon", Job: job("", "")},
-		"every":     {Watch: "/in", Every: "1ms", Job: job("", "")},
-		"watch":     {Cron: "@daily", Every: "1s", Job: job("/in", "")},
-		"watch ":    {Watch: "https://host/x", Job: job("", "")},
-		"priority":  {Cron: "@daily", Priority: 10, Job: job("/in", "")},
+		"cron":        {Job: job("/in", "")},
+		"cron ":       {Cron: "* * *", Job: job("/in", "")},
+		"time_zone":   {Cron: "@daily", Zone: "Mars", Job: job("/in", "")},
+		"input":       {Watch: "/in", Job: job("/in", "")},
+		"input ":      {Cron: "@daily", Job: job("/in-{name}", "")},
+		"input  ":     {Cron: "@daily", Job: job("", "")},
+		"output":      {Cron: "@daily", Job: job("/in", "/out.csv")},
+		"output ":     {Cron: "@daily", Job: job("/in", "/out-{day}.csv")},
+		"output  ":    {Cron: "@daily", Job: job("/in", "/out-{date.csv")},
+		"output   ":   {Watch: "/in", Job: job("", "/in/{stem}-out.csv")},
+		"output    ":  {Watch: "s3://b/in/*.csv", Job: job("", "s3://b/in/{stem}-out.csv")},
+		"output     ": {Watch: "/in/*.jsonl", Job: job("", "/in/{stem}.csv")},
+		"settle":      {Watch: "/in", Settle: "soon", Job: job("", "")},
+		"every":       {Watch: "/in", Every: "1ms", Job: job("", "")},
+		"watch":       {Cron: "@daily", Every: "1s", Job: job("/in", "")},
+		"watch ":      {Watch: "https://host/x", Job: job("", "")},
+		"priority":    {Cron: "@daily", Priority: 10, Job: job("/in", "")},
 	} {
 		_, err := batch.NewSchedule("t", "n", plan(t, p))
 		if err == nil || serval.AsError(err).Param != strings.TrimSpace(param) {
 			t.Errorf("%s: %v", param, err)
+		}
+	}
+	for _, p := range []batch.SchedulePlan{{Watch: "/in", Job: job("", "/in/out/{stem}.csv")}, {Watch: "/in/*.csv", Job: job("", "/in/{stem}.parquet")}, {Watch: "s3://b/in/", Job: job("", "s3://b/out/{name}")}} {
+		if _, err := batch.NewSchedule("t", "n", plan(t, p)); err != nil {
+			t.Error(err)
 		}
 	}
 	if _, err := batch.NewSchedule("t", "a/b", plan(t, batch.SchedulePlan{Cron: "@daily", Job: job("/in", "")})); err == nil || serval.AsError(err).Param != "name" {
