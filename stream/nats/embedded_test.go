@@ -279,7 +279,7 @@ func TestMisfits(t *testing.T) {
 	if err := open(func(o *SourceOptions) { o.Order = "lane" }); err != nil {
 		t.Error(err)
 	}
-	if err := open(func(o *SourceOptions) { o.Order, o.Lease = "lane", time.Minute }); !isCode(err, serval.InvalidArgument) || !strings.Contains(err.Error(), "lease of 2s") {
+	if err := open(func(o *SourceOptions) { o.Order, o.Lease = "lane", time.Minute }); !isCode(err, serval.InvalidArgument) || !strings.Contains(err.Error(), "lease of 10s") {
 		t.Errorf("another lease: %v", err)
 	}
 	to := b.target(out)

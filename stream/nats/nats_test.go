@@ -133,7 +133,7 @@ func (b *bus) env(env stream.Env) stream.Env {
 
 func (b *bus) source(place string) *SourceOptions {
 	o := defaultSource()
-	o.URLs, o.Stream, o.Consumer, o.Lease = b.urls, place, "c", 2*time.Second
+	o.URLs, o.Stream, o.Consumer = b.urls, place, "c"
 	o.Make.When = "never"
 	return o
 }

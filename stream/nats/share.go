@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -29,7 +30,7 @@ type share struct {
 	kicked chan struct{} // somebody came, went, or gave something away
 	bell   string        // the subject of that
 	sub    *natsgo.Subscription
-	fresh  bool // leases that this member has from before a restart may still be there
+	fresh  atomic.Bool // there may be leases that this member has and does not know of
 
 	renewal sync.Mutex // held while a lease is renewed or given back
 }
@@ -42,7 +43,8 @@ const (
 // newShare finds or makes the table.
 func (s *source) newShare(ctx context.Context, replicas int) (*share, error) {
 	name := "SERVAL-" + s.stream + "-" + s.consumer
-	h := &share{s: s, prefix: "serval.lanes." + s.stream + "." + s.consumer + ".", kicked: make(chan struct{}, 1), fresh: true}
+	h := &share{s: s, prefix: "serval.lanes." + s.stream + "." + s.consumer + ".", kicked: make(chan struct{}, 1)}
+	h.fresh.Store(true)
 	h.bell = "serval.bell." + s.stream + "." + s.consumer
 	h.me = named(s.env.Instance + "-" + s.env.Stream)
 	config := jetstream.StreamConfig{
@@ -149,11 +151,11 @@ func (h *share) turn(ctx context.Context) (changed bool, err error) {
 			busy[n] = true
 		}
 	}
-	if h.fresh {
+	if h.fresh.Swap(false) {
 		if err := h.recover(ctx, busy); err != nil {
+			h.fresh.Store(true)
 			return false, err
 		}
-		h.fresh = false
 	}
 	part := portion(all, h.me, len(s.lanes))
 	kept := slices.DeleteFunc(h.mine(), func(c *claim) bool { return c.leaving })
@@ -192,6 +194,13 @@ func (h *share) renew(ctx context.Context, c *claim) error {
 	}
 	now := time.Now()
 	revision, err := h.put(ctx, leases+strconv.Itoa(c.number), c.revision)
+	if taken(err) { // perhaps by this member, who did not hear that it worked
+		mine, ok, failed := h.held(ctx, c.number)
+		if failed != nil || !ok {
+			return errors.Join(failed, err)
+		}
+		revision, err = h.put(ctx, leases+strconv.Itoa(c.number), mine)
+	}
 	if err != nil {
 		return err
 	}
@@ -199,6 +208,18 @@ func (h *share) renew(ctx context.Context, c *claim) error {
 	c.revision, c.renewed = revision, now
 	h.s.mu.Unlock()
 	return nil
+}
+
+// held says whether a lane's lease is this member's, and its revision.
+func (h *share) held(ctx context.Context, number int) (revision uint64, ok bool, err error) {
+	m, err := h.table.GetLastMsgForSubject(ctx, h.prefix+leases+strconv.Itoa(number))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	return m.Sequence, string(m.Data) == h.me, nil
 }
 
 // portion is how many of the lanes a member has.
@@ -215,25 +236,22 @@ func portion(all []string, me string, lanes int) int {
 	return n
 }
 
-// recover takes leases that this member had before its server was restarted.
+// recover takes leases that this member has and does not know of: from before its server was restarted, or since it gave them up
+// for lost.
 func (h *share) recover(ctx context.Context, busy []bool) error {
 	for n := range busy {
 		if !busy[n] || slices.ContainsFunc(h.mine(), func(c *claim) bool { return c.number == n }) {
 			continue
 		}
-		what := leases + strconv.Itoa(n)
-		m, err := h.table.GetLastMsgForSubject(ctx, h.prefix+what)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
+		mine, ok, err := h.held(ctx, n)
 		if err != nil {
 			return err
 		}
-		if string(m.Data) != h.me {
+		if !ok {
 			continue
 		}
 		now := time.Now()
-		revision, err := h.put(ctx, what, m.Sequence)
+		revision, err := h.put(ctx, leases+strconv.Itoa(n), mine)
 		if taken(err) {
 			continue
 		}
@@ -288,7 +306,15 @@ func (h *share) remove(c *claim) {
 func (h *share) back(ctx context.Context, c *claim) {
 	h.renewal.Lock()
 	defer h.renewal.Unlock()
-	if err := h.table.DeleteMsg(ctx, c.revision); err != nil && h.s.nc.IsConnected() {
+	err := h.table.DeleteMsg(ctx, c.revision)
+	if err != nil {
+		var mine uint64
+		var ok bool
+		if mine, ok, err = h.held(ctx, c.number); ok { // renewed, and that was not heard of
+			err = h.table.DeleteMsg(ctx, mine)
+		}
+	}
+	if err != nil && h.s.nc.IsConnected() {
 		h.s.env.Warn("nats: a lease could not be given back; it expires by itself", "lane", c.number, "error", err)
 	}
 }
@@ -311,6 +337,7 @@ func (h *share) lose(c *claim) {
 	c.cancel()
 	h.remove(c)
 	c.drop()
+	h.fresh.Store(true)
 	h.s.env.Warn("nats: the lease of a lane is lost; what was under way is done again by its next owner", "stream", h.s.stream, "lane", c.number)
 }
 

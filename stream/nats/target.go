@@ -23,6 +23,7 @@ type target struct {
 	nc    *natsgo.Conn
 	js    jetstream.JetStream
 	turns turns
+	doubt bool // nothing was confirmed since something failed
 }
 
 // turns remembers how often each result of a lane was published lately: at least those of the last Write, and all that its caller
@@ -62,7 +63,7 @@ func (t *turns) forget() {
 }
 
 func (b *Broker) newTarget(ctx context.Context, o *TargetOptions, env stream.Env) (_ *target, err error) {
-	t := &target{o: o, env: env}
+	t := &target{o: o, env: env, doubt: true}
 	// What is published while the connection is lost must fail: if it were kept and sent later, it would come before what was
 	// lost and is published again.
 	if t.nc, err = b.connect(&o.Connection, env, natsgo.ReconnectBufSize(-1)); err != nil {
@@ -105,7 +106,8 @@ func (o *TargetOptions) base() string {
 }
 
 // Write implements stream.Target. Messages are published one behind the other, without waiting for each; one that fails has all
-// behind it fail that were not published yet.
+// behind it fail that were not published yet. After a failure the first is waited for, so that those behind it are not written
+// alone by a target that comes back in the middle.
 func (t *target) Write(ctx context.Context, messages []*stream.Message) error {
 	t.turns.forget()
 	sent := make([]jetstream.PubAckFuture, len(messages))
@@ -125,18 +127,28 @@ func (t *target) Write(ctx context.Context, messages []*stream.Message) error {
 			if failed[i] = t.class(err, m); !stream.IsPermanent(failed[i]) {
 				stopped = err
 			}
+		} else if t.doubt {
+			switch err := confirmed(ctx, sent[i]); {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err == nil:
+				t.doubt = false
+			default:
+				if failed[i] = t.class(err, m); !stream.IsPermanent(failed[i]) {
+					stopped = err
+				}
+			}
+			sent[i] = nil
 		}
 	}
 	for i, f := range sent {
 		if f == nil {
 			continue
 		}
-		select {
-		case <-f.Ok():
-		case err := <-f.Err():
-			failed[i] = t.class(err, messages[i])
-		case <-ctx.Done():
+		if err := confirmed(ctx, f); ctx.Err() != nil {
 			return ctx.Err()
+		} else if err != nil {
+			failed[i] = t.class(err, messages[i])
 		}
 	}
 	if len(failed) == 0 {
@@ -146,8 +158,21 @@ func (t *target) Write(ctx context.Context, messages []*stream.Message) error {
 		if errors.Is(err, stream.ErrBroken) {
 			return err
 		}
+		t.doubt = t.doubt || !stream.IsPermanent(err)
 	}
 	return &stream.WriteError{Failed: failed}
+}
+
+// confirmed waits for the server's word.
+func confirmed(ctx context.Context, f jetstream.PubAckFuture) error {
+	select {
+	case <-f.Ok():
+		return nil
+	case err := <-f.Err():
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (t *target) publish(m *stream.Message) (jetstream.PubAckFuture, error) {
