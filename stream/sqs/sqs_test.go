@@ -31,9 +31,9 @@ func newBus(t *testing.T, fifo bool) *bus {
 // Traits: a standard queue has no order, and a FIFO queue's name tells that it is one.
 func (b *bus) Traits() streamtest.Traits {
 	if b.fifo {
-		return streamtest.Traits{Suffix: fifoSuffix, Slow: true}
+		return streamtest.Traits{Suffix: fifoSuffix, Slow: true, Waits: true}
 	}
-	return streamtest.Traits{Unordered: true, Slow: true}
+	return streamtest.Traits{Unordered: true, Slow: true, Waits: true}
 }
 
 func (b *bus) Create(t *testing.T, place string) { b.q.Queue(t, place) }
@@ -54,10 +54,11 @@ func (b *bus) Send(t *testing.T, place string, list []stream.Message) {
 // All takes what is there out of the queue, and returns it with what it took before.
 func (b *bus) All(t *testing.T, place string) []stream.Message {
 	t.Helper()
+	list := b.q.Drain(t, place, 100*time.Millisecond)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, m := range b.q.Drain(t, place, 100*time.Millisecond) {
-		b.seen[place] = append(b.seen[place], unpack(&m))
+	for i := range list {
+		b.seen[place] = append(b.seen[place], unpack(&list[i]))
 	}
 	return append([]stream.Message(nil), b.seen[place]...)
 }

@@ -38,6 +38,8 @@ type Traits struct {
 	Suffix string
 	// Slow: it takes hundreds of messages a second, not tens of thousands; the suite sends fewer.
 	Slow bool
+	// Waits: its workers mostly wait, and the cases run at the same time.
+	Waits bool
 }
 
 func traits(bus Bus) Traits {
@@ -59,6 +61,9 @@ func Run(t *testing.T, bus Bus) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &setup{bus: bus, name: fmt.Sprintf("%s-%d", strings.ToLower(c.name), time.Now().UnixNano()), Traits: traits(bus)}
+			if s.Waits {
+				t.Parallel()
+			}
 			s.from, s.to, s.dead = s.name+"-in"+s.Suffix, s.name+"-out"+s.Suffix, s.name+"-dead"+s.Suffix
 			bus.Create(t, s.from)
 			if c.name != "TargetMissing" {

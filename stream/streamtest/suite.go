@@ -268,7 +268,9 @@ func large(t *testing.T, s *setup) {
 		order = append(order, strings.TrimRight(string(m.Value[:min(len(m.Value), 5)]), "x"))
 	}
 	if s.Unordered {
-		slices.SortFunc(order, func(x, y string) int { return strings.Index("first large last", x) - strings.Index("first large last", y) })
+		slices.SortFunc(order, func(x, y string) int {
+			return strings.Index("first large last", x) - strings.Index("first large last", y)
+		})
 	}
 	if fmt.Sprint(order) != "[first large last]" {
 		t.Errorf("results: %q", order)
