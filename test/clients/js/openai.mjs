@@ -1,7 +1,7 @@
 // The official openai client for JavaScript, unchanged. SERVAL_HTTP says where the server is.
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import OpenAI from 'openai'
+import OpenAI, { toFile } from 'openai'
 
 const client = new OpenAI({ baseURL: `http://${process.env.SERVAL_HTTP}/v1`, apiKey: 'none', maxRetries: 0 })
 const model = 'chat'
@@ -58,4 +58,19 @@ test('a client that stops reading', async () => {
   stream.controller.abort()
   const r = await client.chat.completions.create({ model, messages, max_tokens: 2 })
   assert.ok(r.choices[0].finish_reason)
+})
+
+test('a batch', async () => {
+  const lines = ['a', 'b', 'c'].map((id) => JSON.stringify({ custom_id: id, method: 'POST', url: '/v1/embeddings', body: { model, input: id } }))
+  const file = await client.files.create({ purpose: 'batch', file: await toFile(Buffer.from(lines.join('\n')), 'in.jsonl') })
+  let batch = await client.batches.create({ input_file_id: file.id, endpoint: '/v1/embeddings', completion_window: '24h', metadata: { a: 'b' } })
+  while (['validating', 'in_progress', 'finalizing'].includes(batch.status)) {
+    await new Promise((done) => setTimeout(done, 50))
+    batch = await client.batches.retrieve(batch.id)
+  }
+  assert.equal(batch.status, 'completed')
+  const out = (await (await client.files.content(batch.output_file_id)).text()).trim().split('\n').map((l) => JSON.parse(l))
+  assert.deepEqual(out.map((l) => l.custom_id), ['a', 'b', 'c'])
+  assert.ok(out[0].response.body.data[0].embedding.length > 0)
+  assert.equal((await client.files.delete(file.id)).deleted, true)
 })
