@@ -50,6 +50,7 @@ venv onnx
 venv llm
 venv columns
 venv sqs
+venv registry
 
 # The clients in other languages: JavaScript's from its lock file, Go's as a test binary of a module of its own.
 need node nodejs
@@ -143,6 +144,17 @@ jars() {
 need java default-jre-headless
 jars kafka 'Apache Kafka'
 jars sqs ElasticMQ
+
+# A schema registry, for the streams' formats; see internal/testkit/registry.go.
+apicurio=2.6.13.Final
+if [ "$(cat "$cache/registry/.stamp" 2>/dev/null)" != $apicurio ]; then
+	need mvn maven
+	say "fetching Apicurio Registry $apicurio"
+	rm -rf "$cache/registry" && mkdir -p "$cache/registry"
+	mvn -q -B dependency:copy -Dartifact=io.apicurio:apicurio-registry-app:$apicurio:tar.gz:all -DoutputDirectory="$cache/registry" >"$cache/registry.log" 2>&1 || { tail -30 "$cache/registry.log" >&2; exit 1; }
+	tar xzf "$cache/registry/apicurio-registry-app-$apicurio-all.tar.gz" -C "$cache/registry" && rm "$cache/registry/apicurio-registry-app-$apicurio-all.tar.gz"
+	printf '%s' $apicurio >"$cache/registry/.stamp"
+fi
 
 # A store that speaks S3's protocol; see internal/testkit/s3.go.
 versitygw=v1.8.0
