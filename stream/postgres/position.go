@@ -126,8 +126,8 @@ func (p *positions) lock(ctx context.Context, tx pgx.Tx, messages []*stream.Mess
 			return next, err
 		}
 		// Each place's first time. Another worker may make the row meanwhile; then it is locked by the next look.
-		if _, err := tx.Exec(ctx, "INSERT INTO "+p.table+" (stream, topic, lane, next) SELECT $1, u.t, u.l, 0 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u(t, l, n) ORDER BY u.n ON CONFLICT DO NOTHING",
-			p.stream, topics, lanes); err != nil {
+		if _, err := tx.Exec(ctx, "INSERT INTO "+p.table+` (stream, topic, lane, next)
+			SELECT $1, u.t, u.l, 0 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u(t, l, n) ORDER BY u.n ON CONFLICT DO NOTHING`, p.stream, topics, lanes); err != nil {
 			return nil, err
 		}
 	}
@@ -158,8 +158,9 @@ func (p *positions) claim(ctx context.Context, tx pgx.Tx, messages []*stream.Mes
 	}
 	slices.SortFunc(list, func(a, b messageID) int { return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.id, b.id)) })
 	topics, ids := columnsOf(list)
-	rows, err := tx.Query(ctx, "INSERT INTO "+p.ids+" (stream, topic, id) SELECT $1, u.t, u.i FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u(t, i, n) ORDER BY u.n ON CONFLICT DO NOTHING RETURNING topic, id",
-		p.stream, topics, ids)
+	rows, err := tx.Query(ctx, "INSERT INTO "+p.ids+` (stream, topic, id)
+		SELECT $1, u.t, u.i FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS u(t, i, n) ORDER BY u.n
+		ON CONFLICT DO NOTHING RETURNING topic, id`, p.stream, topics, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -194,8 +195,8 @@ func (p *positions) advance(ctx context.Context, tx pgx.Tx, rows []*row) error {
 	for at, n := range next {
 		topics, lanes, offsets = append(topics, at.topic), append(lanes, at.lane), append(offsets, n)
 	}
-	_, err := tx.Exec(ctx, "UPDATE "+p.table+" AS p SET next = u.n FROM unnest($2::text[], $3::text[], $4::bigint[]) AS u(t, l, n) WHERE p.stream = $1 AND p.topic = u.t AND p.lane = u.l AND p.next < u.n",
-		p.stream, topics, lanes, offsets)
+	_, err := tx.Exec(ctx, "UPDATE "+p.table+` AS p SET next = u.n FROM unnest($2::text[], $3::text[], $4::bigint[]) AS u(t, l, n)
+		WHERE p.stream = $1 AND p.topic = u.t AND p.lane = u.l AND p.next < u.n`, p.stream, topics, lanes, offsets)
 	return err
 }
 
