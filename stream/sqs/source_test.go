@@ -141,10 +141,10 @@ func TestExtends(t *testing.T) {
 		o.Visibility = 2 * time.Second
 		s := b.open(t, o, &watch{})
 		list := read(t, s, 13)
-		time.Sleep(3 * o.Visibility)
+		time.Sleep(2*o.Visibility + time.Second/2)
 		o.Wait = time.Second
 		other := b.open(t, o, &watch{})
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
 		seen := map[string]bool{}
 		for _, v := range values(list) {

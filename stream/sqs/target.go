@@ -183,7 +183,7 @@ func (w *write) request(ctx context.Context, batch []entry, stuck map[string]err
 	c := code(err)
 	switch {
 	case err == nil:
-		w.sort(batch, out.Failed, stuck)
+		w.sort(batch, out, stuck)
 		return nil
 	case ctx.Err() == nil && len(batch) > 1 && (c == "BatchRequestTooLong" || permanent(c)): // whose fault it is shows when each is sent alone
 		for i := range batch {
@@ -210,14 +210,21 @@ func (w *write) request(ctx context.Context, batch []entry, stuck map[string]err
 }
 
 // sort takes what came of a batch, message by message.
-func (w *write) sort(batch []entry, list []types.BatchResultErrorEntry, stuck map[string]error) {
-	texts := map[int]string{}
-	for _, e := range list {
+func (w *write) sort(batch []entry, out *sqs.SendMessageBatchOutput, stuck map[string]error) {
+	texts, codes := map[int]string{}, map[int]string{}
+	for i := range batch {
+		codes[i] = "NoAnswer" // what the answer does not name was not taken
+	}
+	for _, e := range out.Successful {
 		if i, err := strconv.Atoi(aws.ToString(e.Id)); err == nil {
-			texts[i] = aws.ToString(e.Message)
+			delete(codes, i)
 		}
 	}
-	codes := failures(list, len(batch))
+	for _, e := range out.Failed {
+		if i, err := strconv.Atoi(aws.ToString(e.Id)); err == nil {
+			codes[i], texts[i] = word(aws.ToString(e.Code)), aws.ToString(e.Message)
+		}
+	}
 	for i, e := range batch {
 		c, bad := codes[i]
 		switch {
