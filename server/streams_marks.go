@@ -100,7 +100,7 @@ func (m *marks) has(p stream.Position) bool {
 		return m.ids[p.Topic+"\n"+p.ID]
 	}
 	list := m.known[markLane{p.Topic, p.Partition}]
-	i, found := slices.BinarySearchFunc(list, p.Offset, func(s span, o int64) int {
+	_, found := slices.BinarySearchFunc(list, p.Offset, func(s span, o int64) int {
 		switch {
 		case s.to <= o:
 			return -1
@@ -109,7 +109,6 @@ func (m *marks) has(p stream.Position) bool {
 		}
 		return 0
 	})
-	_ = i
 	return found
 }
 

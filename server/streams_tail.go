@@ -61,7 +61,7 @@ func (s *Streams) placeOf(e *streamed, place string) (stream.Peeker, any, error)
 	}
 	b, ok := s.known[p.Name].(stream.Peeker)
 	if !ok {
-		return nil, nil, serval.Errorf(serval.Unimplemented, "the %s of stream '%s' is %s, whose messages cannot be looked at", place, e.name, p.Name).At("place")
+		return nil, nil, serval.Errorf(serval.Unimplemented, "the %s of stream '%s' is %s, whose messages cannot be looked at", map[string]string{api.PlaceDead: "place for dead letters", api.PlaceSource: "source", api.PlaceTarget: "target"}[place], e.name, p.Name).At("place")
 	}
 	return b, p.Options, nil
 }
