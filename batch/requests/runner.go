@@ -88,7 +88,7 @@ func (s *Service) Run(ctx context.Context, t *batch.Turn) batch.Outcome {
 	}
 	if b.Status.Ended() { // by a worker that could not tell the queue any more
 		if b.Status == protocol.Completed || b.Status == protocol.Cancelled {
-			return batch.Outcome{Measure: batch.Measure{Rows: b.Completed + b.Failed, Bad: b.Failed}}
+			return batch.Outcome{}
 		}
 		return batch.Outcome{Err: reason(b)}
 	}
@@ -113,7 +113,7 @@ func (s *Service) Run(ctx context.Context, t *batch.Turn) batch.Outcome {
 		return again(err)
 	}
 	t.Log("done: %d answered, %d failed", b.Completed, b.Failed)
-	return batch.Outcome{Measure: batch.Measure{Rows: b.Completed + b.Failed, Bad: b.Failed}}
+	return batch.Outcome{} // the pieces have counted the rows
 }
 
 // Remove removes a batch's folder.

@@ -107,6 +107,23 @@ func (r *rig) wait(id string, ok func(*protocol.Batch) bool) *protocol.Batch {
 	}
 }
 
+// waitJob waits until its job is ok.
+func (r *rig) waitJob(id string, ok func(*batch.Record) bool) {
+	r.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		j, err := r.db.Job(r.t.Context(), "a", id)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if ok(j) {
+			return
+		}
+		if time.Now().After(end) {
+			r.t.Fatalf("still %+v", j)
+		}
+	}
+}
+
 func ended(b *protocol.Batch) bool { return b.Status.Ended() }
 
 // lines are those of a file, decoded.
@@ -166,6 +183,7 @@ func TestRetries(t *testing.T) {
 	if b.Status != protocol.Completed || b.Total != 9 || b.Completed != 5 || b.Failed != 4 || b.Usage != (serval.Usage{Prompt: 18, Completion: 9}) || b.Model != "m" {
 		t.Errorf("%+v", b)
 	}
+	r.waitJob(b.ID, func(j *batch.Record) bool { return j.State == batch.Succeeded && j.Tally.Rows == 9 && j.Tally.Bad == 4 })
 	var ids []string
 	for _, l := range r.lines(b.Output) {
 		ids = append(ids, fmt.Sprint(l["custom_id"], l["response"].(map[string]any)["body"].(map[string]any)["n"]))
