@@ -179,6 +179,15 @@ func TestStreamRefused(t *testing.T) {
 	if err := json.Unmarshal([]byte(stream(t, s, 0, "one", "list", "-o", "json")), &list); err != nil || len(list) != 1 {
 		t.Errorf("%v %v", list, err)
 	}
+	put(kafka(`, "topic": "x"`), `"change":"created"`, 201)
+	put(kafka(`, "topic": "x"`), `"change":"unchanged"`, 200)
+	put(kafka(`, "topic": "y"`), `"change":"replaced"`, 200)
+	if a := ask(t, "DELETE", "http://"+s.Admin+"/api/v1/streams/two?dry_run=true", ""); a.code != 200 || !strings.Contains(a.body, `"dry_run":true`) {
+		t.Errorf("%d %s", a.code, a.body)
+	}
+	if a := ask(t, "DELETE", "http://"+s.Admin+"/api/v1/streams/two", ""); a.code != 200 || !strings.Contains(a.body, `"change":"deleted"`) {
+		t.Errorf("%d %s", a.code, a.body)
+	}
 	if a := ask(t, "GET", "http://"+s.Admin+"/api/v1/openapi.json", ""); !strings.Contains(a.body, `"StreamDefinitionText"`) || !strings.Contains(a.body, "dead_letter") {
 		t.Error("the OpenAPI document does not say what a stream's definition holds")
 	}
