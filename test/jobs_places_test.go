@@ -74,10 +74,7 @@ batch:
 	if got, want := sorted(last), sorted(plain); !slices.Equal(got, want) {
 		t.Errorf("by the web, S3 and PostgreSQL %.3q, from file to file %.3q", got, want)
 	}
-	for _, r := range []struct {
-		in, out, says string
-		status        int
-	}{
+	for _, r := range []refusal{
 		{"s3://" + bucket.Name + "/closed/a.csv", plain, "may not be read", 403},
 		{plain, "s3://" + bucket.Name + "/closed/a.csv", "may not be written", 403},
 		{"s3://" + bucket.Name + "/open/a.parquet?endpoint=http://127.0.0.1:1", plain, "batch.places", 400},
@@ -90,19 +87,31 @@ batch:
 		{plain, "/etc/scores.csv", "may not be written", 403},
 		{open + "a.parquet", open + "a.parquet", "restart", 409},
 	} {
-		body, _ := json.Marshal(map[string]any{"job": spec(r.in, r.out, nil)}) // plain data
-		resp, err := http.Post("http://"+s.Admin+"/api/v1/jobs", "application/json", strings.NewReader(string(body)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, _ := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if resp.StatusCode != r.status || !strings.Contains(string(text), r.says) || strings.Contains(string(text), bucket.SecretKey) {
-			t.Errorf("%s to %s: %d %s", r.in, r.out, resp.StatusCode, text)
-		}
+		r.check(t, s, spec(r.in, r.out, nil), bucket.SecretKey)
 	}
 	if said := s.Log(); strings.Contains(said, bucket.SecretKey) || strings.Contains(said, "hush") {
 		t.Error("the log shows a secret")
+	}
+}
+
+// refusal is a job that is refused.
+type refusal struct {
+	in, out, says string
+	status        int
+}
+
+// check submits it: the answer says why, and nothing secret.
+func (r *refusal) check(t *testing.T, s *testkit.Server, spec json.RawMessage, secret string) {
+	t.Helper()
+	body, _ := json.Marshal(map[string]any{"job": spec}) // plain data
+	resp, err := http.Post("http://"+s.Admin+"/api/v1/jobs", "application/json", strings.NewReader(string(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if resp.StatusCode != r.status || !strings.Contains(string(text), r.says) || strings.Contains(string(text), secret) {
+		t.Errorf("%s to %s: %d %s", r.in, r.out, resp.StatusCode, text)
 	}
 }
 

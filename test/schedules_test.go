@@ -2,7 +2,6 @@ package test
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,18 +78,18 @@ batch:
 		}
 		return list
 	}
-	awaits(t, "11 jobs that have ended", func() bool {
-		list := jobs(c)
-		return len(list) >= 11 && !slices.ContainsFunc(list, func(j jobclient.Job) bool { return !j.Over() })
-	})
+	ended := func(c *jobclient.Client, n int) func() bool {
+		return func() bool {
+			list := jobs(c)
+			return len(list) >= n && !slices.ContainsFunc(list, func(j jobclient.Job) bool { return !j.Over() })
+		}
+	}
+	awaits(t, "11 jobs that have ended", ended(c, 11))
 	one.Kill()
 	one = start() // and what was taken is not taken again
 	c = admin(t, one)
 	write(t, filepath.Join(dir, "drop", "last.csv"), table)
-	awaits(t, "the last file's job", func() bool {
-		list := jobs(d)
-		return len(list) >= 12 && !slices.ContainsFunc(list, func(j jobclient.Job) bool { return !j.Over() })
-	})
+	awaits(t, "the last file's job", ended(d, 12))
 	made := map[string]int{}
 	for _, j := range jobs(c) {
 		made[j.Name]++
@@ -106,12 +105,5 @@ batch:
 		t.Errorf("outputs: %v", files)
 	}
 	cli("delete", "more").want(t, 0)
-	resp, err := http.Get("http://" + one.Admin + "/api/v1/schedules/more")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusNotFound {
-		t.Errorf("deleted, and there: %s", resp.Status)
-	}
+	cli("delete", "more").want(t, 1, "there is no schedule")
 }
