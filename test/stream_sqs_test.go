@@ -265,7 +265,7 @@ func TestStreamSQSRestarts(t *testing.T) {
 	s := serveStream(t, false, streamModels(t), "", p.config(t, rowsFormat))
 	p.send(t, 0, n)
 	reaches(t, s, "serval_stream_written_total", n)
-	p.q.Kill()
+	p.q.Stop()
 	s.Await("a word about it", func() bool { return sample(t, s, "serval_stream_running") == 0 })
 	ask(t, "POST", s.URL("/v2/models/tree/infer"), `{"inputs":[{"name":"input__0","shape":[1,6],"datatype":"FP32","data":[1,2,3,4,5,6]}]}`).want(t, 200)
 	p.q.Start()

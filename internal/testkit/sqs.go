@@ -46,12 +46,13 @@ func SQS(t testing.TB) *Queues {
 	return queues.shared
 }
 
-// SQSAlone is one for a single test, which may kill and start it: it keeps its queues and messages in a folder of the test.
+// SQSAlone is one for a single test, which may stop and start it: it keeps its queues and messages in a folder of the test. Killed,
+// it loses some.
 func SQSAlone(t testing.TB) *Queues {
 	t.Helper()
 	dir := t.TempDir()
 	q := newQueues(t, "queues-storage.enabled=true", "queues-storage.path="+filepath.Join(dir, "queues.conf"),
-		"messages-storage.enabled=true", "messages-storage.uri=jdbc:h2:"+filepath.Join(dir, "messages"))
+		"messages-storage.enabled=true", "messages-storage.uri=jdbc:h2:"+filepath.Join(dir, "messages")+";WRITE_DELAY=0") // what it answered is written
 	q.keep()
 	return q
 }
