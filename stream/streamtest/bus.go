@@ -101,21 +101,20 @@ type worker struct {
 func (s *setup) start(t *testing.T) *worker {
 	t.Helper()
 	s.workers++
+	n := s.workers
 	log := slog.New(slog.NewTextHandler(&testLog{t: t}, nil))
 	env := func(owner stream.Owner) stream.Env {
-		return stream.Env{Stream: s.name, Instance: fmt.Sprint("i", s.workers), Owner: owner, Warn: log.Warn}
+		return stream.Env{Stream: s.name, Instance: fmt.Sprint("i", n), Owner: owner, Warn: log.Warn}
 	}
 	handler := s.handler
 	if handler == nil {
 		handler = echo
 	}
-	n := s.workers
 	o := stream.Options{
 		Name: s.name, Model: serval.Ref{Name: "m"}, Handler: handler, Models: model{}, Format: raw{}, Log: log,
 		Retry: stream.Retry{Min: 5 * time.Millisecond, Max: 50 * time.Millisecond}, Drain: 20 * time.Second,
 		Open: func(ctx context.Context, owner stream.Owner) (stream.Source, stream.Target, error) {
 			e := env(owner)
-			e.Instance = fmt.Sprint("i", n)
 			if s.exact {
 				session, err := s.bus.Session(ctx, s.from, s.to, s.dead, e)
 				if err != nil {
