@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -181,5 +182,42 @@ func TestREADMECommands(t *testing.T) {
 	want := []string{"make run # builds", "a \\\n  b", "cat >f <<'E'\nx y\nE", "echo 'one\ntwo'"}
 	if strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestREADMESettings: the settings that README.md and the pages for operators show are settings. Blocks that hold the place of
+// something (…), or that are for another program, are not.
+func TestREADMESettings(t *testing.T) {
+	checked, variable := 0, regexp.MustCompile(`\$\{[A-Z_]+\}`)
+	for _, page := range []string{"README.md", "docs/operations.md"} {
+		raw, err := os.ReadFile(filepath.Join(testkit.Root(), page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, block := range strings.Split(string(raw), "```yaml\n")[1:] {
+			block, _, _ = strings.Cut(block, "```")
+			if strings.Contains(block, "…") || strings.Contains(block, "apiVersion:") {
+				continue
+			}
+			block = variable.ReplaceAllStringFunc(block, func(name string) string {
+				switch {
+				case strings.HasSuffix(name, "URL}"):
+					return "postgres://u:p@db/x"
+				case strings.HasSuffix(name, "SECRET}"):
+					return "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+				}
+				return "x"
+			})
+			if strings.HasPrefix(block, "  ") { // one stream
+				block = "streams:\n" + block
+			}
+			file := filepath.Join(t.TempDir(), fmt.Sprintf("%s-%d.yaml", filepath.Base(page), i))
+			write(t, file, block)
+			run(t, "config", "check", file).want(t, 0, "ok")
+			checked++
+		}
+	}
+	if checked == 0 {
+		t.Error("no settings were found")
 	}
 }
