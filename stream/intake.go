@@ -143,6 +143,10 @@ func (r *run) finish(group []*item) {
 			continue
 		}
 		if it.after > 0 {
+			if r.hard.Err() != nil && it.msg.Lane == nil { // the time to drain is over; dropAll did not know of it
+				r.forget(it)
+				continue
+			}
 			r.postpone(it)
 			continue
 		}
