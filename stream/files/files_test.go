@@ -113,4 +113,6 @@ func lines(t *testing.T, raw []byte) (list []stream.Message) {
 	return list
 }
 
-func TestConformance(t *testing.T) { streamtest.RunTarget(t, feed.NewNATS(t, false), sink{t.TempDir()}) }
+func TestConformance(t *testing.T) {
+	streamtest.RunTarget(t, feed.NewNATS(t, false), sink{t.TempDir()})
+}
