@@ -365,16 +365,27 @@ func TestCrash(t *testing.T) {
 	if again := tally(t, b.All(t, out), n, keys); again > 0 {
 		t.Errorf("%d came again", again)
 	}
-	// Who answers all of it again writes nothing anew, unless it is a replay.
-	for instance, want := range map[string]int{"b": 0, "b-replay": n} {
-		have := len(b.All(t, out))
-		target, err := b.b.Target(t.Context(), b.target(out), stream.Env{Stream: "flow", Instance: instance, Owner: nobody{}, Warn: warn(t)})
+}
+
+// TestAgain: who answers all of it again writes nothing anew, unless it is a replay.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	const n, keys = 300, 8
+	b := newBus(t, New(), "", testkit.NATS(t).URL)
+	in, out := b.places(t, 1)
+	b.Send(t, in, numbers(0, n, keys))
+	for round, want := range []int{n, 0, n} {
+		have, env := len(b.All(t, out)), stream.Env{Stream: "flow", Instance: "i", Owner: nobody{}, Warn: warn(t)}
+		if round == 2 {
+			env.Instance += "-replay"
+		}
+		target, err := b.b.Target(t.Context(), b.target(out), env)
 		if err != nil {
 			t.Fatal(err)
 		}
 		o := b.source(in)
-		o.Consumer = named(instance)
-		src, err := b.b.Source(t.Context(), o, stream.Env{Stream: "flow", Instance: instance, Owner: nobody{}, Warn: warn(t)})
+		o.Consumer = fmt.Sprint("round", round)
+		src, err := b.b.Source(t.Context(), o, env)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -396,7 +407,7 @@ func TestCrash(t *testing.T) {
 			t.Error(err)
 		}
 		if more := len(b.All(t, out)) - have; more != want {
-			t.Errorf("as %s: %d results more, not %d", instance, more, want)
+			t.Errorf("round %d: %d results more, not %d", round, more, want)
 		}
 	}
 }
