@@ -2,9 +2,12 @@ package testkit
 
 import (
 	"fmt"
+	"io"
 	"net/url"
 	"os"
+	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +27,7 @@ type NATSServer struct {
 var natses struct {
 	sync.Mutex
 	shared *NATSServer
+	lead   io.Closer // while it is open, the server's folder stays
 }
 
 // NATS is a server that all tests of the process share; each uses streams of its own.
@@ -37,8 +41,25 @@ func NATS(t testing.TB) *NATSServer {
 			t.Fatal(err)
 		}
 		natses.shared = newNATS(t, &server.Options{StoreDir: dir})
+		natses.lead = sweep(t, dir)
 	}
 	return natses.shared
+}
+
+// sweep removes a folder when what it returns is closed, or this process ends, also when it is killed: then the shell's standard
+// input ends.
+func sweep(t testing.TB, dir string) io.Closer {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", `cat >/dev/null; rm -rf "$0"`, dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that Ctrl-C in a terminal is the test's alone
+	lead, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return lead
 }
 
 // NATSAlone is a server for one test, which may stop and start it. change may be nil.
