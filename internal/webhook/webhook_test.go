@@ -185,8 +185,12 @@ func TestSend(t *testing.T) {
 				w.WriteHeader(http.StatusTooManyRequests)
 			}
 		}, 3, 0, false, ""},
-		{"broken for good", func(_ int64, w http.ResponseWriter, _ *http.Request) { http.Error(w, "db down", http.StatusServiceUnavailable) }, 5, 503, false, "db down"},
-		{"not wanted", func(_ int64, w http.ResponseWriter, _ *http.Request) { http.Error(w, "no such field", http.StatusUnprocessableEntity) }, 1, 422, true, "no such field"},
+		{"broken for good", func(_ int64, w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "db down", http.StatusServiceUnavailable)
+		}, 5, 503, false, "db down"},
+		{"not wanted", func(_ int64, w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "no such field", http.StatusUnprocessableEntity)
+		}, 1, 422, true, "no such field"},
 		{"elsewhere", func(_ int64, w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/there", http.StatusPermanentRedirect)
 		}, 1, 308, true, "/there"},
