@@ -231,7 +231,7 @@ def test_list(client, other):
 
 
 def long(n):
-    return [chat(100 + i, max_tokens=300, ignore_eos=True) for i in range(n)]
+    return [chat(100 + i, max_tokens=100, ignore_eos=True) for i in range(n)]
 
 
 def test_cancel(client, events):
