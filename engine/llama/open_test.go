@@ -54,7 +54,7 @@ func TestDamagedFiles(t *testing.T) {
 	refused(t, write(t, "model.gguf", renamed(arch+"llama", arch+"lamma")), serval.ModelSettings{}, "model.gguf", "lamma")
 	refused(t, write(t, "model.gguf", renamed("blk.0.attn_q.weight", "blk.0.attn_x.weight")), serval.ModelSettings{}, "model.gguf", "attn_q")
 	refused(t, t.TempDir(), serval.ModelSettings{}, "no .gguf file")
-	refused(t, write(t, "a-00002-of-00003.gguf", whole), serval.ModelSettings{}, "no .gguf file")
+	refused(t, write(t, "a-00002-of-00003.gguf", whole), serval.ModelSettings{}, "a-00001-of-00003.gguf, is not there")
 }
 
 func TestSettingsRefused(t *testing.T) {

@@ -110,7 +110,7 @@ func batchOf(b *protocol.Batch) *batchObject {
 }
 
 func noBatches() error {
-	return serval.Errorf(serval.Unavailable, "this server takes no batches: its data folder cannot be used; its log says why")
+	return serval.Errorf(serval.Unimplemented, "this server takes no batches: its data folder cannot be used; its log says why")
 }
 
 // batches is where they are done, for the owner of the request's key.

@@ -59,7 +59,7 @@ func (p *Protocol) files(r *http.Request) (protocol.Files, string, error) {
 	case fail != nil:
 		return nil, "", fail
 	case p.backend.Files == nil:
-		return nil, "", serval.Errorf(serval.Unavailable, "this server keeps no files: its data folder cannot be used; its log says why")
+		return nil, "", serval.Errorf(serval.Unimplemented, "this server keeps no files: its data folder cannot be used; its log says why")
 	}
 	return p.backend.Files, tenant, nil
 }
