@@ -183,7 +183,7 @@ func (p *ready) spec(at time.Time, object string) (json.RawMessage, error) {
 		}
 	}
 	if p.Watch != "" {
-		s.Input = []string{object}
+		s.Input = []string{literal(object)}
 	}
 	if s.Output, err = expand(s.Output, words, "output"); err != nil {
 		return nil, err
@@ -263,4 +263,12 @@ func (s *Schedule) record(p *ready, key string, at time.Time, object string, kee
 		r.Expires = at.Add(p.expires)
 	}
 	return r, nil
+}
+
+// literal is the location of one object whose name may hold what patterns are made of.
+func literal(object string) string {
+	if !strings.HasPrefix(object, "s3://") {
+		return object // a file of that name is found before the pattern
+	}
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(object)
 }

@@ -146,6 +146,7 @@ func (s *Scheduler) watch(ctx context.Context, c *Schedule, p *ready) error {
 	w.next = now.Add(p.every)
 	list, err := locateAll(ctx, s.o.Places(c.Tenant), p.Watch)
 	if err != nil {
+		w.next = s.o.Now().Add(max(p.every, 5*time.Minute))
 		return err
 	}
 	fresh, again := w.settled(list, now, p)
@@ -195,6 +196,8 @@ func (s *Scheduler) object(ctx context.Context, c *Schedule, p *ready, o Object,
 
 // locateAll lists a place; none that is there is no fault.
 func locateAll(ctx context.Context, places Locator, location string) ([]Object, error) {
+	ctx, stop := context.WithTimeout(ctx, time.Minute) // a place that never answers must not hold up the schedules of others
+	defer stop()
 	list, err := places.Locate(ctx, location)
 	if e := (*serval.Error)(nil); errors.As(err, &e) && e.Code == serval.NotFound {
 		return nil, nil
@@ -211,6 +214,9 @@ func (w *watched) settled(list []Object, now time.Time, p *ready) (fresh []Objec
 	seen := map[string]bool{}
 	for _, o := range list {
 		name := o.Name()
+		if strings.HasPrefix(name[strings.LastIndexByte(name, '/')+1:], ".") { // a pattern finds them too
+			continue
+		}
 		seen[name] = true
 		a := w.objects[name]
 		if a == nil || a.version != o.Version() {

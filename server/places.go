@@ -171,6 +171,9 @@ func (r *reach) rule(location string, write bool) (*rule, error) {
 		if !filepath.IsAbs(location) {
 			return nil, serval.Errorf(serval.InvalidArgument, "%s: a server's job needs an absolute path, or a place of batch.places", location).At(param)
 		}
+		if slices.Contains(strings.Split(location, "/"), "..") { // behind a link it leads elsewhere than it reads
+			return nil, serval.Errorf(serval.InvalidArgument, "%s: write the path without ..", location).At(param)
+		}
 		if !r.local {
 			return &rule{}, nil
 		}

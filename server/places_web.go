@@ -100,7 +100,8 @@ func (r *reach) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // never are addresses that no rule opens: what they answer is about the machine itself, its role's keys among it.
-var never = prefixes("169.254.0.0/16", "fe80::/10", "100.100.100.200/32", "fd00:ec2::/32", "192.0.0.192/32")
+var never = prefixes("169.254.0.0/16", "fe80::/10", "100.100.100.200/32", "fd00:ec2::/32", "192.0.0.192/32", "168.63.129.16/32", "fd20:ce::254/128",
+	"fd00:42::42/128")
 
 // inner are addresses that are not of the public internet.
 var inner = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16",

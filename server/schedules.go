@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 	_ "time/tzdata" // time zones, where the machine has none
 
@@ -30,10 +31,22 @@ type schedules struct {
 
 // Run puts the configuration's schedules into the store, and makes the jobs of all.
 func (c *schedules) Run(ctx context.Context) {
-	if err := c.settle(ctx); err != nil && ctx.Err() == nil {
-		c.s.log.Error("the configuration's schedules could not be stored: they make no jobs", "error", err)
-	}
+	var settling sync.WaitGroup
+	settling.Go(func() { // beside the others: a place that cannot be reached may be there later
+		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
+			err := c.settle(ctx)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			c.s.log.Error("the configuration's schedules could not all be stored, and those make no jobs; tried again", "error", err, "in", wait.String())
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
+	})
 	c.Scheduler.Run(ctx)
+	settling.Wait()
 }
 
 // settle makes the store's schedules of the configuration what the configuration says. Servers that share a store should have the

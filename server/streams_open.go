@@ -128,15 +128,16 @@ func (s *Streams) options(name string, c *config.Stream, instance string) (*stre
 	return o, nil
 }
 
-// pair opens both ends, or none.
+// pair opens both ends, or none. The target is first: a source that is closed may call its owner, who listens only when both are
+// open.
 func pair(source func() (stream.Source, error), target func() (stream.Target, error)) (stream.Source, stream.Target, error) {
-	from, err := source()
+	to, err := target()
 	if err != nil {
 		return nil, nil, err
 	}
-	to, err := target()
+	from, err := source()
 	if err != nil {
-		_ = from.Close()
+		_ = to.Close()
 		return nil, nil, err
 	}
 	return from, to, nil

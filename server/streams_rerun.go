@@ -109,7 +109,7 @@ func (r *replay) worker() (*stream.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := r.s.options(r.e.name, &c, instance)
+	o, err := r.s.options(r.e.name, &c, instance+"-replay") // no folder or name of the running stream is its own
 	if err != nil {
 		return nil, err
 	}

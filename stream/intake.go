@@ -64,7 +64,7 @@ func (r *run) arrive(a arrival) error {
 		r.wait = 0
 		r.w.trouble("")
 	}
-	if r.round.failed != nil { // read in a transaction that is undone: it is read again
+	if r.round.failed != nil || r.hard.Err() != nil { // read in a transaction that is undone, or too late: it is given out again
 		return nil
 	}
 	r.w.count.read.Add(uint64(len(a.list)))

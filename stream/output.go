@@ -83,6 +83,9 @@ func without(items, some []*item) (rest []*item) {
 	return rest
 }
 
+// held is what an item that waits in a target takes: its answer may be much larger than what was asked.
+func (it *item) held() int64 { return it.size + int64(len(it.out.Value)) }
+
 // gathered is what a Deferred took and was not asked to flush yet. The loop owns it.
 type gathered struct {
 	count  int
@@ -120,13 +123,13 @@ func (r *run) wrote(res result) error {
 	case write:
 		r.gathered.count += len(res.items) - len(res.done)
 		for _, it := range res.items {
-			r.gathered.bytes += it.size
+			r.gathered.bytes += it.held()
 			if m := it.msg.Time; r.gathered.count > 0 && !m.IsZero() && (r.gathered.oldest.IsZero() || m.Before(r.gathered.oldest)) {
 				r.gathered.oldest = m
 			}
 		}
 		for _, it := range res.done {
-			r.gathered.bytes -= it.size
+			r.gathered.bytes -= it.held()
 		}
 		r.gathered.due = res.due
 	case flush:
@@ -359,7 +362,8 @@ func (r *run) bury(items []*item) error {
 			refused := it.failed
 			it.failed = bare[it] // why the message is dead, not why its letter was not taken
 			if round > 0 {
-				return fmt.Errorf("dead letter of %s: %w", it.msg.Position, refused)
+				// The stream waits, and says why: to go on would lose it.
+				return fmt.Errorf("dead letter of %s: %w", it.msg.Position, errors.Join(ErrBroken, refused))
 			}
 			it.out.Value = nil
 			it.out.Headers = append(it.out.Headers, Header{HeaderCut, fmt.Appendf(nil, "%d", len(it.msg.Value))})

@@ -62,7 +62,7 @@ func (f *Files) AddFile(ctx context.Context, fill func(io.Writer) (*protocol.Fil
 			return nil, err
 		}
 		if held+file.Size > f.o.Total {
-			return nil, serval.Errorf(serval.ResourceExhausted, "your files have %d bytes together, and with this one more than the %d that you may keep; delete some", held, f.o.Total).Named("file_quota_exceeded")
+			return nil, f.full(held)
 		}
 	}
 	if file.Expires.IsZero() && f.o.Keep > 0 && file.Purpose == "batch" {
@@ -75,7 +75,19 @@ func (f *Files) AddFile(ctx context.Context, fill func(io.Writer) (*protocol.Fil
 		_ = os.Remove(f.path(file.ID)) // tidy finds what is left
 		return nil, err
 	}
+	if f.o.Total > 0 { // others may have come at the same time
+		if held, err := f.o.Rows.FileBytes(ctx, file.Tenant); err == nil && held > f.o.Total {
+			if err := f.RemoveFile(ctx, file.Tenant, file.ID); err != nil {
+				return nil, err
+			}
+			return nil, f.full(held - file.Size)
+		}
+	}
 	return file, nil
+}
+
+func (f *Files) full(held int64) error {
+	return serval.Errorf(serval.ResourceExhausted, "your files have %d bytes together, and with this one more than the %d that you may keep; delete some", held, f.o.Total).Named("file_quota_exceeded")
 }
 
 // keep gives a whole file, on the disk already, its place.

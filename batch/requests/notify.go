@@ -1,6 +1,7 @@
 package requests
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,7 +106,7 @@ func (n *Notifier) deliver(ctx context.Context, e *protocol.Event) {
 		end(n.o.Rows.EndEvent(ctx, e))
 	case ctx.Err() != nil: // another server, or this one after its start
 		end(n.o.Rows.DelayEvent(context.WithoutCancel(ctx), e, 0))
-	case time.Since(e.Created) > n.hooks[e.Hook].GiveUp, errors.Is(err, errGone), errors.As(err, &f) && f.Status == http.StatusGone:
+	case time.Since(e.Created) > cmp.Or(n.hooks[e.Hook].GiveUp, usualGiveUp), errors.Is(err, errGone), errors.As(err, &f) && f.Status == http.StatusGone:
 		log.Error("an event is given up", "error", err)
 		end(n.o.Rows.EndEvent(ctx, e))
 	default:
@@ -119,12 +120,18 @@ func (n *Notifier) deliver(ctx context.Context, e *protocol.Event) {
 }
 
 // errGone says that there is nobody to tell, or nothing to tell of.
-var errGone = errors.New("the webhook is configured no more, or the batch was deleted")
+var (
+	errGone    = errors.New("the batch was deleted")
+	errUnknown = errors.New("this server's configuration has no such webhook")
+)
+
+// usualGiveUp is for how long an event is kept for a webhook that is not configured.
+const usualGiveUp = 72 * time.Hour
 
 func (n *Notifier) send(ctx context.Context, e *protocol.Event) error {
 	h, ok := n.hooks[e.Hook]
-	if !ok {
-		return errGone
+	if !ok { // another server that shares the store may have it, or this one after its next start
+		return errUnknown
 	}
 	header := http.Header{}
 	var body []byte

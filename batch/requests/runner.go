@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"serval"
@@ -126,6 +127,9 @@ func (s *Service) Remove(_ context.Context, j *batch.Record) error {
 
 // again has a piece done once more: what went wrong is the disk's, the store's, or this server's.
 func again(err error) batch.Outcome {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) { // it goes on when there is room; no attempt counts
+		return batch.Outcome{Again: true, After: 15 * time.Second}
+	}
 	e := serval.AsError(err)
 	text := e.Message
 	if e.Code == serval.Internal {

@@ -200,14 +200,19 @@ func (p *positions) advance(ctx context.Context, tx pgx.Tx, rows []*row) error {
 	return err
 }
 
+// pruneAtOnce bounds how long that takes.
+const pruneAtOnce = 50_000
+
 // prune forgets ids of long ago, now and then.
 func (p *positions) prune(ctx context.Context, c *pgx.Conn) error {
 	if time.Since(p.pruned) < time.Hour {
 		return nil
 	}
-	_, err := c.Exec(ctx, "DELETE FROM "+p.ids+" WHERE stream = $1 AND at < now() - make_interval(secs => $2)", p.stream, p.remember.Seconds())
-	if err == nil {
-		p.pruned = time.Now()
+	p.pruned = time.Now() // before, so that a failure is not repeated by every Write
+	tag, err := c.Exec(ctx, "DELETE FROM "+p.ids+" WHERE ctid = ANY(ARRAY(SELECT ctid FROM "+p.ids+" WHERE stream = $1 AND at < now() - make_interval(secs => $2) LIMIT $3))",
+		p.stream, p.remember.Seconds(), pruneAtOnce)
+	if err == nil && tag.RowsAffected() == pruneAtOnce { // there is more
+		p.pruned = p.pruned.Add(time.Minute - time.Hour)
 	}
 	return err
 }

@@ -95,7 +95,7 @@ func (owner) Trouble(string)                         {}
 func redelivery(t *testing.T, s *setup) {
 	const n = 400
 	s.bus.Send(t, s.from, numbered(0, n, 10))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	acked, got := map[string]bool{}, 0
 	for round, enough := range []int{n / 2, n} {
