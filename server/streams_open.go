@@ -67,6 +67,9 @@ func deliveryOf(c *config.Stream, to stream.Broker) (session, once bool, err err
 		return false, false, nil
 	}
 	if c.Source.Name == c.Target.Name {
+		if _, ok := to.(stream.Transactional); !ok {
+			return false, false, serval.Errorf(serval.InvalidArgument, "exactly-once needs transactions, which %s does not have; remove it: results are written at least once", c.Target.Name).At("delivery")
+		}
 		return true, false, nil
 	}
 	if k, ok := to.(stream.Keeper); !ok || !k.Keeps() {
@@ -118,7 +121,7 @@ func (s *Streams) options(name string, c *config.Stream, instance string) (*stre
 			if together {
 				dead = c.DeadLetter.Options
 			}
-			session, err := from.Session(ctx, c.Source.Options, c.Target.Options, dead, env(owner))
+			session, err := from.(stream.Transactional).Session(ctx, c.Source.Options, c.Target.Options, dead, env(owner))
 			return session, session, err
 		}
 		return pair(

@@ -121,14 +121,19 @@ type Broker interface {
 	TargetOptions() any
 	// Check says what is wrong with such a struct, as an InvalidArgument, without reaching the broker.
 	Check(options any) error
-	// Source, Target and Session get such structs back. Their errors are tried again.
+	// Source and Target get such structs back. Their errors are tried again.
 	Source(ctx context.Context, options any, env Env) (Source, error)
 	Target(ctx context.Context, options any, env Env) (Target, error)
-	// Session opens both ends of an exactly-once stream; Unimplemented where the broker has no such thing. dead is the options
-	// of the place for dead letters, where that is this broker too; else nil. See Lettered.
-	Session(ctx context.Context, source, target, dead any, env Env) (Session, error)
 	// Say is what people call the place that options name: "kafka topic 'applicants'".
 	Say(options any) string
+}
+
+// Transactional is a Broker that has Sessions.
+type Transactional interface {
+	Broker
+	// Session opens both ends of an exactly-once stream. dead is the options of the place for dead letters, where that is this broker
+	// too; else nil. See Lettered.
+	Session(ctx context.Context, source, target, dead any, env Env) (Session, error)
 }
 
 // Keeper is a Broker whose targets, where Env.Once is set, note in one transaction with the results which messages these answer,

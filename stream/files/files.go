@@ -109,11 +109,6 @@ func (Broker) Source(context.Context, any, stream.Env) (stream.Source, error) {
 	return nil, serval.Errorf(serval.Unimplemented, "files are read by batch jobs, not by streams")
 }
 
-// Session implements stream.Broker: there is none.
-func (Broker) Session(context.Context, any, any, any, stream.Env) (stream.Session, error) {
-	return nil, serval.Errorf(serval.Unimplemented, "files have no exactly-once; rows that come again are told by their position")
-}
-
 // Target writes files. That the store cannot be reached is no error yet.
 func (b Broker) Target(_ context.Context, options any, env stream.Env) (stream.Target, error) {
 	if err := b.Check(options); err != nil {

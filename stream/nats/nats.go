@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"serval"
 	"serval/stream"
 )
 
@@ -85,12 +84,6 @@ func (b *Broker) Target(ctx context.Context, options any, env stream.Env) (strea
 		return nil, wrong(options)
 	}
 	return b.newTarget(ctx, o, env)
-}
-
-// Session is Unimplemented.
-func (*Broker) Session(context.Context, any, any, any, stream.Env) (stream.Session, error) {
-	return nil, serval.Errorf(serval.Unimplemented,
-		"JetStream has no transactions over what is read and what is written; use delivery: at-least-once, where results that come again within the stream's duplicate window are left out").At("delivery")
 }
 
 // Close ends the embedded server.

@@ -11,6 +11,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"serval"
 	"serval/internal/testkit"
 	"serval/stream"
 	"serval/stream/streamtest"
@@ -153,8 +154,8 @@ func (b *bus) Target(ctx context.Context, place string, env stream.Env) (stream.
 	return b.b.Target(ctx, b.target(place), b.env(env))
 }
 
-func (b *bus) Session(ctx context.Context, _, _, _ string, env stream.Env) (stream.Session, error) {
-	return b.b.Session(ctx, nil, nil, nil, env)
+func (b *bus) Session(context.Context, string, string, string, stream.Env) (stream.Session, error) {
+	return nil, serval.Errorf(serval.Unimplemented, "there are no transactions")
 }
 
 func (b *bus) Large() (fits, refused int) { return 950_000, 1_200_000 }

@@ -125,11 +125,6 @@ func (Broker) Source(context.Context, any, stream.Env) (stream.Source, error) {
 	return nil, serval.Errorf(serval.Unimplemented, "tables are read by batch jobs, not by streams")
 }
 
-// Session implements stream.Broker: there is none, since the source is another broker; see Keeps.
-func (Broker) Session(context.Context, any, any, any, stream.Env) (stream.Session, error) {
-	return nil, serval.Errorf(serval.Unimplemented, "postgres is a target only")
-}
-
 // Target writes to a table. That the server cannot be reached, or the table is not there, is no error yet: Write says so.
 func (b Broker) Target(_ context.Context, options any, env stream.Env) (stream.Target, error) {
 	if err := b.Check(options); err != nil {

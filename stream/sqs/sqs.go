@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"serval"
 	"serval/stream"
 )
 
@@ -105,12 +104,6 @@ func (Broker) Return(ctx context.Context, options any, env stream.Env) (stream.T
 	}
 	// What is put back twice, by two people, comes twice; what one of them writes again does not.
 	return &returned{newTarget(to, q, env.Stream+" "+rand.Text())}, nil
-}
-
-// Session is Unimplemented: SQS has no transactions.
-func (Broker) Session(context.Context, any, any, any, stream.Env) (stream.Session, error) {
-	return nil, serval.Errorf(serval.Unimplemented, "sqs has no transactions, which delivery exactly-once needs; a FIFO queue as target keeps a result that "+
-		"is written again within five minutes once, with delivery at-least-once").At("delivery")
 }
 
 func wrong(options any) error {

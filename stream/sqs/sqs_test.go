@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"serval"
 	"serval/internal/testkit"
 	"serval/stream"
 	"serval/stream/streamtest"
@@ -84,7 +85,7 @@ func (b *bus) Target(ctx context.Context, place string, env stream.Env) (stream.
 }
 
 func (b *bus) Session(ctx context.Context, from, to, dead string, env stream.Env) (stream.Session, error) {
-	return Broker{}.Session(ctx, nil, nil, nil, env)
+	return nil, serval.Errorf(serval.Unimplemented, "there are no transactions")
 }
 
 // Large has room for the attributes.

@@ -125,11 +125,6 @@ func (Broker) Source(context.Context, any, stream.Env) (stream.Source, error) {
 	return nil, serval.Errorf(serval.Unimplemented, "a webhook is a target only")
 }
 
-// Session implements stream.Broker: there is none.
-func (Broker) Session(context.Context, any, any, any, stream.Env) (stream.Session, error) {
-	return nil, serval.Errorf(serval.Unimplemented, "a webhook has no exactly-once; receivers know what comes again by its webhook-id")
-}
-
 // Target posts to the URL.
 func (b Broker) Target(_ context.Context, options any, env stream.Env) (stream.Target, error) {
 	if err := b.Check(options); err != nil {
