@@ -67,7 +67,9 @@ func TestModelControlPoll(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(root, "b")); err != nil {
 		t.Fatal(err)
 	}
-	s.Await("the changes", func() bool { return states(t, s, "a 1", "a 2", "b 1", "c 1") == "a 1 gone, a 2 READY, b 1 gone, c 1 READY" }) // the newest version alone is served
+	s.Await("the changes", func() bool {
+		return states(t, s, "a 1", "a 2", "b 1", "c 1") == "a 1 gone, a 2 READY, b 1 gone, c 1 READY"
+	}) // the newest version alone is served
 	ask(t, "POST", s.URL("/v2/repository/models/a/load"), "").wantError(t, 503, "not allowed", "poll")
 	ask(t, "POST", s.URL("/v2/repository/models/a/unload"), "").wantError(t, 503, "not allowed", "poll")
 	write(t, filepath.Join(root, "a", "config.pbtxt"), "version_policy { all { } }\nmax_batch_size: 3\n")
