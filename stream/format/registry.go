@@ -3,19 +3,18 @@ package format
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"serval"
+	"serval/stream"
 )
 
 // Registry says how a schema registry is reached: Confluent's, or another one that speaks its API (Apicurio below
@@ -95,25 +94,9 @@ func newRegistry(o *Registry) (*registry, error) {
 }
 
 func (o *Registry) tls() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.CA != "" {
-		pem, err := os.ReadFile(o.CA)
-		if err != nil {
-			return nil, wrong("registry", "registry: ca: %v", err)
-		}
-		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, wrong("registry", "registry: ca: %s has no PEM certificate", o.CA)
-		}
-	}
-	if (o.Cert == "") != (o.Key == "") {
-		return nil, wrong("registry", "registry: cert and key belong together; one of them is missing")
-	}
-	if o.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(o.Cert, o.Key)
-		if err != nil {
-			return nil, wrong("registry", "registry: cert: %v", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	c, field, err := stream.TLSFiles{CA: o.CA, Cert: o.Cert, Key: o.Key}.Config()
+	if err != nil {
+		return nil, wrong("registry", "registry: %s %v", field, err)
 	}
 	return c, nil
 }

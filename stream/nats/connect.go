@@ -2,7 +2,6 @@ package nats
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net/url"
 	"os"
@@ -181,26 +180,9 @@ func (c *Connection) external() ([]natsgo.Option, error) {
 }
 
 func (t *TLS) config() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.Name}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, bad("tls.ca", "cannot be read: %v", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, bad("tls.ca", "%s holds no PEM certificate", t.CA)
-		}
-	}
-	if (t.Cert == "") != (t.Key == "") {
-		return nil, bad("tls", "has only one of cert and key; name both files")
-	}
-	if t.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, bad("tls.cert", "cannot be used: %v", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	c, field, err := stream.TLSFiles{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.Name}.Config()
+	if err != nil {
+		return nil, bad("tls."+field, "%v", err)
 	}
 	return c, nil
 }
