@@ -127,7 +127,7 @@ func (s *Streams) build(name string, conf config.Stream, text string) (*streamed
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.options(name, &conf, instance)
+	o, err := s.options(name, &conf, instance, false)
 	if err != nil {
 		return nil, err
 	}

@@ -223,7 +223,7 @@ func (s *Streams) outcomes(ctx context.Context, e *compared) error {
 	if err != nil {
 		return err
 	}
-	look, err := broker.Peek(ctx, o.From.Options, stream.View{Since: time.Now().Add(-back), Follow: true}, s.envOf(e.challenger, instance, false)(nil))
+	look, err := broker.Peek(ctx, o.From.Options, stream.View{Since: time.Now().Add(-back), Follow: true}, s.envOf(e.challenger, instance, false, false)(nil))
 	if err != nil {
 		return err
 	}

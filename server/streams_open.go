@@ -79,8 +79,8 @@ func deliveryOf(c *config.Stream, to stream.Broker) (session, once bool, err err
 	return false, true, nil
 }
 
-// options turns a stream's configuration into what a worker takes.
-func (s *Streams) options(name string, c *config.Stream, instance string) (*stream.Options, error) {
+// options turns a stream's configuration into what a worker takes; again: one that replays it.
+func (s *Streams) options(name string, c *config.Stream, instance string, again bool) (*stream.Options, error) {
 	if list := mistakes(c, s.known); len(list) > 0 {
 		return nil, serval.Errorf(serval.InvalidArgument, "%s: %s", list[0].Path, list[0].Reason).At(list[0].Path)
 	}
@@ -101,7 +101,7 @@ func (s *Streams) options(name string, c *config.Stream, instance string) (*stre
 	if tenant == "" {
 		tenant = name
 	}
-	env := s.envOf(name, instance, once)
+	env := s.envOf(name, instance, once, again)
 	o := &stream.Options{
 		Name: name, Model: model, Tenant: tenant, Priority: int8(c.Priority), From: from.Say(c.Source.Options), To: to.Say(c.Target.Options),
 		Handler: s.as(tenant), Models: s.models, Format: s.compares.watch(name, f), OnError: c.OnError, MaxMessage: int(c.MaxMessage), MaxInFlight: c.MaxInFlight, MaxBytes: int64(c.MaxBytes),
@@ -147,10 +147,13 @@ func pair(source func() (stream.Source, error), target func() (stream.Target, er
 }
 
 // envOf is what brokers may know of a stream's worker.
-func (s *Streams) envOf(name, instance string, once bool) func(stream.Owner) stream.Env {
+func (s *Streams) envOf(name, instance string, once, again bool) func(stream.Owner) stream.Env {
+	if again {
+		instance += "-replay" // no folder or name of the running stream is its own
+	}
 	return func(owner stream.Owner) stream.Env {
 		return stream.Env{
-			Stream: name, Instance: instance, Dir: filepath.Join(s.dir, "streams"), Once: once, Owner: owner, Warn: s.log.With("stream", name).Warn,
+			Stream: name, Instance: instance, Dir: filepath.Join(s.dir, "streams"), Once: once, Again: again, Owner: owner, Warn: s.log.With("stream", name).Warn,
 		}
 	}
 }

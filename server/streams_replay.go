@@ -47,7 +47,7 @@ func (s *Streams) Replay(ctx context.Context, name string, ask *api.StreamReplay
 		return err
 	}
 	defer done()
-	r := &replay{s: s, e: e, ask: ask, said: said, env: s.envOf(name, "replay", false)(nil), told: api.StreamReplayed{What: ask.What, DryRun: ask.DryRun}}
+	r := &replay{s: s, e: e, ask: ask, said: said, env: s.envOf(name, "replay", false, false)(nil), told: api.StreamReplayed{What: ask.What, DryRun: ask.DryRun}}
 	place := api.PlaceDead
 	if ask.What == api.PlaceSource {
 		place = api.PlaceSource

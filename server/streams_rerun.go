@@ -109,14 +109,14 @@ func (r *replay) worker() (*stream.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := r.s.options(r.e.name, &c, instance+"-replay") // no folder or name of the running stream is its own
+	o, err := r.s.options(r.e.name, &c, instance, true)
 	if err != nil {
 		return nil, err
 	}
 	if o.Format, err = formatOf(&c); err != nil { // without what compares streams: these answers were given before
 		return nil, err
 	}
-	to, env := r.s.known[c.Target.Name], r.s.envOf(r.e.name, instance+"-replay", false)
+	to, env := r.s.known[c.Target.Name], r.s.envOf(r.e.name, instance, false, true)
 	o.Open = func(ctx context.Context, owner stream.Owner) (stream.Source, stream.Target, error) {
 		target, err := to.Target(ctx, c.Target.Options, env(owner))
 		if err != nil {

@@ -89,7 +89,7 @@ func (s *Streams) Tail(ctx context.Context, name string, look api.StreamLook, se
 	default:
 		v.Last = max(look.Last, 1)
 	}
-	peek, err := b.Peek(ctx, options, v, s.envOf(name, "tail", false)(nil))
+	peek, err := b.Peek(ctx, options, v, s.envOf(name, "tail", false, false)(nil))
 	if err != nil {
 		return err
 	}

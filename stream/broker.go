@@ -151,6 +151,7 @@ type Env struct {
 	Instance string // of the server, the same after a restart and different from every other server's
 	Dir      string // of the server's data folder, for brokers that keep something there; shared by all of its streams
 	Once     bool   // for targets: delivery is exactly-once and no Session sees to it; see Keeper
+	Again    bool   // for targets: it answers on purpose what was answered before, so nothing is left out as known
 	Owner    Owner
 	Warn     func(text string, args ...any) // as slog's
 }

@@ -178,7 +178,7 @@ func confirmed(ctx context.Context, f jetstream.PubAckFuture) error {
 func (t *target) publish(m *stream.Message) (jetstream.PubAckFuture, error) {
 	id := ""
 	// A replay answers on purpose what was answered before, under a name of its own.
-	if t.o.Deduplicate && !strings.HasSuffix(t.env.Instance, "-replay") {
+	if t.o.Deduplicate && !t.env.Again {
 		id = messageID(t.env.Stream, m)
 		if m.Lane != nil {
 			// Who has it written once more wants it behind what came in between: it must not be left out.

@@ -377,7 +377,7 @@ func TestAgain(t *testing.T) {
 	for round, want := range []int{n, 0, n} {
 		have, env := len(b.All(t, out)), stream.Env{Stream: "flow", Instance: "i", Owner: nobody{}, Warn: warn(t)}
 		if round == 2 {
-			env.Instance += "-replay"
+			env.Again = true
 		}
 		target, err := b.b.Target(t.Context(), b.target(out), env)
 		if err != nil {

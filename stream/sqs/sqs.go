@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"strings"
 
 	"serval/stream"
 )
@@ -81,7 +80,7 @@ func (Broker) Target(ctx context.Context, options any, env stream.Env) (stream.T
 		return nil, err
 	}
 	whose := env.Stream
-	if strings.HasSuffix(env.Instance, "-replay") { // it answers on purpose what was answered before
+	if env.Again {
 		whose += " " + rand.Text()
 	}
 	return newTarget(o, q, whose), nil

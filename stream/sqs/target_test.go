@@ -19,7 +19,7 @@ func (b *bus) to(t *testing.T, place, endpoint, name string) stream.Target {
 	o.Connection = b.connection(place)
 	o.Endpoint = endpoint
 	name, instance, _ := strings.Cut(name, "/")
-	dst, err := Broker{}.Target(t.Context(), o, stream.Env{Stream: name, Instance: instance})
+	dst, err := Broker{}.Target(t.Context(), o, stream.Env{Stream: name, Instance: instance, Again: instance == "replay"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestOnce(t *testing.T) {
 	b := newBus(t, true)
 	q := b.place(t)
 	list := results(35, 5)
-	for _, name := range []string{"one/a", "one/b", "two/a", "one/a-replay"} {
+	for _, name := range []string{"one/a", "one/b", "two/a", "one/replay"} {
 		if err := b.to(t, q, b.q.Endpoint, name).Write(t.Context(), list); err != nil {
 			t.Fatal(err)
 		}
