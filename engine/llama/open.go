@@ -1,6 +1,7 @@
 package llama
 
 import (
+	"runtime"
 	"slices"
 
 	"serval"
@@ -70,7 +71,9 @@ func newDecoder(w *weights, plan *Plan, spec *engine.Spec) (*decoder, error) {
 	return d, nil
 }
 
-// warm computes one token and forgets it.
+// warm computes one token and forgets it. It does so on a thread that ends then, not on its caller's: a library that computes with
+// OpenMP keeps a team of threads for each thread that ever called it, and as soon as there are more of them than processors it has
+// them all sleep and wake between the parts of a step, which cost two thirds of the tokens of one sequence.
 func (d *decoder) warm() error {
 	token, ok := d.words.BOS()
 	if !ok {
@@ -78,7 +81,12 @@ func (d *decoder) warm() error {
 	}
 	d.main.batch.reset()
 	d.main.batch.add(token, 0, 0, true)
-	if err := d.main.decode(); err != nil {
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the thread ends with the goroutine
+		failed <- d.main.decode()
+	}()
+	if err := <-failed; err != nil {
 		return err
 	}
 	d.clearCache()

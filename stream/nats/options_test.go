@@ -61,7 +61,7 @@ func TestCheck(t *testing.T) {
 		"nkey":               {out(func(o *TargetOptions) { o.URLs, o.NKey = []string{"nats://h:1"}, missing }), "nkey", "cannot be used"},
 		"tls off":            {out(func(o *TargetOptions) { o.URLs, o.TLS.CA = []string{"nats://h:1"}, missing }), "tls", "on: true"},
 		"ca":                 {out(func(o *TargetOptions) { o.URLs, o.TLS = []string{"nats://h:1"}, TLS{On: true, CA: missing} }), "tls.ca", "cannot be read"},
-		"cert":               {out(func(o *TargetOptions) { o.URLs, o.TLS = []string{"nats://h:1"}, TLS{On: true, Cert: missing} }), "tls", "both"},
+		"cert":               {out(func(o *TargetOptions) { o.URLs, o.TLS = []string{"nats://h:1"}, TLS{On: true, Cert: missing} }), "tls.cert", "key belong together"},
 		"listen":             {out(func(o *TargetOptions) { o.Embedded.Listen = "4222" }), "embedded.listen", "host:port"},
 		"open to all":        {out(func(o *TargetOptions) { o.Embedded.Listen = "0.0.0.0:4222" }), "embedded.listen", "embedded.user"},
 		"embedded password":  {out(func(o *TargetOptions) { o.Embedded.User = "u" }), "embedded.user", "both"},
