@@ -166,7 +166,7 @@ func TestFreeMemory(t *testing.T) {
 	}
 	expect := func(what string, want int64) {
 		t.Helper()
-		if got := freeMemory(root); got != want {
+		if got := engine.FreeMemory(root); got != want {
 			t.Errorf("%s: %d, expected %d", what, got, want)
 		}
 	}

@@ -282,7 +282,7 @@ func (p *Plan) note() string {
 // freeFor is the memory that bounds a model on a device; 0: not known.
 func freeFor(d engine.Device) int64 {
 	if d.Kind == "cpu" || d.Kind == "" {
-		return freeMemory("/")
+		return engine.FreeMemory("/")
 	}
 	return 0
 }
