@@ -1,0 +1,114 @@
+package kernel
+
+import (
+	"math"
+	"unsafe"
+)
+
+const (
+	// Lanes is the most tokens that share one pass over the weights.
+	Lanes = 16
+	// block is how many columns share a scale: ggml's block of the types packed here.
+	block = 32
+	// record is what one token's block of activations takes: 32 int8, then, each beside its neighbours' of the lane group,
+	// the scale, scale × sum, and the sum times -8 and times -128 (where the accumulators of Q4_0 and Q8_0 start, whose
+	// stored weights are 8 and 128 too large).
+	record = block + 4*4
+)
+
+// Acts are the activations of some tokens, rounded to int8 per 32 columns. Buffers grow and are kept. One goroutine resizes;
+// several may then Fill apart tokens; Mul only reads.
+type Acts struct {
+	ops          Ops
+	tokens, cols int
+	blocks       int // of 32 columns in a row
+	data         []byte
+}
+
+// NewActs makes empty activations for an instruction set.
+func NewActs(o Ops) *Acts { return &Acts{ops: o} }
+
+// Tokens is how many tokens the activations hold.
+func (a *Acts) Tokens() int { return a.tokens }
+
+// Cols is how many columns each token has.
+func (a *Acts) Cols() int { return a.cols }
+
+// Resize makes room for so many tokens of cols columns, a multiple of 32, whose content is undefined until filled.
+func (a *Acts) Resize(tokens, cols int) {
+	a.tokens, a.cols, a.blocks = tokens, cols, cols/block
+	if need := tokens * a.blocks * record; cap(a.data) < need {
+		a.data = make([]byte, need+need/4)
+	} else {
+		a.data = a.data[:cap(a.data)]
+	}
+}
+
+// Quantize takes the rows x[t*cols:(t+1)*cols] of all tokens.
+func (a *Acts) Quantize(x []float32, tokens, cols int) {
+	a.Resize(tokens, cols)
+	a.Fill(x, 0, tokens)
+}
+
+// Fill takes the rows of the tokens [from, to) out of x, which holds the rows of all tokens, as Resize said.
+func (a *Acts) Fill(x []float32, from, to int) {
+	for t := from; t < to; t++ {
+		a.FillRow(x[t*a.cols:(t+1)*a.cols], t)
+	}
+}
+
+// FillRow takes one token's row.
+func (a *Acts) FillRow(x []float32, token int) {
+	if a.blocks == 0 {
+		return
+	}
+	start, lanes := group(a.tokens, token)
+	x, lane := x[:a.cols], token-start
+	p := a.data[start*a.blocks*record : (start+lanes)*a.blocks*record]
+	if a.ops.isa == avx512 {
+		quantize(&x[0], a.blocks, &p[lane*block], &p[lanes*block+lane*4], lanes)
+		return
+	}
+	for b := range a.blocks {
+		q := p[b*lanes*record:][:lanes*record]
+		quantizeBlock(x[b*block:][:block], q[lane*block:][:block], q[lanes*block+lane*4:], lanes)
+	}
+}
+
+// quantizeBlock does what quantize_row_q8_0 and quantize_row_q8_1 of llama.cpp do: the scale that multiplies is rounded to
+// f16, the one that divides is not.
+func quantizeBlock(x []float32, q, scales []byte, lanes int) {
+	var most float32
+	for _, e := range x {
+		most = max(most, float32(math.Abs(float64(e))))
+	}
+	d, inverse := most/127, float32(0)
+	if most != 0 {
+		inverse = 127 / most
+	}
+	var sum int32
+	for i, e := range x {
+		n := int8(math.RoundToEven(float64(e * inverse)))
+		q[i] = byte(n)
+		sum += int32(n)
+	}
+	put := func(i int, bits uint32) { *(*uint32)(unsafe.Pointer(&scales[i*lanes*4])) = bits }
+	put(0, math.Float32bits(widen(narrow(d))))
+	put(1, math.Float32bits(widen(narrow(d*float32(sum)))))
+	put(2, uint32(-8*sum))
+	put(3, uint32(-128*sum))
+}
+
+// groups is how many lane groups the tokens make: as few as possible, of sizes that differ by at most one.
+func groups(tokens int) int { return (tokens + Lanes - 1) / Lanes }
+
+// group is the first token of the lane group that a token is in, and the group's size.
+func group(tokens, token int) (start, lanes int) {
+	n := groups(tokens)
+	small, large := tokens/n, tokens%n // the first `large` groups have one token more
+	if g := token / (small + 1); g < large {
+		return g * (small + 1), small + 1
+	}
+	past := token - large*(small+1)
+	return large*(small+1) + past/small*small, small
+}

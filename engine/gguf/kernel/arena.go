@@ -1,0 +1,47 @@
+package kernel
+
+import "errors"
+
+// chunk is what an arena asks of the system at once, at least: a multiple of a huge page.
+const chunk = 32 << 20
+
+// Arena is memory for matrices: anonymous, on huge pages where the system has them, apart from Go's heap. One goroutine packs;
+// after that its matrices may be read by many. Memory is zero at first, and a page costs nothing before it is used.
+type Arena struct {
+	ops    Ops
+	chunks [][]byte // as mapped
+	free   []byte   // rest of the last chunk
+	used   int64
+}
+
+// NewArena makes an empty arena for an instruction set.
+func NewArena(o Ops) *Arena { return &Arena{ops: o} }
+
+// Used is how many bytes the matrices take.
+func (a *Arena) Used() int64 { return a.used }
+
+// take hands out n bytes, aligned to 64.
+func (a *Arena) take(n int) ([]byte, error) {
+	room := (n + 63) &^ 63
+	if room > len(a.free) {
+		size := max(chunk, (room+(2<<20)-1)&^(2<<20-1))
+		usable, whole, err := mapMemory(size)
+		if err != nil {
+			return nil, err
+		}
+		a.chunks, a.free = append(a.chunks, whole), usable
+	}
+	p := a.free[:n:n]
+	a.free, a.used = a.free[room:], a.used+int64(room)
+	return p, nil
+}
+
+// Close gives the memory back. No matrix of the arena may be in use.
+func (a *Arena) Close() error {
+	var errs []error
+	for _, c := range a.chunks {
+		errs = append(errs, unmapMemory(c))
+	}
+	a.chunks, a.free, a.used = nil, nil, 0
+	return errors.Join(errs...)
+}

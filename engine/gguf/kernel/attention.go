@@ -1,0 +1,76 @@
+package kernel
+
+// Span is a run of cells of one KV head, keys or values, in f16; see the package's comment for the two layouts. Cells 0 to
+// Cells-1 are used; Dim is a multiple of 16.
+type Span struct {
+	Data       []uint16
+	Cells, Dim int
+}
+
+// Rows are n float32 rows, row r at Data[r*Stride].
+type Rows struct {
+	Data      []float32
+	N, Stride int
+}
+
+// PutValue writes the value of one cell into a span's data.
+func (o Ops) PutValue(data []uint16, dim, cell int, value []float32) {
+	o.ToF16(data[cell*dim:(cell+1)*dim], value[:dim])
+}
+
+// PutKey writes the key of one cell into a span's data.
+func (o Ops) PutKey(data []uint16, dim, cell int, key []float32) {
+	at := data[cell/16*16*dim+cell%16:]
+	for i, e := range key[:dim] {
+		at[i*16] = narrow(e)
+	}
+}
+
+// ScoresF16 sets dst row r, cell c to scale × (q row r · key c) for all rows of q and cells of k. The rows are the query heads
+// that share a KV head, of one token or of many: the more at once the better, up to 12. Data must be whole groups of 16 cells.
+func (o Ops) ScoresF16(dst, q Rows, k Span, scale float32) {
+	if q.N == 0 || k.Cells == 0 {
+		return
+	}
+	_ = k.Data[(k.Cells+15)/16*16*k.Dim-1]
+	_ = q.Data[(q.N-1)*q.Stride+k.Dim-1]
+	_ = dst.Data[(q.N-1)*dst.Stride+k.Cells-1]
+	if o.isa == avx512 {
+		o.scoresWide(dst, q, k, scale)
+		return
+	}
+	for r := range q.N {
+		query, out := q.Data[r*q.Stride:][:k.Dim], dst.Data[r*dst.Stride:][:k.Cells]
+		for c := range out {
+			var s float32
+			at := k.Data[c/16*16*k.Dim+c%16:]
+			for i, e := range query {
+				s = fma(e, widen(at[i*16]), s)
+			}
+			out[c] = s * scale
+		}
+	}
+}
+
+// WeighF16 adds to dst row r, of v.Dim elements, the sum over the cells of p[r, c] × value c. It adds, so that the blocks of a
+// paged cache come one after the other: clear dst first.
+func (o Ops) WeighF16(dst, p Rows, v Span) {
+	if p.N == 0 || v.Cells == 0 {
+		return
+	}
+	_ = v.Data[v.Cells*v.Dim-1]
+	_ = p.Data[(p.N-1)*p.Stride+v.Cells-1]
+	_ = dst.Data[(p.N-1)*dst.Stride+v.Dim-1]
+	if o.isa == avx512 {
+		o.weighWide(dst, p, v)
+		return
+	}
+	for r := range p.N {
+		out, weights := dst.Data[r*dst.Stride:][:v.Dim], p.Data[r*p.Stride:][:v.Cells]
+		for c, w := range weights {
+			for i, h := range v.Data[c*v.Dim : (c+1)*v.Dim] {
+				out[i] = fma(w, widen(h), out[i])
+			}
+		}
+	}
+}

@@ -1,0 +1,37 @@
+// Package kernel computes what an LLM's forward pass is made of on a CPU: products of quantised matrices with int8
+// activations, the vector operations between them, attention over blocks of an f16 KV cache, and the team of threads that
+// shares a pass. engine/gguf calls it; it imports llm/gguf for the tensor types, and golang.org/x/sys/cpu.
+//
+// # Choosing the instructions
+//
+// An [Ops] names an instruction set. [Best] asks the CPU; [Portable], which is also the zero value, is plain Go. Matrices and
+// activations are packed the same way for all of them, so that tests compare one with the other. Nothing here is global.
+//
+// # Matrices and activations
+//
+// An [Arena] holds weights on huge pages, one matrix behind the other: pack them in the order in which a pass uses them. A
+// [Matrix] keeps 16 rows (a tile) interleaved per block of 32 columns, so that one VPDPBUSD serves 16 rows. [Acts] keeps the
+// activations of up to [Lanes] tokens interleaved per block. Results do not depend on which tokens share a product: a
+// token's row of y is the same bit for bit alone and in any batch, on one instruction set.
+//
+//	acts.Resize(tokens, cols)                 // or acts.Quantize(x, tokens, cols) for both
+//	team.Run(n, func(worker, i int) { acts.Fill(x, from, to) })
+//	grain := w.Split(tokens, team.Size())     // tiles a piece
+//	team.Run((w.Tiles()+grain-1)/grain, func(worker, i int) { w.Mul(y, ld, acts, i*grain, min((i+1)*grain, w.Tiles())) })
+//
+// Numbers are llama.cpp's: activations are rounded to int8 per 32 columns with a scale rounded to f16 as in its Q8_0 and
+// Q8_1; integer sums are exact; the sums over blocks are float32, in the order of the columns (llama.cpp's lanes add them
+// in another order). F32, F16 and BF16 weights are requantised to Q8_0 in this milestone.
+//
+// # KV cache
+//
+// One [Span] is a run of cells of one KV head. Keys stand in groups of 16 cells, dimension by dimension (element i of cell c
+// at (c/16)*16*dim + i*16 + c%16), so that 16 scores need no sum across lanes; values stand cell by cell (c*dim + i). [Ops.PutKey]
+// and [Ops.PutValue] write one cell. A block of a paged cache therefore holds a multiple of 16 cells and needs cells*dim uint16
+// for each of both. Cells that were not written yet may hold anything finite: Scores computes up to 15 cells more than asked
+// for internally but stores only what was asked for.
+//
+// # Threads
+//
+// [Team] is described there; [Procs] says what GOMAXPROCS the process wants with it.
+package kernel

@@ -1,0 +1,177 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"serval/llm/gguf"
+)
+
+// sets are the instruction sets of this machine.
+func sets() []Ops {
+	if Best() == Portable() {
+		return []Ops{Portable()}
+	}
+	return []Ops{Portable(), Best()}
+}
+
+// tensor is random weights as a GGUF file has them, and what they mean.
+func tensor(rng *rand.Rand, t gguf.Type, rows, cols int) (data []byte, weights []float64) {
+	put := func(bits uint16) { data = binary.LittleEndian.AppendUint16(data, bits) }
+	scale := func() (uint16, float64) {
+		h := narrow(float32(rng.NormFloat64() * 0.02))
+		return h, float64(widen(h))
+	}
+	var n = rows * cols / 32
+	for range n {
+		at := len(weights)
+		weights = append(weights, make([]float64, 32)...)
+		switch t {
+		case gguf.Q4_0, gguf.Q4_1:
+			h, d := scale()
+			put(h)
+			low := -8 * d
+			if t == gguf.Q4_1 {
+				h, low = scale()
+				put(h)
+			}
+			for i := range 16 {
+				b := byte(rng.Uint32())
+				data = append(data, b)
+				weights[at+i], weights[at+16+i] = d*float64(b&15)+low, d*float64(b>>4)+low
+			}
+		case gguf.Q8_0:
+			h, d := scale()
+			put(h)
+			for i := range 32 {
+				b := byte(rng.Uint32())
+				data = append(data, b)
+				weights[at+i] = d * float64(int8(b))
+			}
+		case gguf.F32:
+			for i := range 32 {
+				f := float32(rng.NormFloat64())
+				data, weights[at+i] = binary.LittleEndian.AppendUint32(data, math.Float32bits(f)), float64(f)
+			}
+		case gguf.F16:
+			for i := range 32 {
+				h := narrow(float32(rng.NormFloat64()))
+				put(h)
+				weights[at+i] = float64(widen(h))
+			}
+		case gguf.BF16:
+			for i := range 32 {
+				h := uint16(math.Float32bits(float32(rng.NormFloat64())) >> 16)
+				put(h)
+				weights[at+i] = float64(math.Float32frombits(uint32(h) << 16))
+			}
+		}
+	}
+	return data, weights
+}
+
+func floats(rng *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return x
+}
+
+// dequantized is what the activations of one token stand for: scale × int8.
+func dequantized(x []float32) []float64 {
+	out := make([]float64, len(x))
+	var q [block]byte
+	var scales [16]byte
+	for b := 0; b < len(x); b += block {
+		quantizeBlock(x[b:b+block], q[:], scales[:], 1)
+		d := math.Float32frombits(binary.LittleEndian.Uint32(scales[:]))
+		for i, e := range q {
+			out[b+i] = float64(int8(e)) * float64(d)
+		}
+	}
+	return out
+}
+
+// TestMul holds every instruction set against float64 over the dequantised weights and activations; and one token in any
+// company against the same token alone, bit for bit.
+func TestMul(t *testing.T) {
+	for _, typ := range []gguf.Type{gguf.Q4_0, gguf.Q4_1, gguf.Q8_0, gguf.F16, gguf.F32, gguf.BF16} {
+		for _, shape := range [][2]int{{16, 32}, {1, 32}, {17, 96}, {33, 160}, {72, 576}} {
+			for _, o := range sets() {
+				t.Run(fmt.Sprint(typ, shape, o), func(t *testing.T) { testMul(t, o, typ, shape[0], shape[1]) })
+			}
+		}
+	}
+}
+
+func testMul(t *testing.T, o Ops, typ gguf.Type, rows, cols int) {
+	rng := rand.New(rand.NewPCG(1, uint64(rows)))
+	data, weights := tensor(rng, typ, rows, cols)
+	m, err := Pack(o, typ, rows, cols, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	row := make([]float32, cols)
+	for r := range rows {
+		m.Row(row, r)
+		for c, e := range row {
+			limit := 1e-6 // of the type itself
+			if typ == gguf.F32 || typ == gguf.F16 || typ == gguf.BF16 {
+				limit = 4.0 / 127 / 2 // requantised: half a step of the largest of the block, and a little
+			}
+			if math.Abs(float64(e)-weights[r*cols+c]) > limit*1.1 {
+				t.Fatalf("row %d column %d: %g, want %g", r, c, e, weights[r*cols+c])
+			}
+			weights[r*cols+c] = float64(e)
+		}
+	}
+	ld := rows + 3
+	alone := make([][]float32, 40)
+	x := floats(rng, 40*cols)
+	clear(x[cols/2 : cols]) // zero blocks have a scale of zero
+	acts := NewActs(o)
+	for n := range alone {
+		alone[n] = make([]float32, rows)
+		acts.Quantize(x[n*cols:(n+1)*cols], 1, cols)
+		m.Mul(alone[n], rows, acts, 0, m.Tiles())
+		in := dequantized(x[n*cols : (n+1)*cols])
+		for r, got := range alone[n] {
+			var want, size float64
+			for c, a := range in {
+				want += a * weights[r*cols+c]
+				size += math.Abs(a * weights[r*cols+c])
+			}
+			// 1e-3: Q4_1's scale × sum is rounded to f16, as llama.cpp has it.
+			if limit := size*1e-3 + 1e-6; math.Abs(float64(got)-want) > limit {
+				t.Fatalf("token %d row %d: %g, want %g ± %g", n, r, got, want, limit)
+			}
+		}
+	}
+	for tokens := 1; tokens <= 40; tokens++ {
+		acts.Resize(tokens, cols)
+		acts.Fill(x, tokens/2, tokens)
+		acts.Fill(x, 0, tokens/2)
+		y := make([]float32, tokens*ld)
+		for i := range y {
+			y[i] = -77
+		}
+		split := m.Tiles() / 2
+		m.Mul(y, ld, acts, split, m.Tiles())
+		m.Mul(y, ld, acts, 0, split)
+		for n := range tokens {
+			for r := range ld {
+				switch got := y[n*ld+r]; {
+				case r >= rows && got != -77:
+					t.Fatalf("%d tokens: token %d: written past the last row", tokens, n)
+				case r < rows && got != alone[n][r]:
+					t.Fatalf("%d tokens: token %d row %d: %g, alone %g", tokens, n, r, got, alone[n][r])
+				}
+			}
+		}
+	}
+}

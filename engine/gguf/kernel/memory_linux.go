@@ -1,0 +1,24 @@
+package kernel
+
+import (
+	"fmt"
+	"syscall"
+	"unsafe"
+)
+
+const hugePage = 2 << 20
+
+// mapMemory maps size bytes, a multiple of 2 MB, that start at a multiple of 2 MB, so that all of them can be huge pages.
+// whole is what unmapMemory takes.
+func mapMemory(size int) (usable, whole []byte, err error) {
+	whole, err = syscall.Mmap(-1, 0, size+hugePage, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return nil, nil, fmt.Errorf("kernel: map %d MB for weights: %w", size>>20, err)
+	}
+	skip := -int(uintptr(unsafe.Pointer(&whole[0]))) & (hugePage - 1)
+	usable = whole[skip : skip+size : skip+size]
+	_ = syscall.Madvise(usable, syscall.MADV_HUGEPAGE) // a system without huge pages is slower, no more
+	return usable, whole, nil
+}
+
+func unmapMemory(whole []byte) error { return syscall.Munmap(whole) }

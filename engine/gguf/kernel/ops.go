@@ -1,0 +1,184 @@
+package kernel
+
+import "math"
+
+// Ops is an instruction set to compute with; a small value, safe for concurrent use. The zero value is plain Go.
+type Ops struct{ isa isa }
+
+type isa uint8
+
+const (
+	portable isa = iota
+	avx512       // F, BW, DQ, VL and VNNI
+)
+
+// Portable computes in plain Go, on every CPU.
+func Portable() Ops { return Ops{portable} }
+
+// String names the instruction set as a log line should.
+func (o Ops) String() string {
+	if o.isa == avx512 {
+		return "AVX-512 VNNI"
+	}
+	return "portable Go"
+}
+
+// RMSNorm sets dst[i] = x[i]·w[i] / sqrt(mean(x²) + eps). dst may be x; all three have one length.
+func (o Ops) RMSNorm(dst, x, w []float32, eps float32) {
+	n := len(x)
+	if n == 0 {
+		return
+	}
+	dst, w = dst[:n], w[:n]
+	scale := float32(1 / math.Sqrt(float64(o.squares(x))/float64(n)+float64(eps)))
+	if v := o.vectors(n); v > 0 {
+		scaleMul(&dst[0], &x[0], &w[0], v, scale)
+		dst, x, w = dst[v:], x[v:], w[v:]
+	}
+	for i, e := range x {
+		dst[i] = e * scale * w[i]
+	}
+}
+
+func (o Ops) squares(x []float32) float32 {
+	var s float32
+	if v := o.vectors(len(x)); v > 0 {
+		s, x = sumSquares(&x[0], v), x[v:]
+	}
+	for _, e := range x {
+		s += e * e
+	}
+	return s
+}
+
+// AddTo adds x to dst.
+func (o Ops) AddTo(dst, x []float32) {
+	dst = dst[:len(x)]
+	if v := o.vectors(len(x)); v > 0 {
+		addTo(&dst[0], &x[0], v)
+		dst, x = dst[v:], x[v:]
+	}
+	for i, e := range x {
+		dst[i] += e
+	}
+}
+
+// SiLUMul sets dst[i] = gate[i]·up[i] / (1 + exp(-gate[i])): the SwiGLU of llama and qwen. dst may be either.
+func (o Ops) SiLUMul(dst, gate, up []float32) {
+	n := len(gate)
+	dst, up = dst[:n], up[:n]
+	if v := o.vectors(n); v > 0 {
+		siluMul(&dst[0], &gate[0], &up[0], v)
+		dst, gate, up = dst[v:], gate[v:], up[v:]
+	}
+	for i, g := range gate {
+		dst[i] = float32(float64(g)/(1+math.Exp(-float64(g)))) * up[i]
+	}
+}
+
+// GELUMul sets dst[i] = gelu(gate[i])·up[i] with the tanh form of GELU: the GeGLU of gemma. dst may be either.
+func (o Ops) GELUMul(dst, gate, up []float32) {
+	n := len(gate)
+	dst, up = dst[:n], up[:n]
+	if v := o.vectors(n); v > 0 {
+		geluMul(&dst[0], &gate[0], &up[0], v)
+		dst, gate, up = dst[v:], gate[v:], up[v:]
+	}
+	for i, g := range gate {
+		x := float64(g)
+		// ½x(1 + tanh z) = x / (1 + exp(-2z))
+		dst[i] = float32(x/(1+math.Exp(-2*math.Sqrt(2/math.Pi)*x*(1+0.044715*x*x)))) * up[i]
+	}
+}
+
+// Max is the largest element of x, which holds no NaN; -Inf when x is empty.
+func (o Ops) Max(x []float32) float32 {
+	m := float32(math.Inf(-1))
+	if v := o.vectors(len(x)); v > 0 {
+		m, x = maxOf(&x[0], v), x[v:]
+	}
+	for _, e := range x {
+		m = max(m, e)
+	}
+	return m
+}
+
+// ExpSum sets x[i] = exp(x[i] - m) and returns their sum.
+func (o Ops) ExpSum(x []float32, m float32) float32 {
+	var s float32
+	if v := o.vectors(len(x)); v > 0 {
+		s, x = expSum(&x[0], v, m), x[v:]
+	}
+	for i, e := range x {
+		x[i] = float32(math.Exp(float64(e - m)))
+		s += x[i]
+	}
+	return s
+}
+
+// Scale multiplies x by s.
+func (o Ops) Scale(x []float32, s float32) {
+	if v := o.vectors(len(x)); v > 0 {
+		scaleBy(&x[0], v, s)
+		x = x[v:]
+	}
+	for i := range x {
+		x[i] *= s
+	}
+}
+
+// Softmax makes x sum to 1. Elements of -Inf become 0; at least one must be finite.
+func (o Ops) Softmax(x []float32) {
+	if len(x) > 0 {
+		o.Scale(x, 1/o.ExpSum(x, o.Max(x)))
+	}
+}
+
+// ToF16 rounds to the nearest f16, ties to even.
+func (o Ops) ToF16(dst []uint16, src []float32) {
+	dst = dst[:len(src)]
+	if v := o.vectors(len(src)); v > 0 {
+		toF16(&dst[0], &src[0], v)
+		dst, src = dst[v:], src[v:]
+	}
+	for i, e := range src {
+		dst[i] = narrow(e)
+	}
+}
+
+// ArgMax is the index of the largest element, the first of equals; NaN counts as smallest. -1 when x is empty.
+func (o Ops) ArgMax(x []float32) int {
+	if len(x) == 0 {
+		return -1
+	}
+	// Two passes, the second of which ends at the first hit: both read at the speed of the cache.
+	best, at := float32(math.Inf(-1)), 0
+	if v := o.vectors(len(x)); v > 0 {
+		best = maxOf(&x[0], v)
+		if i := indexOf(&x[0], v, best); i < v { // not so when all are NaN
+			at = i
+		} else {
+			best = float32(math.Inf(-1))
+		}
+		for i, e := range x[v:] {
+			if e > best {
+				best, at = e, v+i
+			}
+		}
+		return at
+	}
+	for i, e := range x {
+		if e > best {
+			best, at = e, i
+		}
+	}
+	return at
+}
+
+// vectors is how many of n elements the assembly takes: a multiple of 16, or none.
+func (o Ops) vectors(n int) int {
+	if o.isa == portable {
+		return 0
+	}
+	return n &^ 15
+}
