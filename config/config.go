@@ -116,7 +116,7 @@ func Default() *Config {
 		ModelControl: ModelControl{Poll: 15 * time.Second},
 		Store:        "sqlite",
 		Batch:        Batch{Workers: 1, Keep: 7 * 24 * time.Hour, Lease: 30 * time.Second},
-		Files:        Files{MaxSize: 512 << 20, MaxTotal: 20 << 30, MaxRequests: 50000, Batches: 4, Keep: 30 * 24 * time.Hour},
+		Files:        Files{MaxSize: 512 << 20, MaxTotal: 20 << 30, MaxRequests: 50000, MaxOpen: 200, Batches: 4, Keep: 30 * 24 * time.Hour},
 		Limits: Limits{
 			MaxBody:        64 << 20,
 			RequestTimeout: 30 * time.Second,

@@ -14,6 +14,7 @@ type Files struct {
 	MaxSize     Size          `yaml:"max_size" doc:"largest file that a client may upload"`
 	MaxTotal    Size          `yaml:"max_total" doc:"how much the files of one key may take together; 0: no limit"`
 	MaxRequests int           `yaml:"max_requests" doc:"most requests of one batch" min:"1" max:"10000000"`
+	MaxOpen     int           `yaml:"max_open" doc:"most batches of one key that have not ended; one more is refused with 429; 0: no limit" min:"0"`
 	Batches     int           `yaml:"batches" doc:"batches that this server works on at the same time; 0: none" min:"0" max:"256"`
 	Keep        time.Duration `yaml:"keep" doc:"how long files of the purposes batch and batch_output, and batches that have ended, are kept, where the client does not say; 0: until they are deleted"`
 }

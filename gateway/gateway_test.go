@@ -368,3 +368,51 @@ func TestPartsTakeNothingFromTheRate(t *testing.T) {
 		t.Errorf("a part with a wrong key: %v", err)
 	}
 }
+
+// TestLine: requests of batches have what those that come online leave of a rate, and never take from these.
+func TestLine(t *testing.T) {
+	start := time.Now()
+	at := func(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+	b := (*policy)(nil).bucketOf(Key{Rate: 2, Burst: 4})
+	count := func(take func(time.Time) time.Duration, now time.Time) (n int) {
+		for take(now) == 0 {
+			n++
+		}
+		return n
+	}
+	if n := count(b.line, at(0)); n != 4 {
+		t.Errorf("%d lines at first, want 4", n)
+	}
+	if wait := b.line(at(0)); wait != 500*time.Millisecond {
+		t.Errorf("the next one waits %v", wait)
+	}
+	if n := count(b.take, at(0)); n != 4 {
+		t.Errorf("%d online beside them, want 4", n)
+	}
+	if n := count(b.line, at(1)); n != 0 {
+		t.Errorf("%d lines while online requests have used more than the rate", n)
+	}
+	if n := count(b.line, at(4)); n != 4 { // they are 4 in debt, and 8 came since
+		t.Errorf("%d lines after 4 s, want 4", n)
+	}
+	online, lines := 0, 0
+	for i := range 1000 { // online has one a second
+		if i%10 == 0 && b.take(at(5+float64(i)/10)) == 0 {
+			online++
+		}
+		lines += count(b.line, at(5+float64(i)/10))
+	}
+	if online != 100 || online+lines > 2*100+4 || online+lines < 2*100-8 {
+		t.Errorf("%d online and %d lines in 100 s at 2 a second", online, lines)
+	}
+	g := New(Options{Keys: []Key{keyed("ann", "sk-a", Infer, 0.001), keyed("bob", "sk-b", Infer, 0)}}, serval.HandlerFunc(answer), nil)
+	if first, second := g.Line("ann"), g.Line("ann"); first != 0 || second < time.Minute {
+		t.Errorf("ann waits %v, %v", first, second)
+	}
+	if err := g.Handle(t.Context(), &serval.Request{Credential: "sk-a"}, discard); err != nil {
+		t.Errorf("a line has taken from what comes online: %v", err)
+	}
+	if bob, gone := g.Line("bob"), g.Line("gone"); bob != 0 || gone != 0 {
+		t.Errorf("without a limit: %v, %v", bob, gone)
+	}
+}

@@ -110,6 +110,26 @@ func (g *Gateway) Admit(credential string) (string, *serval.Error) {
 	return k.Name, k.take(time.Now())
 }
 
+// Line takes a request of a batch from what online requests leave of a tenant's rate, or says how long it is until there is something.
+// What a tenant's several keys may do is theirs together. A tenant without a key has no limit: it was removed since, and what it was
+// allowed goes on.
+func (g *Gateway) Line(tenant string) time.Duration {
+	now, wait := time.Now(), time.Duration(0)
+	for i, b := range g.policy.Load().buckets[tenant] {
+		if b == nil {
+			return 0
+		}
+		d := b.line(now)
+		if d <= 0 {
+			return 0
+		}
+		if i == 0 || d < wait {
+			wait = d
+		}
+	}
+	return wait
+}
+
 // identify finds the key and checks that it allows what is asked. It returns nil, nil when no keys are configured.
 func (p *policy) identify(credential string, access Access) (*key, *serval.Error) {
 	if len(p.keys) == 0 {

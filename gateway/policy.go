@@ -10,7 +10,8 @@ import (
 
 // policy is an Options made ready for lookups. It never changes; only the buckets in it do.
 type policy struct {
-	keys           map[[8]byte]*key // by the start of the digest
+	keys           map[[8]byte]*key     // by the start of the digest
+	buckets        map[string][]*bucket // by the keys' names; nil: no limit
 	requestTimeout time.Duration
 	answerTimeout  time.Duration
 	maxInFlight    int64
@@ -28,6 +29,7 @@ type key struct {
 func newPolicy(o Options, old *policy) *policy {
 	p := &policy{
 		keys:           make(map[[8]byte]*key, len(o.Keys)),
+		buckets:        make(map[string][]*bucket, len(o.Keys)),
 		requestTimeout: o.RequestTimeout, answerTimeout: o.AnswerTimeout,
 		maxInFlight: int64(o.MaxInFlight),
 		denyControl: o.DenyControl,
@@ -39,6 +41,7 @@ func newPolicy(o Options, old *policy) *policy {
 			k.bucket = old.bucketOf(spec)
 		}
 		p.keys[at] = k
+		p.buckets[spec.Name] = append(p.buckets[spec.Name], k.bucket)
 	}
 	return p
 }
@@ -56,7 +59,7 @@ func (p *policy) bucketOf(spec Key) *bucket {
 			}
 		}
 	}
-	return &bucket{rate: spec.Rate, burst: burst, tokens: burst}
+	return &bucket{rate: spec.Rate, burst: burst, tokens: burst, spare: burst}
 }
 
 // take takes one request from the key's rate.
@@ -78,6 +81,7 @@ type bucket struct {
 
 	mu     sync.Mutex
 	tokens float64
+	spare  float64 // what take and line leave together; only line waits for it
 	last   time.Time
 }
 
@@ -85,19 +89,43 @@ type bucket struct {
 func (b *bucket) take(now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.gain(now)
+	if b.tokens < 1 {
+		return b.until(1 - b.tokens)
+	}
+	b.tokens--
+	b.spare = math.Max(b.spare-1, -b.burst)
+	return 0
+}
+
+// line is take for a request of a batch: it has what take leaves of the rate, so that what comes online is never refused for its sake.
+func (b *bucket) line(now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gain(now)
+	if b.spare < 1 {
+		return b.until(1 - b.spare)
+	}
+	b.spare--
+	return 0
+}
+
+// gain adds what time has brought; mu is held.
+func (b *bucket) gain(now time.Time) {
 	if b.last.IsZero() {
 		b.last = now
 	}
 	if gained := now.Sub(b.last); gained > 0 { // callers come here in another order than their clocks say
 		b.tokens = math.Min(b.burst, b.tokens+gained.Seconds()*b.rate)
+		b.spare = math.Min(b.burst, b.spare+gained.Seconds()*b.rate)
 		b.last = now
 	}
-	if b.tokens < 1 {
-		seconds := math.Min((1-b.tokens)/b.rate, 24*60*60) // a Duration cannot hold what a tiny rate gives
-		return max(time.Millisecond, time.Duration(seconds*float64(time.Second)))
-	}
-	b.tokens--
-	return 0
+}
+
+// until is how long so many tokens take to come.
+func (b *bucket) until(tokens float64) time.Duration {
+	seconds := math.Min(tokens/b.rate, 24*60*60) // a Duration cannot hold what a tiny rate gives
+	return max(time.Millisecond, time.Duration(seconds*float64(time.Second)))
 }
 
 // timeout is how long a request may take that does not say.

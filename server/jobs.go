@@ -34,6 +34,8 @@ type state interface {
 	batch.Leases
 	batch.Schedules
 	requests.Store
+	// Identity is a word that is this store's alone, for ever.
+	Identity(context.Context) (string, error)
 	Close() error
 }
 

@@ -32,7 +32,15 @@ func (r runs) Run(ctx context.Context) { r(ctx) }
 // newRequests gives the protocols files and batches, and the server who does them.
 func (s *Server) newRequests(backend *protocol.Backend) error {
 	c := &s.cfg.Files
-	files := requests.NewFiles(requests.FilesOptions{Dir: s.cfg.FilesDir(), Rows: s.state, Largest: int64(c.MaxSize), Total: int64(c.MaxTotal), Keep: c.Keep})
+	owner, err := s.state.Identity(s.life)
+	if err != nil {
+		return err
+	}
+	var service *requests.Service
+	files := requests.NewFiles(requests.FilesOptions{
+		Dir: s.cfg.FilesDir(), Rows: s.state, Largest: int64(c.MaxSize), Total: int64(c.MaxTotal), Keep: c.Keep, Owner: owner,
+		Aside: func(ctx context.Context, tenant string) (int64, error) { return service.Held(ctx, tenant) },
+	})
 	hooks, err := newHooks(s.cfg.Webhooks)
 	if err != nil {
 		return err
@@ -41,10 +49,10 @@ func (s *Server) newRequests(backend *protocol.Backend) error {
 	o := requests.Options{
 		Dir: filepath.Join(s.cfg.FilesDir(), "batches"), Store: s.state, Jobs: s.jobs, Files: files, Call: newInside(s, *backend).call,
 		Known: func(ref serval.Ref) error { _, err := s.models.Model(ref); return err }, Width: s.width,
-		Most: c.MaxRequests, Longest: int(s.cfg.Limits.MaxBody), Keep: c.Keep, Hooks: hooks.of, Hook: hooks.may,
+		Most: c.MaxRequests, MaxOpen: c.MaxOpen, Owner: owner, Pace: s.gate.Line, Longest: int(s.cfg.Limits.MaxBody), Keep: c.Keep, Hooks: hooks.of, Hook: hooks.may,
 		Wake: func() { worker.Wake() }, Log: s.log,
 	}
-	service := requests.New(o)
+	service = requests.New(o)
 	worker = batch.NewWorker(batch.WorkerOptions{
 		Name: workerName(), Queue: s.state, Jobs: lasting{s.state}, Runners: []batch.Runner{service}, Width: c.Batches, Lease: s.cfg.Batch.Lease, Log: s.log,
 	})
@@ -83,7 +91,7 @@ func (s *Server) width(model string) int {
 }
 
 // inside are the endpoints of batches, by the protocols' own code: what a line asks is decoded, checked and answered as it would be
-// online. Beside that a request of a batch stands behind those that come online, and takes nothing from its key's rate.
+// online. Beside that a request of a batch stands behind those that come online, and takes what those leave of its key's rate.
 type inside struct {
 	server *Server
 	mux    *http.ServeMux

@@ -46,10 +46,17 @@ func (s *Service) end(ctx context.Context, b *protocol.Batch, v verdict) error {
 		}
 		r.apply(fresh, v.status, v.errors)
 		done, err := s.o.Store.EndBatch(ctx, fresh, r.files, s.events(fresh))
+		if errors.Is(err, ErrUnknown) {
+			return err // the files stay: the next attempt sees whether the batch has ended, and sweep whether they have rows
+		}
 		if err != nil {
-			return err // whether the store took it is not known: the files stay, and tidy looks whether they have rows
+			s.drop(r)
+			return err
 		}
 		if done {
+			for _, f := range r.files {
+				s.o.Files.settled(f.ID)
+			}
 			*b = *fresh
 			return os.RemoveAll(s.folder(b.ID))
 		}
@@ -65,7 +72,9 @@ func (s *Service) end(ctx context.Context, b *protocol.Batch, v verdict) error {
 
 func (s *Service) drop(r *result) {
 	for _, f := range r.files {
-		_ = os.Remove(s.o.Files.path(f.ID)) // what is left, tidy finds
+		if os.Remove(s.o.Files.path(f.ID)) == nil { // what is left, sweep finds
+			s.o.Files.settled(f.ID)
+		}
 	}
 }
 

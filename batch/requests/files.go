@@ -24,6 +24,11 @@ type FilesOptions struct {
 	Largest, Total int64
 	// Keep is how long a file of the purposes batch and batch_output is kept that does not say; 0: until it is removed.
 	Keep time.Duration
+	// Owner tells this store from others whose servers have the same folder: what kills left is removed by its owner alone. "": not
+	// at all.
+	Owner string
+	// Aside is how much else lies on the disk for a tenant and counts in Total: Service.Held. Nil: nothing.
+	Aside func(ctx context.Context, tenant string) (int64, error)
 }
 
 // Files keeps files: what they hold in a folder, what is known of them in the store. It implements protocol.Files.
@@ -57,7 +62,7 @@ func (f *Files) AddFile(ctx context.Context, fill func(io.Writer) (*protocol.Fil
 	}
 	file.ID, file.Size = protocol.NewID("file-"), w.size
 	if f.o.Total > 0 {
-		held, err := f.o.Rows.FileBytes(ctx, file.Tenant)
+		held, err := f.held(ctx, file.Tenant)
 		if err != nil {
 			return nil, err
 		}
@@ -71,12 +76,11 @@ func (f *Files) AddFile(ctx context.Context, fill func(io.Writer) (*protocol.Fil
 	if err := f.keep(part.Name(), file.ID); err != nil {
 		return nil, err
 	}
-	if err := f.o.Rows.PutFile(ctx, file); err != nil {
-		_ = os.Remove(f.path(file.ID)) // tidy finds what is left
+	if file, err = f.put(ctx, file); err != nil {
 		return nil, err
 	}
 	if f.o.Total > 0 { // others may have come at the same time
-		if held, err := f.o.Rows.FileBytes(ctx, file.Tenant); err == nil && held > f.o.Total {
+		if held, err := f.held(ctx, file.Tenant); err == nil && held > f.o.Total {
 			if err := f.RemoveFile(ctx, file.Tenant, file.ID); err != nil {
 				return nil, err
 			}
@@ -86,13 +90,62 @@ func (f *Files) AddFile(ctx context.Context, fill func(io.Writer) (*protocol.Fil
 	return file, nil
 }
 
-func (f *Files) full(held int64) error {
-	return serval.Errorf(serval.ResourceExhausted, "your files have %d bytes together, and with this one more than the %d that you may keep; delete some", held, f.o.Total).Named("file_quota_exceeded")
+// put stores what is known of a file whose bytes are in their place. Where the store did not say whether it did, it is asked again:
+// bytes that it does know of must stay, and those that it may come to know of are left to tidy.
+func (f *Files) put(ctx context.Context, file *protocol.File) (*protocol.File, error) {
+	err := f.o.Rows.PutFile(ctx, file)
+	if errors.Is(err, ErrUnknown) {
+		var row *protocol.File
+		there := lookAgain(ctx, func(ctx context.Context) (err error) {
+			row, err = f.o.Rows.File(ctx, "", file.ID)
+			return err
+		})
+		if !there {
+			return nil, unsure(err)
+		}
+		file, err = row, nil
+	}
+	if err != nil {
+		_ = os.Remove(f.path(file.ID))
+	}
+	f.settled(file.ID)
+	return file, err
 }
 
-// keep gives a whole file, on the disk already, its place.
+// held is how much of a tenant's counts in Total.
+func (f *Files) held(ctx context.Context, tenant string) (int64, error) {
+	n, err := f.o.Rows.FileBytes(ctx, tenant)
+	if err == nil && f.o.Aside != nil {
+		var more int64
+		more, err = f.o.Aside(ctx, tenant)
+		n += more
+	}
+	return n, err
+}
+
+// room refuses a tenant whose files and batches are as much as they may be.
+func (f *Files) room(ctx context.Context, tenant string) error {
+	if f.o.Total <= 0 {
+		return nil
+	}
+	held, err := f.held(ctx, tenant)
+	if err == nil && held > f.o.Total {
+		err = f.full(held)
+	}
+	return err
+}
+
+func (f *Files) full(held int64) error {
+	return serval.Errorf(serval.ResourceExhausted, "your files and open batches take %d bytes, and with what comes more than the %d that you may keep (files.max_total); delete some", held, f.o.Total).Named("file_quota_exceeded")
+}
+
+// keep gives a whole file, on the disk already, its place. Until settled it is noted as one that may have no row.
 func (f *Files) keep(path, id string) error {
+	if err := f.pending(id); err != nil {
+		return err
+	}
 	if err := os.Rename(path, f.path(id)); err != nil {
+		f.settled(id)
 		return err
 	}
 	return syncFolder(f.o.Dir)
@@ -152,17 +205,24 @@ func elsewhere(id string) error {
 
 // RemoveFile removes one, the row first.
 func (f *Files) RemoveFile(ctx context.Context, tenant, id string) error {
+	ours := strings.HasPrefix(id, "file-") && filepath.Base(id) == id // else there is no such row
+	if ours {
+		if err := f.pending(id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return diskError(err)
+		}
+	}
 	if err := f.o.Rows.RemoveFile(ctx, tenant, id); err != nil {
+		if ours && serval.AsError(err).Code == serval.NotFound {
+			f.settled(id)
+		}
 		return err
 	}
 	if err := os.Remove(f.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	f.settled(id)
 	return nil
 }
-
-// stale is how old bytes without a row must be to be nobody's: an upload may take long, and its row comes last.
-const stale = 24 * time.Hour
 
 // tidy removes files that have expired, and once in a while bytes that a kill has left without a row.
 func (f *Files) tidy(ctx context.Context, orphans bool) error {
@@ -175,25 +235,7 @@ func (f *Files) tidy(ctx context.Context, orphans bool) error {
 	if err != nil || !orphans {
 		return err
 	}
-	names, err := os.ReadDir(f.o.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, n := range names {
-		info, e := n.Info()
-		if e != nil || n.IsDir() || time.Since(info.ModTime()) < stale {
-			continue
-		}
-		if strings.HasPrefix(n.Name(), "file-") {
-			if _, e := f.o.Rows.File(ctx, "", n.Name()); e == nil || serval.AsError(e).Code != serval.NotFound {
-				continue
-			}
-		} else if !strings.HasPrefix(n.Name(), upload) {
-			continue
-		}
-		err = errors.Join(err, os.Remove(f.path(n.Name())))
-	}
-	return err
+	return f.sweep(ctx)
 }
 
 func syncFolder(dir string) error {

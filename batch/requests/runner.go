@@ -41,12 +41,20 @@ type Options struct {
 	// Known says whether there is such a model: a NotFound if not. Width is how many requests to it may be under way.
 	Known func(serval.Ref) error
 	Width func(model string) int
-	// Most is how many requests a batch may have, Longest how many bytes one of them.
-	Most, Longest int
+	// Most is how many requests a batch may have, Longest how many bytes one of them. MaxOpen is how many batches of one tenant may be
+	// open at the same time; 0: no limit.
+	Most, Longest, MaxOpen int
+	// Owner tells this store from others whose servers have the same Dir; see FilesOptions.
+	Owner string
+	// Pace takes a request from what a tenant may ask, or says how long it is until there is one. Nil: there is no limit.
+	Pace func(tenant string) time.Duration
 	// Keep is how long a batch that has ended and its files are kept; 0: until they are deleted.
 	Keep time.Duration
 	// Patience is how long a request is asked again that finds no model any more; 0: 2 min.
 	Patience time.Duration
+	// Linger is how long a piece of a batch keeps its place while a model answers nothing of it, Rest how long others then have it;
+	// 0: 10 s and 15 s.
+	Linger, Rest time.Duration
 	// Hooks are the names of the webhooks that are told of an event of a tenant, beside those that a batch names.
 	Hooks func(tenant, event string) []string
 	// Hook says whether a tenant may name a webhook.
@@ -61,6 +69,7 @@ type Options struct {
 type Service struct {
 	o    Options
 	wake chan struct{}
+	away absences
 }
 
 var (
@@ -72,6 +81,12 @@ var (
 func New(o Options) *Service {
 	if o.Patience <= 0 {
 		o.Patience = 2 * time.Minute
+	}
+	if o.Linger <= 0 {
+		o.Linger = 10 * time.Second
+	}
+	if o.Rest <= 0 {
+		o.Rest = 15 * time.Second
 	}
 	return &Service{o: o, wake: make(chan struct{}, 1)}
 }

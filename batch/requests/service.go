@@ -52,6 +52,9 @@ func (s *Service) SubmitBatch(ctx context.Context, b *protocol.Batch, key string
 	if file.Purpose != "batch" {
 		return serval.Errorf(serval.InvalidArgument, "input_file_id: the purpose of file '%s' is %s; upload it with purpose batch", file.ID, file.Purpose).At("input_file_id")
 	}
+	if err := s.o.Files.room(ctx, b.Tenant); err != nil {
+		return err
+	}
 	if b.Hook != "" && !s.o.Hook(b.Tenant, b.Hook) {
 		return serval.Errorf(serval.InvalidArgument, "webhook_id: there is no webhook %.64q that your key may use; this server's operator configures them", b.Hook).At("webhook_id")
 	}
@@ -67,7 +70,11 @@ func (s *Service) SubmitBatch(ctx context.Context, b *protocol.Batch, key string
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return diskError(err)
 	}
-	if err := linkOrCopy(s.o.Files.path(file.ID), filepath.Join(dir, inputName)); err != nil {
+	err = s.own(dir)
+	if err == nil {
+		err = linkOrCopy(s.o.Files.path(file.ID), filepath.Join(dir, inputName))
+	}
+	if err != nil {
 		_ = os.RemoveAll(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			return elsewhere(file.ID)
@@ -76,7 +83,14 @@ func (s *Service) SubmitBatch(ctx context.Context, b *protocol.Batch, key string
 	}
 	b.Status, b.Expires = protocol.Validating, time.Now().Add(window).Truncate(time.Microsecond)
 	r := &batch.Record{ID: id, Tenant: b.Tenant, Kind: Kind, Name: b.Endpoint, Priority: 5, Key: key, Spec: spec, Expires: b.Expires}
-	added, err := s.o.Store.AddBatch(ctx, b, r)
+	added, err := s.o.Store.AddBatch(ctx, b, r, s.o.MaxOpen)
+	if errors.Is(err, ErrUnknown) {
+		var row *protocol.Batch
+		if !lookAgain(ctx, func(ctx context.Context) (err error) { row, err = s.o.Store.Batch(ctx, "", id); return err }) {
+			return unsure(err) // its folder stays, as it may be there yet: sweep looks
+		}
+		*b, added, err = *row, true, nil
+	}
 	if err == nil && added {
 		s.o.Wake()
 		return nil
@@ -141,6 +155,28 @@ func (s *Service) Batch(ctx context.Context, tenant, id string) (*protocol.Batch
 		err = s.count(ctx, b)
 	}
 	return b, err
+}
+
+// Held is how many bytes a tenant's open batches have on the disk that are not those of a file of its own: answers, and inputs whose files
+// were removed meanwhile.
+func (s *Service) Held(ctx context.Context, tenant string) (n int64, err error) {
+	list, err := s.o.Store.OpenBatches(ctx, tenant)
+	for _, b := range list {
+		names, e := os.ReadDir(s.folder(b.ID))
+		if e != nil { // another server's, or it has just ended
+			continue
+		}
+		file, e := os.Stat(s.o.Files.path(b.Input))
+		if e != nil {
+			file = nil
+		}
+		for _, name := range names {
+			if info, e := name.Info(); e == nil && (file == nil || !os.SameFile(info, file)) {
+				n += info.Size()
+			}
+		}
+	}
+	return n, err
 }
 
 // count fills in how far a batch is that has not ended.
@@ -286,17 +322,5 @@ func (s *Service) tidy(ctx context.Context, orphans bool) error {
 	if !orphans {
 		return err
 	}
-	folders, e := filepath.Glob(filepath.Join(s.o.Dir, "batch_*"))
-	err = errors.Join(err, e)
-	for _, dir := range folders {
-		info, e := os.Stat(dir)
-		if e != nil || time.Since(info.ModTime()) < stale {
-			continue
-		}
-		b, e := s.o.Store.Batch(ctx, "", filepath.Base(dir))
-		if e == nil && b.Status.Ended() || e != nil && serval.AsError(e).Code == serval.NotFound {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}
-	return err
+	return errors.Join(err, s.sweep(ctx))
 }

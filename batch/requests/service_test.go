@@ -36,17 +36,25 @@ type rig struct {
 }
 
 // newRig makes one; width 0: nothing is done but by Tend.
-func newRig(t *testing.T, dir string, width int, call func(ctx context.Context, body string) requests.Answer) *rig {
+func newRig(t *testing.T, dir string, width int, call func(ctx context.Context, body string) requests.Answer, change ...func(*requests.Options, *requests.FilesOptions)) *rig {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), filepath.Join(dir, "state.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	r := &rig{t: t, dir: dir, db: db, files: requests.NewFiles(requests.FilesOptions{Dir: filepath.Join(dir, "files"), Rows: db, Largest: 2 << 20, Total: 6 << 20})}
+	owner, err := db.Identity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, dir: dir, db: db}
+	f := requests.FilesOptions{
+		Dir: filepath.Join(dir, "files"), Rows: db, Largest: 2 << 20, Total: 6 << 20, Owner: owner,
+		Aside: func(ctx context.Context, tenant string) (int64, error) { return r.Held(ctx, tenant) },
+	}
 	var w *batch.Worker
-	r.Service = requests.New(requests.Options{
-		Dir: filepath.Join(dir, "batches"), Store: db, Jobs: db, Files: r.files, Most: 20000, Longest: 1 << 20, Patience: time.Nanosecond, Log: log,
+	o := requests.Options{
+		Dir: filepath.Join(dir, "batches"), Store: db, Jobs: db, Owner: owner, Most: 20000, Longest: 1 << 20, Patience: time.Nanosecond, Log: log,
 		Call: func(ctx context.Context, tenant, path string, body []byte) requests.Answer {
 			if tenant != "a" || path != embed {
 				t.Errorf("%s is asked as %s", path, tenant)
@@ -55,7 +63,13 @@ func newRig(t *testing.T, dir string, width int, call func(ctx context.Context, 
 		},
 		Known: func(serval.Ref) error { return nil }, Width: func(string) int { return 8 }, Wake: func() { w.Wake() },
 		Hooks: func(string, string) []string { return []string{"h"} }, Hook: func(string, string) bool { return false },
-	})
+	}
+	for _, c := range change {
+		c(&o, &f)
+	}
+	r.files = requests.NewFiles(f)
+	o.Files = r.files
+	r.Service = requests.New(o)
 	w = batch.NewWorker(batch.WorkerOptions{Name: t.Name() + fmt.Sprint(time.Now()), Queue: db, Jobs: db, Runners: []batch.Runner{r.Service}, Width: width, Lease: time.Second, Poll: 10 * time.Millisecond, Log: log})
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup

@@ -10,7 +10,7 @@ import (
 
 // FileRows is what is known of files; a store implements it. Tenant "" may see all; what is not there is a NotFound.
 type FileRows interface {
-	// PutFile adds one and fills in Created.
+	// PutFile adds one and fills in Created. An error that is ErrUnknown leaves open whether it did.
 	PutFile(context.Context, *protocol.File) error
 	// File, and Files, give those that have not expired.
 	File(ctx context.Context, tenant, id string) (*protocol.File, error)
@@ -25,8 +25,11 @@ type FileRows interface {
 // Rows is what is known of batches; a store implements it. Tenant "" may see all; what is not there is a NotFound.
 type Rows interface {
 	// AddBatch adds a batch and its job of the same id, or neither. With a job's Key that the tenant has used it reports false, and
-	// r.ID is that of the batch before.
-	AddBatch(ctx context.Context, b *protocol.Batch, r *batch.Record) (added bool, err error)
+	// r.ID is that of the batch before. most bounds the tenant's batches that have not ended: one more is a ResourceExhausted. 0: no
+	// limit. An error that is ErrUnknown leaves open whether it was added.
+	AddBatch(ctx context.Context, b *protocol.Batch, r *batch.Record, most int) (added bool, err error)
+	// OpenBatches are a tenant's that have not ended.
+	OpenBatches(ctx context.Context, tenant string) ([]*protocol.Batch, error)
 	Batch(ctx context.Context, tenant, id string) (*protocol.Batch, error)
 	Batches(context.Context, protocol.BatchFilter) ([]*protocol.Batch, error)
 	// ChangeBatch stores a batch that has not ended, if nobody has changed it since it was read; it reports whether.

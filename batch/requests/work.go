@@ -32,7 +32,10 @@ type shift struct {
 
 	mu        sync.Mutex
 	rows, bad int64
-	logged    time.Time // when a refusal was last told
+	logged    time.Time            // when a refusal was last told
+	last      map[string]time.Time // when a model last answered
+	gone      map[string]bool      // models whose requests are left for another turn
+	paced     bool                 // the rest is left for another turn, as the tenant's rate is used up
 }
 
 // work asks the requests of a piece that have no answer yet, many at the same time.
@@ -46,7 +49,7 @@ func (s *Service) work(ctx context.Context, t *batch.Turn, b *protocol.Batch) ba
 	if err != nil {
 		return again(err)
 	}
-	w := &shift{Service: s, t: t, b: b, total: len(places), began: time.Now()}
+	w := &shift{Service: s, t: t, b: b, total: len(places), began: time.Now(), last: map[string]time.Time{}, gone: map[string]bool{}}
 	w.model, _ = endpointModel(b.Endpoint)
 	done := map[uint32]bool{}
 	if w.j, err = openJournal(dir, t.Piece.Number, t.Fence, func(e *entry) {
@@ -58,7 +61,7 @@ func (s *Service) work(ctx context.Context, t *batch.Turn, b *protocol.Batch) ba
 	}); err != nil {
 		return again(err)
 	}
-	if w.resumed = w.rows; t.Piece.Attempts > 1 {
+	if w.resumed = w.rows; t.Piece.Attempts > 1 && s.away.tell("resumed "+b.ID) {
 		t.Log("piece %d: attempt %d goes on after %d of %d requests", t.Piece.Number, t.Piece.Attempts, w.rows, w.total)
 	}
 	w.progress()
@@ -77,11 +80,17 @@ func (s *Service) work(ctx context.Context, t *batch.Turn, b *protocol.Batch) ba
 		out := again(diskError(err))
 		out.Measure = m
 		return out
+	case m.Rows < int64(w.total): // the place is others' for a while
+		out := batch.Outcome{Again: true, After: s.o.Rest, Measure: m}
+		if len(w.gone) == 0 {
+			out.After = min(time.Second, s.o.Rest)
+		}
+		return out
 	}
 	return batch.Outcome{Measure: m}
 }
 
-// askAll keeps as many requests under way as their models take.
+// askAll keeps as many requests under way as their models take. Those of models that answer nothing are left for another turn.
 func (w *shift) askAll(ctx context.Context, places []place, done map[uint32]bool) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -104,6 +113,9 @@ func (w *shift) askAll(ctx context.Context, places []place, done map[uint32]bool
 			_ = json.Unmarshal(l.Body, &a) // it was read before
 			name = a.Model
 		}
+		if w.left(name) {
+			continue
+		}
 		for flying >= min(max(1, w.o.Width(name)), cap(ended)) {
 			select {
 			case <-ended:
@@ -118,7 +130,7 @@ func (w *shift) askAll(ctx context.Context, places []place, done map[uint32]bool
 		flying++
 		all.Go(func() {
 			defer func() { ended <- struct{}{} }()
-			if err := w.ask(ctx, p, l); err != nil {
+			if err := w.ask(ctx, name, p, l); err != nil {
 				stop(err)
 			}
 		})
@@ -127,9 +139,9 @@ func (w *shift) askAll(ctx context.Context, places []place, done map[uint32]bool
 	return context.Cause(ctx)
 }
 
-// ask has one request answered and notes the answer. An error is the disk's; one that ctx has cut has no answer.
-func (w *shift) ask(ctx context.Context, p *place, l *line) error {
-	a, ok := w.insist(ctx, l.Body)
+// ask has one request answered and notes the answer. An error is the disk's; one that ctx has cut, or that is left, has no answer.
+func (w *shift) ask(ctx context.Context, model string, p *place, l *line) error {
+	a, ok := w.insist(ctx, model, l.Body)
 	if !ok {
 		return nil
 	}
@@ -153,9 +165,12 @@ const (
 	longest  = 5 * time.Second
 )
 
-// insist asks until there is an answer: what is refused for now is asked again, until the batch has ended; false if ctx has. What may
-// be the request's fault is asked a few times.
-func (w *shift) insist(ctx context.Context, body []byte) (Answer, bool) {
+// insist asks until there is an answer: what is refused for now is asked again, until the batch has ended; false if ctx has, or if the
+// request is left for another turn. What may be the request's fault is asked a few times.
+func (w *shift) insist(ctx context.Context, model string, body []byte) (Answer, bool) {
+	if w.left(model) || !w.mayAsk(ctx, model) {
+		return Answer{}, false
+	}
 	since, faults := time.Now(), 0
 	for attempt := 0; ; attempt++ {
 		a := w.o.Call(ctx, w.b.Tenant, w.b.Endpoint, body)
@@ -173,21 +188,30 @@ func (w *shift) insist(ctx context.Context, body []byte) (Answer, bool) {
 				return a, true
 			}
 		case http.StatusNotFound: // the model was there when the batch was checked, and may come back
-			if time.Since(since) > w.o.Patience {
+			if w.away.since(model, w.o.Patience) > w.o.Patience {
 				return a, true
 			}
 			wait = max(wait, time.Second)
 		default:
+			w.answered(model)
 			return a, true
 		}
 		w.refused(&a, since)
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if w.leave(model, since, &a) || !sleep(ctx, wait) {
 			return a, false
 		}
+	}
+}
+
+// sleep waits; false: ctx has ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

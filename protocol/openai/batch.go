@@ -125,7 +125,7 @@ func (p *Protocol) batches(r *http.Request) (protocol.Batches, string, error) {
 	return p.backend.Batches, tenant, nil
 }
 
-// createBatch is POST /v1/batches. It takes one request from the key's rate; those of the file take none.
+// createBatch is POST /v1/batches. It takes one request from the key's rate; those of the file wait for what online ones leave of it.
 func (p *Protocol) createBatch(w http.ResponseWriter, r *http.Request) error {
 	var body batchRequest
 	if err := p.bodies.ReadObject(r, p.backend.Config.MaxBody, &body); err != nil {

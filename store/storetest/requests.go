@@ -96,7 +96,7 @@ func submitBatch(t *testing.T, s Store, id, tenant, key, spec string) (*protocol
 	t.Helper()
 	b := &protocol.Batch{Tenant: tenant, Endpoint: "/v1/embeddings", Status: protocol.Validating, Metadata: map[string]string{"a": "b"}}
 	r := &batch.Record{ID: id, Tenant: tenant, Kind: "data", Key: key, Spec: json.RawMessage(spec)}
-	added, err := s.AddBatch(t.Context(), b, r)
+	added, err := s.AddBatch(t.Context(), b, r, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func batches(t *testing.T, open func() Store) {
 	if again, added := submitBatch(t, s, "batch_1b", "a", "k", `{"i":1}`); added || again.ID != "batch_1" {
 		t.Errorf("the same key: %+v %v", again, added)
 	}
-	_, err := s.AddBatch(ctx, &protocol.Batch{Tenant: "a"}, &batch.Record{ID: "batch_1c", Tenant: "a", Key: "k", Spec: json.RawMessage(`{"i":2}`)})
+	_, err := s.AddBatch(ctx, &protocol.Batch{Tenant: "a"}, &batch.Record{ID: "batch_1c", Tenant: "a", Key: "k", Spec: json.RawMessage(`{"i":2}`)}, 0)
 	is(t, err, serval.Conflict)
 	_, err = s.Batch(ctx, "", "batch_1c")
 	is(t, err, serval.NotFound)

@@ -13,12 +13,20 @@ import (
 )
 
 // AddBatch adds a batch of requests and its job, which has the same id, or neither. With a job's Key that the tenant has used it
-// reports false, and r.ID is that of the batch before.
-func (d *DB) AddBatch(ctx context.Context, b *protocol.Batch, r *batch.Record) (added bool, err error) {
+// reports false, and r.ID is that of the batch before. Of calls at the same moment a few more than most may be let in.
+func (d *DB) AddBatch(ctx context.Context, b *protocol.Batch, r *batch.Record, most int) (added bool, err error) {
 	id := r.ID
 	err = d.within(ctx, func(tx *sql.Tx, now int64) error {
 		if added, err = d.submit(ctx, tx, id, r, now); err != nil || !added {
 			return err
+		}
+		var open int
+		if err := d.row(ctx, tx, "SELECT COUNT(*) FROM request_batch WHERE tenant = ? AND ended = 0", b.Tenant).Scan(&open); err != nil {
+			return err
+		}
+		if most > 0 && open >= most {
+			return serval.Errorf(serval.ResourceExhausted, "%d of your batches have not ended, and no more may be open at a time (files.max_open); wait for one, or cancel one", open).
+				Named("too_many_batches").After(time.Minute)
 		}
 		b.ID, b.Created, b.Revision = id, at(now), 1
 		body, err := json.Marshal(b)
@@ -73,6 +81,11 @@ func (d *DB) Batches(ctx context.Context, f protocol.BatchFilter) ([]*protocol.B
 		return nil, err
 	}
 	return d.batches(ctx, "WHERE tenant = ? AND (created < ? OR created = ? AND id < ?) ORDER BY created DESC, id DESC LIMIT ?", f.Tenant, created, created, f.After, f.Limit)
+}
+
+// OpenBatches are a tenant's that have not ended.
+func (d *DB) OpenBatches(ctx context.Context, tenant string) ([]*protocol.Batch, error) {
+	return d.batches(ctx, "WHERE tenant = ? AND ended = 0", tenant)
 }
 
 // ChangeBatch stores a batch that has not ended, if nobody has changed it since it was read; it reports whether.

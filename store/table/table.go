@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -117,7 +118,11 @@ func (d *DB) once(ctx context.Context, f func(tx *sql.Tx, now int64) error) erro
 	if err := f(tx, now); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		// Whatever it was, the database may have done so: only its answer is missing, or says less than it did.
+		return fmt.Errorf("%w: %w", requests.ErrUnknown, err)
+	}
+	return nil
 }
 
 // at is a time of the database; 0 is none.
