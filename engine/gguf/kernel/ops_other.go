@@ -1,3 +1,5 @@
+//go:build !amd64
+
 package kernel
 
 // Best is the fastest instruction set of this CPU.

@@ -1,0 +1,67 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// quantize writes what quantizeBlock does, for a row of blocks.
+func quantize() {
+	TEXT("quantize", NOSPLIT, "func(x *float32, blocks int, q, scales *byte, lanes int)")
+	Pragma("noescape")
+	Doc("quantize rounds a row to blocks of 32 int8 with their four fields, among so many lanes.")
+	arg("x", RSI)
+	arg("blocks", RCX)
+	arg("q", RDI)
+	arg("scales", RDX)
+	arg("lanes", R8)
+	SHLQ(U8(2), R8)                              // bytes of a field
+	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R9) // three fields
+	LEAQ(Mem{Base: R9, Index: R9, Scale: 1}, R10)
+	SHLQ(U8(1), R10) // a block of all lanes: 48 bytes a lane
+	MOVL(U32(0x7fffffff), EAX)
+	VPBROADCASTD(EAX, Z31)
+	constant(127, Z30)
+	VPXORD(Z29, Z29, Z29)
+	Label("block")
+	VMOVUPS(Mem{Base: RSI}, Z0)
+	VMOVUPS(Mem{Base: RSI, Disp: 64}, Z1)
+	VPANDD(Z31, Z0, Z2)
+	VPANDD(Z31, Z1, Z3)
+	VMAXPS(Z3, Z2, Z2)
+	foldMax(2, 3)
+	VDIVSS(X30, X2, X4) // most / 127
+	VCMPPS(U8(4), Z29, Z2, K1)
+	VDIVSS_Z(X2, X30, K1, X5) // 127 / most, or 0
+	VBROADCASTSS(X5, Z5)
+	VMULPS(Z5, Z0, Z0)
+	VMULPS(Z5, Z1, Z1)
+	VCVTPS2DQ(Z0, Z0)
+	VCVTPS2DQ(Z1, Z1)
+	VPMOVDB(Z0, Mem{Base: RDI})
+	VPMOVDB(Z1, Mem{Base: RDI, Disp: 16})
+	VPADDD(Z1, Z0, Z0)
+	foldInt(0, 3)
+	VCVTDQ2PS(X0, X1)
+	VMULSS(X4, X1, X1) // scale × sum, the scale not yet rounded
+	for _, r := range []VecPhysical{X4, X1} {
+		VCVTPS2PH(U8(0), r, r)
+		VCVTPH2PS(r, r)
+	}
+	VMOVSS(X4, Mem{Base: RDX})
+	VMOVSS(X1, Mem{Base: RDX, Index: R8, Scale: 1})
+	VMOVD(X0, EAX)
+	NEGL(EAX)
+	SHLL(U8(3), EAX)
+	MOVL(EAX, Mem{Base: RDX, Index: R8, Scale: 2})
+	SHLL(U8(4), EAX)
+	MOVL(EAX, Mem{Base: RDX, Index: R9, Scale: 1})
+	ADDQ(U32(128), RSI)
+	ADDQ(R10, RDI)
+	ADDQ(R10, RDX)
+	DECQ(RCX)
+	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}

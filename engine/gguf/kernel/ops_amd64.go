@@ -1,0 +1,84 @@
+package kernel
+
+import (
+	"golang.org/x/sys/cpu"
+)
+
+//go:generate sh -c "cd asm && go run ."
+
+// Best is the fastest instruction set of this CPU.
+func Best() Ops {
+	c := &cpu.X86
+	if c.HasAVX512F && c.HasAVX512BW && c.HasAVX512DQ && c.HasAVX512VL && c.HasAVX512VNNI {
+		return Ops{avx512}
+	}
+	return Portable()
+}
+
+type mulKernel func(w *byte, tiles, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulKernels are the kernels by form and number of tokens less one; never written.
+var mulKernels = [...][Lanes]mulKernel{
+	q4: {mulQ4x1, mulQ4x2, mulQ4x3, mulQ4x4, mulQ4x5, mulQ4x6, mulQ4x7, mulQ4x8,
+		mulQ4x9, mulQ4x10, mulQ4x11, mulQ4x12, mulQ4x13, mulQ4x14, mulQ4x15, mulQ4x16},
+	q4m: {mulQ4Mx1, mulQ4Mx2, mulQ4Mx3, mulQ4Mx4, mulQ4Mx5, mulQ4Mx6, mulQ4Mx7, mulQ4Mx8,
+		mulQ4Mx9, mulQ4Mx10, mulQ4Mx11, mulQ4Mx12, mulQ4Mx13, mulQ4Mx14, mulQ4Mx15, mulQ4Mx16},
+	q8: {mulQ8x1, mulQ8x2, mulQ8x3, mulQ8x4, mulQ8x5, mulQ8x6, mulQ8x7, mulQ8x8,
+		mulQ8x9, mulQ8x10, mulQ8x11, mulQ8x12, mulQ8x13, mulQ8x14, mulQ8x15, mulQ8x16},
+}
+
+const all = 0xffff // rows of a tile to store
+
+// mulWide takes the lane groups one after the other, and for each the tiles: the group's activations stay in the first cache
+// while the weights of the piece come from the second.
+func (m *Matrix) mulWide(y []float32, ld int, x *Acts, from, to int) {
+	tile := x.blocks * formBytes[m.form]
+	whole := min(to, m.Rows/16)
+	for start := 0; start < x.tokens; {
+		_, lanes := group(x.tokens, start)
+		mul := mulKernels[m.form][lanes-1]
+		acts := &x.data[start*x.blocks*record]
+		most := m.Grain(lanes)
+		for t := from; t < whole; t += most {
+			mul(&m.data[t*tile], min(most, whole-t), x.blocks, acts, &y[start*ld+t*16], ld*4, all)
+		}
+		if whole < to {
+			t := max(whole, from)
+			mul(&m.data[t*tile], 1, x.blocks, acts, &y[start*ld+t*16], ld*4, 1<<(m.Rows-t*16)-1)
+		}
+		start += lanes
+	}
+}
+
+// maxRows of queries and of weights are what the kernels of attention take at once.
+var (
+	scoreKernels = [...]func(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups, dim int, scale float32, mask uint64){
+		1: scores1, 2: scores2, 3: scores3, 4: scores4, 5: scores4, 6: scores6, 7: scores6, 8: scores8}
+	weighKernels = [...]func(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells, dim int){
+		1: weigh1, 2: weigh2, 3: weigh3, 4: weigh4, 5: weigh4, 6: weigh6}
+	// what the kernel at an index takes
+	kernelRows = [...]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 4, 6: 6, 7: 6, 8: 8}
+)
+
+func (o Ops) scoresWide(dst, q Rows, k Span, scale float32) {
+	for r := 0; r < q.N; {
+		i := min(q.N-r, len(scoreKernels)-1)
+		scores, whole := scoreKernels[i], k.Cells/16
+		if whole > 0 {
+			scores(&dst.Data[r*dst.Stride], dst.Stride*4, &q.Data[r*q.Stride], q.Stride*4, &k.Data[0], whole, k.Dim, scale, all)
+		}
+		if rest := k.Cells % 16; rest > 0 {
+			scores(&dst.Data[r*dst.Stride+whole*16], dst.Stride*4, &q.Data[r*q.Stride], q.Stride*4, &k.Data[whole*16*k.Dim], 1, k.Dim,
+				scale, 1<<rest-1)
+		}
+		r += kernelRows[i]
+	}
+}
+
+func (o Ops) weighWide(dst, p Rows, v Span) {
+	for r := 0; r < p.N; {
+		i := min(p.N-r, len(weighKernels)-1)
+		weighKernels[i](&dst.Data[r*dst.Stride], dst.Stride*4, &p.Data[r*p.Stride], p.Stride*4, &v.Data[0], v.Cells, v.Dim)
+		r += kernelRows[i]
+	}
+}
