@@ -1,0 +1,104 @@
+package gguf
+
+import "serval/engine/gguf/kernel"
+
+// tileRows is how many queries the kernels take at once, at best.
+const tileRows = 12
+
+// tile is how many queries of one head of keys a piece of work has: those of as many tokens as fit.
+func (x *shape) tile() int {
+	group := x.heads / x.kvHeads
+	return max(tileRows/group, 1) * group
+}
+
+// work is attention of some neighbouring rows of a span, with every head.
+type work struct {
+	span, from, n int // rows from the span's beginning
+}
+
+// divide cuts attention into pieces, once for all layers.
+func (n *net) divide() {
+	most := n.tile() / (n.heads / n.kvHeads)
+	n.works = n.works[:0]
+	for i, s := range n.spans {
+		for from := 0; from < s.n; from += most {
+			n.works = append(n.works, work{i, from, min(most, s.n-from)})
+		}
+	}
+}
+
+// blockHalves is how many 16-bit floats a block of the cache has.
+func (x *shape) blockHalves() int { return x.layers * x.kvHeads * 2 * block * x.head }
+
+// cells are the keys and values of a head in a block of the cache, in the layer that is computed.
+func (n *net) cells(b int32, head int) (keys, values []uint16) {
+	size := block * n.head
+	at := ((int(b)*n.layers+n.number)*n.kvHeads + head) * 2 * size
+	return n.kv[at : at+size : at+size], n.kv[at+size : at+2*size : at+2*size]
+}
+
+// attention turns the queries and keys of the rows by their positions, stores keys and values, and mixes values.
+func (n *net) attention(rows int) {
+	n.each(rows, (n.heads+n.kvHeads)*n.head*4, n.ropeRow) // a turn costs about as much as four sums
+	n.team.Run(len(n.works)*n.kvHeads, n.attendPiece)
+}
+
+// ropeOne turns a row's queries and keys, and stores its keys and values.
+func (n *net) ropeOne(_, i int) {
+	ld := (n.heads + 2*n.kvHeads) * n.head
+	row, angles := n.qkv[i*ld:(i+1)*ld], n.angles[i*n.rope.dims:(i+1)*n.rope.dims]
+	for h := range n.heads + n.kvHeads {
+		n.rope.turn(row[h*n.head:(h+1)*n.head], angles)
+	}
+	s := n.spanOf(i)
+	pos := s.pos + i - s.from
+	for h := range n.kvHeads {
+		keys, values := n.cells(s.table[pos/block], h)
+		at := (n.heads + h) * n.head
+		n.ops.PutKey(keys, n.head, pos%block, row[at:at+n.head])
+		at += n.kvHeads * n.head
+		n.ops.PutValue(values, n.head, pos%block, row[at:at+n.head])
+	}
+}
+
+// attend computes one head of keys for the rows of a work: the scores of each query with the cells before it, their softmax, and the
+// values weighed by it. The cells go in the order of positions, whatever the other rows.
+func (n *net) attend(worker, i int) {
+	w, head := n.works[i/n.kvHeads], i%n.kvHeads
+	s, scratch := &n.spans[w.span], &n.scratch[worker]
+	group, ld := n.heads/n.kvHeads, (n.heads+2*n.kvHeads)*n.head
+	queries := w.n * group
+	first := s.from + w.from
+	for t := range w.n {
+		at := (first+t)*ld + head*group*n.head
+		copy(scratch.query[t*group*n.head:], n.qkv[at:at+group*n.head])
+	}
+	last := s.pos + w.from + w.n // cells that the last row sees
+	stride := blocksFor(last) * block
+	scores := kernel.Rows{Data: scratch.scores, N: queries, Stride: stride}
+	query := kernel.Rows{Data: scratch.query, N: queries, Stride: n.head}
+	for b := 0; b*block < last; b++ {
+		keys, _ := n.cells(s.table[b], head)
+		scores.Data = scratch.scores[b*block:]
+		n.ops.ScoresF16(scores, query, kernel.Span{Data: keys, Cells: min(block, last-b*block), Dim: n.head}, n.scale)
+	}
+	for t := range w.n {
+		sees := s.pos + w.from + t + 1
+		for g := range group {
+			row := scratch.scores[(t*group+g)*stride:][:last]
+			n.ops.Softmax(row[:sees])
+			clear(row[sees:])
+		}
+	}
+	mixed := kernel.Rows{Data: scratch.mixed, N: queries, Stride: n.head}
+	clear(scratch.mixed[:queries*n.head])
+	for b := 0; b*block < last; b++ {
+		_, values := n.cells(s.table[b], head)
+		scores.Data = scratch.scores[b*block:]
+		n.ops.WeighF16(mixed, scores, kernel.Span{Data: values, Cells: min(block, last-b*block), Dim: n.head})
+	}
+	for t := range w.n {
+		at := ((first+t)*n.heads + head*group) * n.head
+		copy(n.mixed[at:at+group*n.head], scratch.mixed[t*group*n.head:])
+	}
+}

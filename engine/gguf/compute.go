@@ -1,0 +1,85 @@
+package gguf
+
+// normalize makes the acts of the rows: normed by weights, after delta was added where more says so.
+func (n *net) normalize(rows int, by []float32) {
+	n.by = by
+	n.acts.Resize(rows, n.width)
+	n.each(rows, n.width, n.normRow)
+}
+
+func (n *net) embedOne(worker, i int) {
+	s := &n.scratch[worker]
+	span := n.spanOf(i)
+	n.rope.angles(n.angles[i*n.rope.dims:(i+1)*n.rope.dims], span.pos+i-span.from)
+	if err := n.embed.read(n.x[i*n.width:(i+1)*n.width], int(n.tokens[i]), s.bytes); err != nil {
+		s.err = err
+	}
+}
+
+// spanOf is the span that a row is of.
+func (n *net) spanOf(row int) *span {
+	low, high := 0, len(n.spans)
+	for high-low > 1 {
+		if mid := (low + high) / 2; n.spans[mid].from <= row {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return &n.spans[low]
+}
+
+func (n *net) normOne(worker, i int) {
+	x, row := n.x[i*n.width:(i+1)*n.width], n.scratch[worker].row[:n.width]
+	if n.more {
+		n.ops.AddTo(x, n.delta[i*n.width:(i+1)*n.width])
+	}
+	n.ops.RMSNorm(row, x, n.by, n.eps)
+	n.acts.FillRow(row, i)
+}
+
+// outOne makes the acts of a row whose logits are wanted.
+func (n *net) outOne(worker, i int) {
+	r := int(n.outs[i])
+	x, row := n.x[r*n.width:(r+1)*n.width], n.scratch[worker].row[:n.width]
+	if n.more {
+		n.ops.AddTo(x, n.delta[r*n.width:(r+1)*n.width])
+	}
+	n.ops.RMSNorm(row, x, n.by, n.eps)
+	n.acts.FillRow(row, i)
+}
+
+func (n *net) mixedOne(_, i int) {
+	cols := n.heads * n.head
+	n.acts.FillRow(n.mixed[i*cols:(i+1)*cols], i)
+}
+
+func (n *net) gluOne(_, i int) {
+	gate := n.gate[i*n.inner : (i+1)*n.inner]
+	n.ops.SiLUMul(gate, gate, n.up[i*n.inner:(i+1)*n.inner])
+	n.acts.FillRow(gate, i)
+}
+
+// multiply computes products of the same acts.
+func (n *net) multiply(muls ...mul) {
+	n.muls = append(n.muls[:0], muls...)
+	pieces := 0
+	for i := range n.muls {
+		m := &n.muls[i]
+		m.grain = m.m.Split(n.acts.Tokens(), n.team.Size())
+		m.pieces = (m.m.Tiles() + m.grain - 1) / m.grain
+		pieces += m.pieces
+	}
+	n.team.Run(pieces, n.mulPiece)
+}
+
+func (n *net) mulOne(_, i int) {
+	for j := range n.muls {
+		m := &n.muls[j]
+		if i < m.pieces {
+			m.m.Mul(m.y, m.ld, n.acts, i*m.grain, min((i+1)*m.grain, m.m.Tiles()))
+			return
+		}
+		i -= m.pieces
+	}
+}

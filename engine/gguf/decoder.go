@@ -1,0 +1,91 @@
+package gguf
+
+import (
+	"serval"
+	"serval/engine"
+	"serval/engine/gguf/kernel"
+)
+
+// decoder is a loaded model, an engine.Decoder and an engine.Language. Its methods are called by one goroutine, but for
+// Signature, Memory and Language.
+type decoder struct {
+	*weights
+	name  string
+	plan  *plan
+	chunk int // most prompt tokens between two steps of running sequences; 0: by the clock
+	team  *kernel.Team
+	net   *net
+	cache *cache
+	clean bool // Close was not called
+
+	live      []*sequence // in the order in which they came
+	laid      []*sequence // that have rows in the batch
+	perPrompt float64     // seconds that a token of a prompt takes; 0: not known
+}
+
+func newDecoder(w *weights, p *plan, spec *engine.Spec) (*decoder, error) {
+	d := &decoder{weights: w, name: spec.Name, plan: p, cache: newCache(p.blocks)}
+	if spec.Settings.Text != nil {
+		d.chunk = spec.Settings.Text.Chunk
+	}
+	d.team = kernel.NewTeam(threadsOf(spec))
+	var err error
+	if d.net, err = newNet(w, p, d.team); err != nil {
+		d.team.Close()
+		w.free()
+		return nil, err
+	}
+	if err := d.warm(); err != nil {
+		_ = d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// warm computes one token and forgets it, so that the first request finds the weights in memory.
+func (d *decoder) warm() error {
+	b, _ := d.cache.take()
+	d.net.reset()
+	d.net.add([]int32{0}, 0, []int32{b}, func(int) bool { return true })
+	err := d.net.run()
+	d.cache.release([]int32{b})
+	return err
+}
+
+// Signature is empty: it takes text.
+func (d *decoder) Signature() serval.Signature { return serval.Signature{} }
+
+// Memory is what the plan said.
+func (d *decoder) Memory() engine.Memory {
+	return engine.Memory{Bytes: d.plan.total, Estimated: true}
+}
+
+// Language says what it can do.
+func (d *decoder) Language() serval.Language {
+	return serval.Language{File: d.file, Context: d.plan.context, Slots: d.plan.slots, Generate: true, Width: d.width}
+}
+
+// Cache implements engine.Cached.
+func (d *decoder) Cache() (used, size int) {
+	return (d.cache.size() - d.cache.idle()) * block, d.cache.size() * block
+}
+
+// clearCache forgets what is kept; live sequences lose their places.
+func (d *decoder) clearCache() {
+	for _, s := range d.live {
+		d.unplace(s)
+	}
+	d.cache.clear()
+}
+
+// Close frees all.
+func (d *decoder) Close() error {
+	for _, s := range d.live {
+		s.call.Stream.End(serval.ErrRetired)
+	}
+	d.live = nil
+	d.team.Close()
+	d.net.free()
+	d.weights.free()
+	return d.f.Close()
+}

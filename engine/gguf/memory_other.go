@@ -1,0 +1,5 @@
+//go:build !linux && unix
+
+package gguf
+
+func advise([]byte) {}

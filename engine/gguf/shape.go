@@ -1,0 +1,217 @@
+package gguf
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"serval"
+	"serval/engine/gguf/kernel"
+	"serval/llm/gguf"
+)
+
+// shape is what a header says of a model's net, checked: with it every tensor's size is known.
+type shape struct {
+	file    string
+	arch    string
+	layers  int
+	width   int // of the residual stream
+	inner   int // of the feed-forward layers
+	heads   int
+	kvHeads int
+	head    int // values of one head
+	vocab   int
+	trained int // context; 0: not said
+	eps     float32
+	scale   float32 // of the scores of attention
+	rope    rope
+	tied    bool  // the output is the token embedding
+	packed  int64 // bytes of the weights as the kernels want them
+}
+
+// Limits on what a header may say. They bound sums, not memory: the tensors, which the file holds, do that.
+const (
+	maxLayers  = 1 << 10
+	maxWidth   = 1 << 17
+	maxVocab   = 1 << 22
+	maxContext = 1 << 24
+)
+
+// declined is the refusal of a model that this engine does not know.
+func declined(path, format string, args ...any) error {
+	return serval.Errorf(serval.Unimplemented, "%s: engine gguf does not take it: %s; use engine: llama", path, fmt.Sprintf(format, args...)).At("engine")
+}
+
+// header reads numbers of a file and keeps the first error.
+type header struct {
+	f   *gguf.File
+	err error
+}
+
+func (h *header) decline(format string, args ...any) {
+	if h.err == nil {
+		h.err = declined(h.f.Paths[0], format, args...)
+	}
+}
+
+// number is the whole number at the architecture's key, between 1 and most; otherwise 0 makes it required.
+func (h *header) number(key string, otherwise, most int) int {
+	key = h.f.Architecture() + "." + key
+	if _, array, ok := h.f.Kind(key); !ok && otherwise > 0 {
+		return otherwise
+	} else if ok && array {
+		h.decline("%s differs from layer to layer", key)
+		return 1
+	}
+	n, ok := h.f.Int(key)
+	if !ok || n < 1 || n > int64(most) {
+		text, _ := h.f.Text(key)
+		if h.err == nil {
+			h.err = serval.Errorf(serval.InvalidArgument, "%s: %s is %q; it must be a number from 1 to %d", h.f.Paths[0], key, text, most)
+		}
+		return 1
+	}
+	return int(n)
+}
+
+// real is the number at the architecture's key.
+func (h *header) real(key string, otherwise float64) float64 {
+	v, ok := h.f.Float(h.f.Architecture() + "." + key)
+	if !ok {
+		return otherwise
+	}
+	if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 || v > 1e12 {
+		if h.err == nil {
+			h.err = serval.Errorf(serval.InvalidArgument, "%s: %s.%s is %g", h.f.Paths[0], h.f.Architecture(), key, v)
+		}
+		return otherwise
+	}
+	return v
+}
+
+// shapeOf reads a header. It declines what the engine does not know, and refuses what cannot be.
+func shapeOf(f *gguf.File) (*shape, error) {
+	h := &header{f: f}
+	path := f.Paths[0]
+	if kind, ok := f.String("general.type"); ok && kind != "model" {
+		return nil, serval.Errorf(serval.InvalidArgument, "%s: it holds a %s, not a model", path, kind)
+	}
+	x := &shape{file: path, arch: f.Architecture()}
+	if x.arch != "llama" {
+		return nil, declined(path, "its architecture is %q, and only llama is known", x.arch)
+	}
+	x.layers = h.number("block_count", 0, maxLayers)
+	x.width = h.number("embedding_length", 0, maxWidth)
+	x.inner = h.number("feed_forward_length", 0, maxWidth)
+	x.heads = h.number("attention.head_count", 0, maxWidth)
+	x.kvHeads = h.number("attention.head_count_kv", x.heads, maxWidth)
+	x.head = h.number("attention.key_length", max(x.width/x.heads, 1), maxWidth)
+	if v := h.number("attention.value_length", x.head, maxWidth); v != x.head {
+		h.decline("its keys have %d values a head, and its values %d", x.head, v)
+	}
+	if x.heads%x.kvHeads != 0 {
+		h.decline("%d heads of attention cannot share %d heads of keys", x.heads, x.kvHeads)
+	}
+	if x.head%32 != 0 {
+		h.decline("a head has %d values, which is no multiple of 32", x.head)
+	}
+	if x.width%32 != 0 || x.inner%32 != 0 {
+		h.decline("its widths are %d and %d, which are no multiples of 32", x.width, x.inner)
+	}
+	x.trained = h.number("context_length", maxContext, maxContext)
+	if _, _, said := f.Kind(x.arch + ".context_length"); !said {
+		x.trained = 0
+	}
+	x.eps = float32(h.real("attention.layer_norm_rms_epsilon", 0))
+	if x.eps <= 0 {
+		h.decline("it has no attention.layer_norm_rms_epsilon")
+	}
+	x.scale = float32(h.real("attention.scale", 0))
+	if x.scale == 0 {
+		x.scale = float32(1 / math.Sqrt(float64(x.head)))
+	}
+	for _, key := range []string{"expert_count", "attention.clamp_kqv", "attention.sliding_window", "logit_scale", "residual_scale", "embedding_scale"} {
+		if v := h.real(key, 0); v != 0 {
+			h.decline("it has %s.%s", x.arch, key)
+		}
+	}
+	if causal, said := f.Bool(x.arch + ".attention.causal"); said && !causal {
+		h.decline("it makes vectors, not text")
+	}
+	x.rope.read(h, x)
+	if h.err != nil {
+		return nil, h.err
+	}
+	return x, x.tensors(f)
+}
+
+// tensors checks that the file has the net's tensors, in these shapes, and no others.
+func (x *shape) tensors(f *gguf.File) error {
+	byName := make(map[string]*gguf.Tensor, len(f.Tensors))
+	for i := range f.Tensors {
+		byName[f.Tensors[i].Name] = &f.Tensors[i]
+	}
+	embed := byName[embedName]
+	if embed == nil || len(embed.Shape) != 2 || embed.Shape[0] != int64(x.width) || embed.Shape[1] < 1 || embed.Shape[1] > maxVocab {
+		return serval.Errorf(serval.InvalidArgument, "%s: it has no tensor %s of %d columns", x.file, embedName, x.width)
+	}
+	x.vocab = int(embed.Shape[1])
+	x.tied = byName[outName] == nil
+	want := map[string][2]int{}
+	x.each(func(name string, cols, rows int) { want[name] = [2]int{cols, rows} })
+	for name, size := range want {
+		t := byName[name]
+		if t == nil {
+			return serval.Errorf(serval.InvalidArgument, "%s: it has no tensor %s", x.file, name)
+		}
+		if rows := t.Elements() / t.Shape[0]; t.Shape[0] != int64(size[0]) || rows != int64(size[1]) {
+			return serval.Errorf(serval.InvalidArgument, "%s: tensor %s has the shape %v; by its header it has %d columns and %d rows", x.file, name, t.Shape, size[0], size[1])
+		}
+		matrix := size[1] > 1
+		bytes, packs := kernel.PackedSize(t.Type, size[1], size[0])
+		if matrix && !packs || !matrix && t.Type != gguf.F32 && t.Type != gguf.F16 {
+			return declined(x.file, "tensor %s is of type %s", name, t.Type)
+		}
+		if matrix {
+			x.packed += int64(bytes)
+		}
+	}
+	for name := range byName {
+		if _, known := want[name]; !known && name != freqsName && !strings.HasSuffix(name, ".attn_rot_embd") {
+			return declined(x.file, "it does not know the tensor %s", name)
+		}
+	}
+	return nil
+}
+
+// The tensors outside the layers.
+const (
+	embedName   = "token_embd.weight"
+	outNormName = "output_norm.weight"
+	outName     = "output.weight"
+	freqsName   = "rope_freqs.weight"
+)
+
+// each calls f for each tensor that the net needs.
+func (x *shape) each(f func(name string, cols, rows int)) {
+	f(embedName, x.width, x.vocab)
+	f(outNormName, x.width, 1)
+	if !x.tied {
+		f(outName, x.width, x.vocab)
+	}
+	for i := range x.layers {
+		of := func(name string) string { return fmt.Sprintf("blk.%d.%s.weight", i, name) }
+		f(of("attn_norm"), x.width, 1)
+		f(of("attn_q"), x.width, x.heads*x.head)
+		f(of("attn_k"), x.width, x.kvHeads*x.head)
+		f(of("attn_v"), x.width, x.kvHeads*x.head)
+		f(of("attn_output"), x.heads*x.head, x.width)
+		f(of("ffn_norm"), x.width, 1)
+		f(of("ffn_gate"), x.width, x.inner)
+		f(of("ffn_up"), x.width, x.inner)
+		f(of("ffn_down"), x.inner, x.width)
+	}
+}
+
+// cellBytes is what a token takes in the cache.
+func (x *shape) cellBytes() int64 { return int64(x.layers) * int64(x.kvHeads) * int64(x.head) * 2 * 2 }

@@ -1,0 +1,237 @@
+package gguf
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+
+	"serval"
+	"serval/engine/gguf/kernel"
+	"serval/llm/gguf"
+	"serval/llm/grammar"
+	"serval/llm/vocab"
+)
+
+// weights are a loaded model. Its tensors are copies, repacked for the kernels; the file stays open for the rows of the embedding.
+type weights struct {
+	*shape
+	ops     kernel.Ops
+	arena   *kernel.Arena
+	f       *gguf.File
+	words   *vocab.Vocabulary
+	lexicon *grammar.Lexicon // nil until a constraint needs it
+	embed   *rows
+	layer   []layer
+	norm    []float32
+	output  *kernel.Matrix
+}
+
+// layer is one of the net's.
+type layer struct {
+	norm, ffnNorm  []float32
+	q, k, v, o     *kernel.Matrix
+	gate, up, down *kernel.Matrix
+}
+
+// load reads the tensors. It stops between two of them when ctx ends.
+func load(ctx context.Context, f *gguf.File, x *shape) (*weights, error) {
+	words, err := vocab.FromGGUF(f)
+	if err != nil {
+		return nil, serval.Errorf(serval.Unimplemented, "%s: %w", x.file, err)
+	}
+	if words.Size() != x.vocab {
+		return nil, serval.Errorf(serval.InvalidArgument, "%s: its vocabulary has %d tokens and its embedding %d rows", x.file, words.Size(), x.vocab)
+	}
+	ops := kernel.Best()
+	w := &weights{shape: x, ops: ops, arena: kernel.NewArena(ops), f: f, words: words, layer: make([]layer, x.layers)}
+	l := &loader{ctx: ctx, f: f, arena: w.arena, byName: make(map[string]*gguf.Tensor, len(f.Tensors))}
+	for i := range f.Tensors {
+		l.byName[f.Tensors[i].Name] = &f.Tensors[i]
+	}
+	if w.embed, err = newRows(f, l.byName[embedName]); err != nil {
+		return nil, err
+	}
+	w.norm = l.floats(outNormName)
+	if x.tied {
+		w.output = l.matrix(embedName)
+	} else {
+		w.output = l.matrix(outName)
+	}
+	for i := range w.layer {
+		of := func(name string) string { return fmt.Sprintf("blk.%d.%s.weight", i, name) }
+		w.layer[i] = layer{
+			norm: l.floats(of("attn_norm")), ffnNorm: l.floats(of("ffn_norm")),
+			q: l.matrix(of("attn_q")), k: l.matrix(of("attn_k")), v: l.matrix(of("attn_v")), o: l.matrix(of("attn_output")),
+			gate: l.matrix(of("ffn_gate")), up: l.matrix(of("ffn_up")), down: l.matrix(of("ffn_down")),
+		}
+		if l.err != nil {
+			break
+		}
+	}
+	if l.err != nil {
+		w.free()
+		return nil, l.err
+	}
+	return w, nil
+}
+
+// loader reads tensors and keeps the first error.
+type loader struct {
+	ctx    context.Context
+	f      *gguf.File
+	arena  *kernel.Arena
+	byName map[string]*gguf.Tensor
+	data   []byte // scratch
+	err    error
+}
+
+func (l *loader) matrix(name string) *kernel.Matrix {
+	if l.err == nil {
+		l.err = l.ctx.Err()
+	}
+	if l.err != nil {
+		return nil
+	}
+	t := l.byName[name]
+	if int64(cap(l.data)) < t.Size {
+		l.data = make([]byte, t.Size)
+	}
+	l.data = l.data[:t.Size]
+	if _, err := io.ReadFull(l.f.Data(t), l.data); err != nil {
+		l.err = serval.Errorf(serval.InvalidArgument, "%s: tensor %s at byte %d: %w", l.f.Paths[t.File], name, t.Offset, err)
+		return nil
+	}
+	cols := t.Shape[0]
+	m, err := l.arena.Pack(t.Type, int(t.Elements()/cols), int(cols), l.data)
+	if err != nil {
+		l.err = serval.Errorf(serval.InvalidArgument, "%s: tensor %s at byte %d: %w", l.f.Paths[t.File], name, t.Offset, err)
+	}
+	return m
+}
+
+func (l *loader) floats(name string) []float32 {
+	if l.err != nil {
+		return nil
+	}
+	list, err := floats(l.f, l.byName[name])
+	l.err = err
+	return list
+}
+
+// floats reads a small tensor.
+func floats(f *gguf.File, t *gguf.Tensor) ([]float32, error) {
+	r, err := newRows(f, &gguf.Tensor{Name: t.Name, Type: t.Type, Shape: []int64{t.Elements()}, File: t.File, Offset: t.Offset, Size: t.Size})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float32, t.Elements())
+	return out, r.read(out, 0, make([]byte, r.bytes))
+}
+
+// rows reads rows of a tensor from the file.
+type rows struct {
+	at    *io.SectionReader
+	name  string
+	bytes int64 // of a row
+	turn  func(dst []float32, src []byte)
+}
+
+func newRows(f *gguf.File, t *gguf.Tensor) (*rows, error) {
+	turn := dequantize(t.Type)
+	if turn == nil {
+		return nil, declined(f.Paths[0], "tensor %s is of type %s", t.Name, t.Type)
+	}
+	elements, bytes := t.Type.Block()
+	return &rows{at: f.Data(t), name: t.Name, bytes: t.Shape[0] / elements * bytes, turn: turn}, nil
+}
+
+// read writes row i to dst; scratch has room for a row's bytes.
+func (r *rows) read(dst []float32, i int, scratch []byte) error {
+	if _, err := r.at.ReadAt(scratch[:r.bytes], int64(i)*r.bytes); err != nil {
+		return serval.Errorf(serval.Internal, "row %d of tensor %s cannot be read any more (was the model's file changed?): %w", i, r.name, err)
+	}
+	r.turn(dst, scratch[:r.bytes])
+	return nil
+}
+
+// dequantize is how rows of a type become numbers; nil for one that is not known.
+func dequantize(t gguf.Type) func(dst []float32, src []byte) {
+	half := func(src []byte) float32 { return half(binary.LittleEndian.Uint16(src)) }
+	switch t {
+	case gguf.F32:
+		return func(dst []float32, src []byte) {
+			for i := range dst {
+				dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
+			}
+		}
+	case gguf.F16:
+		return func(dst []float32, src []byte) {
+			for i := range dst {
+				dst[i] = half(src[2*i:])
+			}
+		}
+	case gguf.BF16:
+		return func(dst []float32, src []byte) {
+			for i := range dst {
+				dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
+			}
+		}
+	case gguf.Q8_0:
+		return func(dst []float32, src []byte) {
+			for ; len(src) >= 34; dst, src = dst[32:], src[34:] {
+				d := half(src)
+				for i := range 32 {
+					dst[i] = d * float32(int8(src[2+i]))
+				}
+			}
+		}
+	case gguf.Q4_0:
+		return func(dst []float32, src []byte) {
+			for ; len(src) >= 18; dst, src = dst[32:], src[18:] {
+				d := half(src)
+				for i := range 16 {
+					dst[i], dst[16+i] = d*float32(int(src[2+i]&15)-8), d*float32(int(src[2+i]>>4)-8)
+				}
+			}
+		}
+	case gguf.Q4_1:
+		return func(dst []float32, src []byte) {
+			for ; len(src) >= 20; dst, src = dst[32:], src[20:] {
+				d, m := half(src), half(src[2:])
+				for i := range 16 {
+					dst[i], dst[16+i] = d*float32(src[4+i]&15)+m, d*float32(src[4+i]>>4)+m
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// bind makes a grammar ready; the vocabulary is indexed once.
+func (w *weights) bind(c *serval.Constraint) (*grammar.Bound, error) {
+	g, err := grammar.Compile(*c)
+	if err != nil {
+		return nil, err
+	}
+	if w.lexicon == nil {
+		w.lexicon = grammar.Index(w.words)
+	}
+	return g.Bind(w.lexicon), nil
+}
+
+// free gives the memory of the matrices back.
+func (w *weights) free() { _ = w.arena.Close() }
+
+// half is the number that a 16-bit float stands for.
+func half(h uint16) float32 {
+	sign, exp, frac := uint32(h&0x8000)<<16, uint32(h>>10)&0x1f, uint32(h&0x3ff)
+	switch exp {
+	case 0x1f: // infinity or NaN
+		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
+	case 0: // zero or subnormal
+		return math.Float32frombits(sign | math.Float32bits(float32(frac)/(1<<24)))
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}
