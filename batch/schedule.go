@@ -54,14 +54,14 @@ type Schedules interface {
 	// AddSchedule adds one; a name that the tenant has is a Conflict.
 	AddSchedule(context.Context, *Schedule) error
 	Schedules(ctx context.Context, tenant string) ([]*Schedule, error)
-	// Schedule returns one, by its id or its name.
+	// Schedule returns one, by its id or its name; a name that several tenants have is a Conflict.
 	Schedule(ctx context.Context, tenant, id string) (*Schedule, error)
 	DeleteSchedule(ctx context.Context, tenant, id string) error
 	// UpdateSchedule changes the Plan, and Due, of the one with that ID.
 	UpdateSchedule(context.Context, *Schedule) error
 	// Fired notes the job that was made, or why none was, and when the next is due, unless Due is another by now.
 	Fired(ctx context.Context, s *Schedule, due time.Time, job, reason string) error
-	// UsedKeys says which keys of Submit a tenant has used; UseKeys uses some without a job.
+	// UsedKeys says which keys of Submit a tenant has used; UseKeys uses some without a job: all, or after an error some of them.
 	UsedKeys(ctx context.Context, tenant string, keys []string) (map[string]bool, error)
 	UseKeys(ctx context.Context, tenant string, keys []string) error
 }

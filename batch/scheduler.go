@@ -107,7 +107,7 @@ func (s *Scheduler) Look(ctx context.Context) error {
 // tell notes why a schedule could not do what it should, once.
 func (s *Scheduler) tell(ctx context.Context, c *Schedule, err error) {
 	why := serval.AsError(err).Message
-	if s.told[c.ID] == why {
+	if s.told[c.ID] == why && c.Reason != "" {
 		return
 	}
 	s.told[c.ID] = why
@@ -241,6 +241,22 @@ func (w *watched) settled(list []Object, now time.Time, p *ready) (fresh []Objec
 
 // Add checks a schedule's places and adds it; what lies at a place that it watches counts as seen, unless its plan says otherwise.
 func (s *Scheduler) Add(ctx context.Context, c *Schedule) error {
+	if err := s.prepare(ctx, c); err != nil {
+		return err
+	}
+	return s.o.Schedules.AddSchedule(ctx, c)
+}
+
+// Alter is Add for one that is there and has another plan from now on: it stays the one it was, and what it did stays known. Whenever that
+// is cut off, it is there, with the old plan or with the new one.
+func (s *Scheduler) Alter(ctx context.Context, c *Schedule) error {
+	if err := s.prepare(ctx, c); err != nil {
+		return err
+	}
+	return s.o.Schedules.UpdateSchedule(ctx, c)
+}
+
+func (s *Scheduler) prepare(ctx context.Context, c *Schedule) error {
 	p, err := readPlan(c.Plan)
 	if err != nil {
 		return err
@@ -262,7 +278,7 @@ func (s *Scheduler) Add(ctx context.Context, c *Schedule) error {
 			return err
 		}
 	}
-	return s.o.Schedules.AddSchedule(ctx, c)
+	return nil
 }
 
 // reach says whether the tenant may use the schedule's places.

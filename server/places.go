@@ -102,7 +102,14 @@ func (r *reach) Locate(ctx context.Context, location string) ([]batch.Object, er
 	}
 	switch in.kind {
 	case "s3":
-		return in.s3.Locate(ctx, location)
+		found, err := in.s3.Locate(ctx, location)
+		if err != nil || !r.within(in, location) {
+			return found, err
+		}
+		for i := 0; err == nil && i < len(found); i++ {
+			_, err = r.rule(found[i].Name(), false)
+		}
+		return found, err
 	case "http", "https":
 		return blob.New(blob.Options{HTTP: &http.Client{Transport: r, CheckRedirect: fewHops}}).Locate(ctx, location)
 	case "postgres":
@@ -202,12 +209,52 @@ func (r *reach) rule(location string, write bool) (*rule, error) {
 	default:
 		return nil, serval.Errorf(serval.InvalidArgument, "%s:// is no place that jobs read or write; there are paths, s3://, https:// and postgres://", kind).At(param)
 	}
+	// The rule that says most of the place decides: one of a folder within another's is there to allow more, or less. Of several for the
+	// same place, what any of them allows is allowed.
+	var best *rule
+	most := -1
 	for i := range r.rules {
-		if in := &r.rules[i]; in.kind == kind && r.theirs(in) && (in.Write || !write) && fits(in) {
-			return in, nil
+		in := &r.rules[i]
+		if in.kind != kind || !fits(in) {
+			continue
+		}
+		may := r.theirs(in) && (in.Write || !write)
+		switch n := in.length(); {
+		case n > most:
+			if most, best = n, nil; may {
+				best = in
+			}
+		case n == most && best == nil && may:
+			best = in
 		}
 	}
+	if best != nil {
+		return best, nil
+	}
 	return nil, r.refuse(kind, location, param, write)
+}
+
+// length tells how much of a place a rule says. A web server that is named says more than any path on all.
+func (r *rule) length() int {
+	rest := r.rest
+	if r.kind == "" {
+		if real := follow(rest); real != "" {
+			rest = real
+		}
+	}
+	n := len(strings.TrimSuffix(rest, "/"))
+	if host, _, _ := strings.Cut(r.rest, "/"); (r.kind == "http" || r.kind == "https") && host != "*" {
+		n += 1 << 16
+	}
+	return n
+}
+
+// within says whether another rule is of a part of what a pattern finds.
+func (r *reach) within(in *rule, location string) bool {
+	key, err := bucketKey(location, strings.TrimPrefix(location, "s3://"), "input")
+	return err != nil || slices.ContainsFunc(r.rules, func(o rule) bool {
+		return o.kind == in.kind && o.rest != in.rest && strings.HasPrefix(o.rest, key)
+	})
 }
 
 func (r *reach) theirs(in *rule) bool {

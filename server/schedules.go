@@ -81,8 +81,8 @@ func (c *schedules) settle(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// put adds a schedule, or changes the one of that name. One that watches the same place goes on: what appeared there while no server
-// ran is new to it.
+// put adds a schedule, or changes the one of that name, in one step: it is never missing, and keeps what it did last. One that watches the
+// same place goes on: what appeared there while no server ran is new to it.
 func (c *schedules) put(ctx context.Context, s, old *batch.Schedule) error {
 	if old != nil {
 		var was, is batch.SchedulePlan
@@ -93,9 +93,8 @@ func (c *schedules) put(ctx context.Context, s, old *batch.Schedule) error {
 			s.ID, s.Due = old.ID, old.Due
 			return c.UpdateSchedule(ctx, s)
 		}
-		if err := c.DeleteSchedule(ctx, old.Tenant, old.ID); err != nil {
-			return err
-		}
+		s.ID = old.ID
+		return c.Alter(ctx, s)
 	}
 	err := c.Add(ctx, s)
 	if e := (*serval.Error)(nil); errors.As(err, &e) && e.Code == serval.Conflict {
@@ -108,7 +107,7 @@ func (c *schedules) put(ctx context.Context, s, old *batch.Schedule) error {
 
 const fromConfig = "config"
 
-// scheduleOf is a schedule of the configuration. Its ID is made of what it says, so that one that was changed is another one.
+// scheduleOf is a schedule of the configuration. Its ID is made of what it says at first, so that servers that start together make one.
 func scheduleOf(name string, c config.Schedule) (*batch.Schedule, error) {
 	tenant := c.Tenant
 	if tenant == "" {

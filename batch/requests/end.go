@@ -150,7 +150,8 @@ func (s *Service) collect(ctx context.Context, b *protocol.Batch, v verdict) (*r
 		return nil, err
 	}
 	for _, piece := range list {
-		if _, err := answered(dir, piece, func(e *entry) {
+		// A batch that has failed, because of that perhaps, ends with what can be read.
+		if _, err := answered(dir, piece, v.status != protocol.Completed, func(e *entry) {
 			kept := *e
 			kept.text = nil
 			entries[e.line] = kept
@@ -160,7 +161,7 @@ func (s *Service) collect(ctx context.Context, b *protocol.Batch, v verdict) (*r
 	}
 	c := &collector{s: s, b: b, dir: dir, status: v.status, entries: entries, segments: map[string]*os.File{}}
 	defer c.close()
-	if c.in, err = os.Open(filepath.Join(dir, inputName)); err != nil {
+	if c.in, err = os.Open(filepath.Join(dir, inputName)); err != nil && !(v.without && errors.Is(err, fs.ErrNotExist)) {
 		return nil, err
 	}
 	if err := c.write(ctx, places, r); err != nil {
@@ -218,6 +219,10 @@ func (c *collector) write(ctx context.Context, places []place, r *result) error 
 		if err != nil {
 			return err
 		}
+		if text == nil { // nobody knows any more what it was called
+			r.failing++
+			continue
+		}
 		to := 0
 		if failed {
 			to = 1
@@ -250,6 +255,9 @@ func (c *collector) text(p *place, r *result) (text []byte, failed bool, err err
 	if !ok {
 		if c.status == protocol.Completed {
 			return nil, false, missing(c.dir)
+		}
+		if c.in == nil {
+			return nil, true, nil
 		}
 		l, err := request(c.in, p)
 		if err != nil {

@@ -56,8 +56,8 @@ type line struct {
 // asked is what is looked at of a line's body.
 type asked struct {
 	Model        *string         `json:"model"`
-	Stream       json.RawMessage `json:"stream"`
-	Background   json.RawMessage `json:"background"`
+	Stream       flag            `json:"stream"`
+	Background   flag            `json:"background"`
 	Tools        json.RawMessage `json:"tools"`
 	Instructions json.RawMessage `json:"instructions"`
 	Messages     json.RawMessage `json:"messages"`
@@ -65,4 +65,17 @@ type asked struct {
 	Prompt       json.RawMessage `json:"prompt"`
 }
 
-func isTrue(raw json.RawMessage) bool { return string(raw) == "true" }
+// flag is read as the protocols read one: of several the last one counts, and null changes nothing. What is no boolean is the line's own
+// fault, which its answer says.
+type flag bool
+
+// UnmarshalJSON reads one.
+func (f *flag) UnmarshalJSON(raw []byte) error {
+	switch string(raw) {
+	case "true":
+		*f = true
+	case "false":
+		*f = false
+	}
+	return nil
+}

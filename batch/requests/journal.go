@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -151,8 +152,9 @@ func pieces(dir string) ([]int, error) {
 	return list, err
 }
 
-// answered reads what counts of a piece: each entry once, and the parts in which it lies. text is only valid during the call.
-func answered(dir string, piece int, take func(*entry)) ([]part, error) {
+// answered reads what counts of a piece: each entry once, and the parts in which it lies. text is only valid during the call. What cannot
+// be read any more of a part is an error, or with mend no answer: the part is shorter then.
+func answered(dir string, piece int, mend bool, take func(*entry)) ([]part, error) {
 	fence, err := latest(dir, piece)
 	if err != nil || fence == 0 {
 		return nil, err
@@ -166,12 +168,19 @@ func answered(dir string, piece int, take func(*entry)) ([]part, error) {
 		return nil, err
 	}
 	for i := range parts {
-		if end, err := readSegment(dir, parts[i].Name, parts[i].Size, take); err != nil {
-			return nil, err
-		} else if end != parts[i].Size {
-			return nil, fmt.Errorf("%s: %d of %d bytes can be read", parts[i].Name, end, parts[i].Size)
+		end, err := readSegment(dir, parts[i].Name, parts[i].Size, take)
+		if errors.Is(err, fs.ErrNotExist) && mend {
+			err = nil
 		}
+		if err != nil {
+			return nil, err
+		}
+		if end != parts[i].Size && !mend {
+			return nil, fmt.Errorf("%s is damaged: %d of %d bytes can be read", parts[i].Name, end, parts[i].Size)
+		}
+		parts[i].Size = end
 	}
+	parts = slices.DeleteFunc(parts, func(p part) bool { return p.Size == 0 })
 	own := part{Name: segmentName(piece, fence)}
 	own.Size, err = readSegment(dir, own.Name, -1, take)
 	if errors.Is(err, fs.ErrNotExist) { // killed before its first answer
@@ -189,9 +198,9 @@ type journal struct {
 	err    error
 }
 
-// openJournal begins a segment; take is called for each answer that there is already.
+// openJournal begins a segment; take is called for each answer that there is already. What a disk has damaged is asked again.
 func openJournal(dir string, piece int, fence int64, take func(*entry)) (*journal, error) {
-	parts, err := answered(dir, piece, take)
+	parts, err := answered(dir, piece, true, take)
 	if err != nil {
 		return nil, err
 	}

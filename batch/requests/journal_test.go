@@ -15,7 +15,7 @@ func TestJournal(t *testing.T) {
 	count := func() map[uint32]string {
 		t.Helper()
 		m := map[uint32]string{}
-		if _, err := answered(dir, 3, func(e *entry) {
+		if _, err := answered(dir, 3, false, func(e *entry) {
 			if _, twice := m[e.line]; twice {
 				t.Errorf("line %d is answered twice", e.line)
 			}
@@ -86,6 +86,58 @@ func TestJournal(t *testing.T) {
 	}
 	if list, err := pieces(dir); err != nil || len(list) != 1 || list[0] != 3 {
 		t.Errorf("%v %v", list, err)
+	}
+}
+
+// TestDamage: what a disk has damaged is asked again, and is an error only to who wants all of it.
+func TestDamage(t *testing.T) {
+	dir := t.TempDir()
+	for fence := int64(1); fence <= 2; fence++ {
+		j, err := openJournal(dir, 1, fence, func(*entry) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range uint32(3) {
+			if err := j.add(&entry{line: 10*uint32(fence) + line, text: []byte("text")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, segmentName(1, 1))
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole[entryHead+4+entryHead] ^= 1 // the second entry's text
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := answered(dir, 1, false, func(*entry) {}); err == nil {
+		t.Error("a damaged segment is whole")
+	}
+	known := map[uint32]int{}
+	j, err := openJournal(dir, 1, 3, func(e *entry) { known[e.line]++ })
+	if err != nil || fmt.Sprint(known) != "map[10:1 20:1 21:1 22:1]" {
+		t.Fatalf("%v %v", known, err)
+	}
+	for _, line := range []uint32{11, 12} {
+		if err := j.add(&entry{line: line, text: []byte("again")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clear(known)
+	if _, err := answered(dir, 1, false, func(e *entry) { known[e.line]++ }); err != nil || fmt.Sprint(known) != "map[10:1 11:1 12:1 20:1 21:1 22:1]" {
+		t.Errorf("%v %v", known, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	clear(known)
+	if _, err := answered(dir, 1, true, func(e *entry) { known[e.line]++ }); err != nil || len(known) != 5 {
+		t.Errorf("without a segment: %v %v", known, err)
 	}
 }
 

@@ -46,6 +46,8 @@ func (s *Service) SubmitBatch(ctx context.Context, b *protocol.Batch, key string
 	if err != nil {
 		if e := serval.AsError(err); e.Code == serval.NotFound {
 			return serval.Errorf(serval.NotFound, "input_file_id: there is no file '%.100s'", b.Input).At("input_file_id").Named("file_not_found")
+		} else if e.Code == serval.InvalidArgument {
+			return e.At("input_file_id")
 		}
 		return err
 	}

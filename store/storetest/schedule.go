@@ -3,6 +3,8 @@ package storetest
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +49,17 @@ func schedules(t *testing.T, open func() Store) {
 	if err != nil || got.ID != "sch_1" || !got.Due.Equal(due) || string(got.Plan) != string(one.Plan) || !got.Last.IsZero() {
 		t.Errorf("%+v %v", got, err)
 	}
+	_, err = c.Schedule(ctx, "", "nightly") // a's or b's?
+	is(t, err, serval.Conflict)
+	if e := serval.AsError(err); !strings.Contains(e.Message, "sch_1 of 'a'") || !strings.Contains(e.Message, "sch_3 of 'b'") {
+		t.Error(e)
+	}
+	is(t, c.DeleteSchedule(ctx, "", "nightly"), serval.Conflict)
+	for id, want := range map[string]string{"sch_3": "b", "arrivals": "a"} {
+		if got, err := c.Schedule(ctx, "", id); err != nil || got.Tenant != want {
+			t.Errorf("%s: %+v %v", id, got, err)
+		}
+	}
 	_, err = c.Schedule(ctx, "b", "sch_1")
 	is(t, err, serval.NotFound)
 	fired(t, ctx, c, got, due)
@@ -66,6 +79,18 @@ func schedules(t *testing.T, open func() Store) {
 	add(t, s, &batch.Record{Tenant: "a", Key: "x"})
 	if err := c.UseKeys(ctx, "a", []string{"x", "z"}); err != nil {
 		t.Fatal(err)
+	}
+	many := make([]string, 1203) // more than one statement takes
+	for i := range many {
+		many[i] = fmt.Sprint("object ", i)
+	}
+	for range 2 {
+		if err := c.UseKeys(ctx, "a", many); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if used, err = c.UsedKeys(ctx, "a", many); err != nil || len(used) != len(many) {
+		t.Errorf("%d of %d keys, %v", len(used), len(many), err)
 	}
 	used, err = c.UsedKeys(ctx, "a", []string{"x", "y", "z"})
 	if err != nil || len(used) != 2 || !used["x"] || !used["z"] {

@@ -28,7 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) func() Store) {
 	for name, test := range map[string]func(*testing.T, func() Store){
 		"responses": responses, "submit": submit, "life": life, "lists": lists, "fence": fence, "order": order, "pause": pause,
 		"cancel": cancel, "expiry": expiry, "failure": failure, "patience": patience, "retention": retention, "log": logs, "crowd": crowd, "schedules": schedules,
-		"files": files, "batches": batches,
+		"files": files, "batches": batches, "texts": texts,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

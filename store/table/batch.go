@@ -15,6 +15,9 @@ import (
 // AddBatch adds a batch of requests and its job, which has the same id, or neither. With a job's Key that the tenant has used it
 // reports false, and r.ID is that of the batch before. Of calls at the same moment a few more than most may be let in.
 func (d *DB) AddBatch(ctx context.Context, b *protocol.Batch, r *batch.Record, most int) (added bool, err error) {
+	if err := plainAll("endpoint", r.Name, "idempotency_key", r.Key); err != nil {
+		return false, err
+	}
 	id := r.ID
 	err = d.within(ctx, func(tx *sql.Tx, now int64) error {
 		if added, err = d.submit(ctx, tx, id, r, now); err != nil || !added {
@@ -41,6 +44,9 @@ func (d *DB) AddBatch(ctx context.Context, b *protocol.Batch, r *batch.Record, m
 
 // Batch returns one; tenant "" may see all.
 func (d *DB) Batch(ctx context.Context, tenant, id string) (*protocol.Batch, error) {
+	if err := plain("batch_id", id); err != nil {
+		return nil, err
+	}
 	list, err := d.batches(ctx, "WHERE id = ? AND (? = '' OR tenant = ?)", id, tenant, tenant)
 	if err != nil {
 		return nil, err
@@ -70,6 +76,9 @@ func (d *DB) batches(ctx context.Context, where string, args ...any) ([]*protoco
 
 // Batches lists a tenant's, the newest first.
 func (d *DB) Batches(ctx context.Context, f protocol.BatchFilter) ([]*protocol.Batch, error) {
+	if err := plain("after", f.After); err != nil {
+		return nil, err
+	}
 	if f.After == "" {
 		return d.batches(ctx, "WHERE tenant = ? ORDER BY created DESC, id DESC LIMIT ?", f.Tenant, f.Limit)
 	}

@@ -28,6 +28,9 @@ func (d *DB) putFile(ctx context.Context, tx *sql.Tx, f *protocol.File, now int6
 
 // File returns one that has not expired; tenant "" may see all.
 func (d *DB) File(ctx context.Context, tenant, id string) (*protocol.File, error) {
+	if err := plain("file_id", id); err != nil {
+		return nil, err
+	}
 	now, err := d.now(ctx)
 	if err != nil {
 		return nil, err
@@ -61,6 +64,9 @@ func (d *DB) files(ctx context.Context, where string, args ...any) ([]*protocol.
 
 // Files lists a tenant's that have not expired.
 func (d *DB) Files(ctx context.Context, f protocol.FileFilter) ([]*protocol.File, error) {
+	if err := plainAll("purpose", f.Purpose, "after", f.After); err != nil {
+		return nil, err
+	}
 	now, err := d.now(ctx)
 	if err != nil {
 		return nil, err
@@ -92,6 +98,9 @@ func (d *DB) Files(ctx context.Context, f protocol.FileFilter) ([]*protocol.File
 
 // RemoveFile forgets one, or is a NotFound; tenant "" may remove any.
 func (d *DB) RemoveFile(ctx context.Context, tenant, id string) error {
+	if err := plain("file_id", id); err != nil {
+		return err
+	}
 	n, err := d.exec(ctx, d.SQL, "DELETE FROM file WHERE id = ? AND (? = '' OR tenant = ?)", id, tenant, tenant)
 	if err == nil && n == 0 {
 		err = noFile(id)

@@ -18,6 +18,9 @@ const jobColumns = "id, tenant, kind, name, priority, idem, spec, state, reason,
 
 // Submit adds a job with its first piece.
 func (d *DB) Submit(ctx context.Context, r *batch.Record) (added bool, err error) {
+	if err := plainAll("id", r.ID, "tenant", r.Tenant, "name", r.Name, "key", r.Key); err != nil {
+		return false, err
+	}
 	id := r.ID
 	if id == "" {
 		id = newID()
@@ -93,6 +96,9 @@ func (d *DB) Job(ctx context.Context, tenant, id string) (*batch.Record, error) 
 }
 
 func (d *DB) job(ctx context.Context, on asks, tenant, id string) (*batch.Record, error) {
+	if err := plain("job", id); err != nil {
+		return nil, err
+	}
 	list, err := d.records(ctx, on, "WHERE id = ? AND (? = '' OR tenant = ?)", id, tenant, tenant)
 	if err != nil {
 		return nil, err
@@ -109,6 +115,9 @@ func noJob(id string) error {
 
 // Jobs lists jobs, the newest first.
 func (d *DB) Jobs(ctx context.Context, f batch.Filter) ([]*batch.Record, error) {
+	if err := plainAll("tenant", f.Tenant, "before", f.Before); err != nil {
+		return nil, err
+	}
 	where, args := []string{"(? = '' OR tenant = ?)"}, []any{f.Tenant, f.Tenant}
 	if len(f.States) > 0 {
 		where = append(where, "state IN ("+marks(len(f.States))+")")
@@ -218,6 +227,9 @@ type held struct {
 
 // hold locks a job's row for the rest of the transaction.
 func (d *DB) hold(ctx context.Context, tx *sql.Tx, tenant, id string) (*held, error) {
+	if err := plain("job", id); err != nil {
+		return nil, err
+	}
 	h := &held{id: id}
 	var state string
 	var stage int

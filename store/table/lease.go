@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"serval"
 	"serval/batch"
@@ -283,6 +284,24 @@ const lines = 2000
 
 // maxLine bounds a line and a reason, in bytes.
 const maxLine = 4 << 10
+
+// plain refuses a text of a client's that no database should be asked with: PostgreSQL takes neither, and SQLite is to say the same.
+func plain(field, text string) error {
+	if strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {
+		return serval.Errorf(serval.InvalidArgument, "%s %.100q has a NUL, or is not UTF-8", field, text).At(field)
+	}
+	return nil
+}
+
+// plainAll is plain for several: fields and texts in turns.
+func plainAll(pairs ...string) error {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if err := plain(pairs[i], pairs[i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // clean makes a text that any database takes.
 func clean(text string) string {

@@ -30,6 +30,9 @@ func (d *DB) UpdateResponse(ctx context.Context, r *protocol.Response) (bool, er
 
 // Response returns one, or a NotFound.
 func (d *DB) Response(ctx context.Context, tenant, id string) (*protocol.Response, error) {
+	if err := plain("response_id", id); err != nil {
+		return nil, err
+	}
 	r := &protocol.Response{Tenant: tenant, ID: id}
 	err := d.row(ctx, d.SQL, "SELECT created, open, body, request FROM response WHERE tenant = ? AND id = ?", tenant, id).
 		Scan(&r.Created, &r.Open, &r.Body, &r.Request)
@@ -41,6 +44,9 @@ func (d *DB) Response(ctx context.Context, tenant, id string) (*protocol.Respons
 
 // DeleteResponse removes one, or is a NotFound.
 func (d *DB) DeleteResponse(ctx context.Context, tenant, id string) error {
+	if err := plain("response_id", id); err != nil {
+		return err
+	}
 	n, err := d.exec(ctx, d.SQL, "DELETE FROM response WHERE tenant = ? AND id = ?", tenant, id)
 	if err != nil || n > 0 {
 		return err

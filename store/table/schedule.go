@@ -3,6 +3,9 @@ package table
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"serval"
@@ -15,6 +18,9 @@ const scheduleColumns = "id, tenant, name, origin, plan, created, due, last, las
 
 // AddSchedule adds one.
 func (d *DB) AddSchedule(ctx context.Context, s *batch.Schedule) error {
+	if err := plainAll("name", s.Name, "tenant", s.Tenant); err != nil {
+		return err
+	}
 	return d.within(ctx, func(tx *sql.Tx, now int64) error {
 		n, err := d.exec(ctx, tx, "INSERT INTO schedule ("+scheduleColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, 0, '', '') ON CONFLICT DO NOTHING",
 			s.ID, s.Tenant, s.Name, s.Origin, []byte(s.Plan), now, micro(s.Due))
@@ -46,16 +52,29 @@ func (d *DB) schedules(ctx context.Context, where string, args ...any) (list []*
 	return list, err
 }
 
-// Schedule returns one, by its id or its name.
+// Schedule returns one, by its id or its name. A name that several tenants have is a Conflict.
 func (d *DB) Schedule(ctx context.Context, tenant, id string) (*batch.Schedule, error) {
-	list, err := d.schedules(ctx, "WHERE (id = ? OR name = ?) AND (? = '' OR tenant = ?) ORDER BY created LIMIT 1", id, id, tenant, tenant)
-	if err == nil && len(list) == 0 {
-		err = serval.Errorf(serval.NotFound, "there is no schedule '%s'", id).At("schedule").Named("schedule_not_found")
+	if err := plain("schedule", id); err != nil {
+		return nil, err
 	}
+	list, err := d.schedules(ctx, "WHERE (id = ? OR name = ?) AND (? = '' OR tenant = ?) ORDER BY tenant LIMIT 100", id, id, tenant, tenant)
 	if err != nil {
 		return nil, err
 	}
-	return list[0], nil
+	var named []string
+	for _, s := range list {
+		if s.ID == id {
+			return s, nil
+		}
+		named = append(named, fmt.Sprintf("%s of '%s'", s.ID, s.Tenant))
+	}
+	switch len(list) {
+	case 0:
+		return nil, serval.Errorf(serval.NotFound, "there is no schedule '%s'", id).At("schedule").Named("schedule_not_found")
+	case 1:
+		return list[0], nil
+	}
+	return nil, serval.Errorf(serval.Conflict, "%d schedules are called '%s': %s; name one by its id", len(list), id, strings.Join(named, ", ")).At("schedule")
 }
 
 // DeleteSchedule removes one.
@@ -116,14 +135,20 @@ func (d *DB) UsedKeys(ctx context.Context, tenant string, keys []string) (map[st
 	return used, nil
 }
 
-// UseKeys makes keys used, without a job.
+// UseKeys makes keys used, without a job, some at a time: nobody else waits for all of them. Done again, it does the rest.
 func (d *DB) UseKeys(ctx context.Context, tenant string, keys []string) error {
-	return d.within(ctx, func(tx *sql.Tx, now int64) error {
-		for _, k := range keys {
-			if _, err := d.exec(ctx, tx, "INSERT INTO job_key (tenant, idem, job, spec, created) VALUES (?, ?, '', ?, ?) ON CONFLICT DO NOTHING", tenant, k, []byte{}, now); err != nil {
-				return err
+	for part := range slices.Chunk(keys, keysAtOnce) {
+		if err := d.within(ctx, func(tx *sql.Tx, now int64) error {
+			args := make([]any, 0, 2*len(part)+2)
+			for _, k := range part {
+				args = append(args, tenant, k, now)
 			}
+			_, err := d.exec(ctx, tx, "INSERT INTO job_key (tenant, idem, job, spec, created) VALUES "+
+				strings.TrimSuffix(strings.Repeat("(?, ?, '', '', ?), ", len(part)), ", ")+" ON CONFLICT DO NOTHING", args...)
+			return err
+		}); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
