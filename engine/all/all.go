@@ -3,6 +3,7 @@ package all
 import (
 	"serval/engine"
 	"serval/engine/fake"
+	"serval/engine/gguf"
 	"serval/engine/llama"
 	"serval/engine/onnx"
 	"serval/engine/tree"
@@ -21,6 +22,7 @@ func New(libs engine.Libraries, options map[string]any) []engine.Engine {
 		onnx.New(libs, *options["onnx"].(*onnx.Options)),
 		tree.New(),
 		llama.New(libs),
+		gguf.New(),
 		fake.New(),
 	}
 }

@@ -57,7 +57,56 @@ func TestLogits(t *testing.T) {
 	run(t, theirs(t, dir, settings), other)
 	most, mean, same := difference(t, mine.prompt, other.prompt)
 	t.Logf("log-probabilities differ by %.4f at most and %.4f in the mean; %.1f %% agree on the most likely token", most, mean, 100*same)
-	if most > 0.5 || mean > 0.05 || same < 0.98 {
+	if most > 1 || mean > 0.1 || same < 0.95 { // int8 activations: llama.cpp's own are off by 0.11 in the mean from numbers that are not rounded, and ours as much
 		t.Error("that is too much")
 	}
+}
+
+// Answers are llama.cpp's, but for near ties.
+func TestGreedy(t *testing.T) {
+	dir, settings := smol(t), serval.TextSettings{Context: 512, Slots: 8, Cache: 2048}
+	d := ours(t, dir, settings)
+	their := theirs(t, dir, settings)
+	var mine, other []*answer
+	for _, p := range prompts(d, 8) {
+		in := greedy(p, 24)
+		in.Logprobs = 2
+		mine, other = append(mine, ask(in)), append(other, ask(in))
+	}
+	run(t, d, mine...)
+	run(t, their, other...)
+	equal := 0
+	for i := range mine {
+		at := common(mine[i].ids(), other[i].ids())
+		if at == len(mine[i].ids()) && at == len(other[i].ids()) {
+			equal++
+			continue
+		}
+		top := other[i].tokens[at].Top
+		if gap := top[0].Logprob - top[1].Logprob; gap > 0.5 {
+			t.Errorf("prompt %d, token %d: %d, llama.cpp says %d, which is %g ahead of its next", i, at, mine[i].ids()[at], other[i].ids()[at], gap)
+		}
+	}
+	t.Logf("%d of %d answers are equal", equal, len(mine))
+	if equal < len(mine)/2 {
+		t.Error("that are few")
+	}
+}
+
+// prompts are n different texts, some of which begin alike.
+func prompts(d *decoder, n int) [][]int32 {
+	starts := []string{
+		"The capital of France is", "Once upon a time, in a small village by the sea, there lived", "Q: What is 12 times 9?\nA:",
+		"def fibonacci(n):\n    ", "The three laws of thermodynamics state that", "Dear Sir or Madam,\n\nI am writing to",
+		"1, 2, 3, 4, 5,", "<|im_start|>user\nName three colours.<|im_end|>\n<|im_start|>assistant\n",
+	}
+	var out [][]int32
+	for i := range n {
+		text := starts[i%len(starts)]
+		for range i / len(starts) {
+			text += " And then, as everybody knows, there was more to say about it, for instance"
+		}
+		out = append(out, d.words.Encode(nil, text, bare))
+	}
+	return out
 }

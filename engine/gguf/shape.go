@@ -192,6 +192,8 @@ const (
 	freqsName   = "rope_freqs.weight"
 )
 
+func layerName(i int, name string) string { return fmt.Sprintf("blk.%d.%s.weight", i, name) }
+
 // each calls f for each tensor that the net needs.
 func (x *shape) each(f func(name string, cols, rows int)) {
 	f(embedName, x.width, x.vocab)
@@ -200,7 +202,7 @@ func (x *shape) each(f func(name string, cols, rows int)) {
 		f(outName, x.width, x.vocab)
 	}
 	for i := range x.layers {
-		of := func(name string) string { return fmt.Sprintf("blk.%d.%s.weight", i, name) }
+		of := func(name string) string { return layerName(i, name) }
 		f(of("attn_norm"), x.width, 1)
 		f(of("attn_q"), x.width, x.heads*x.head)
 		f(of("attn_k"), x.width, x.kvHeads*x.head)

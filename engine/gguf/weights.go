@@ -3,7 +3,6 @@ package gguf
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math"
 
@@ -60,7 +59,7 @@ func load(ctx context.Context, f *gguf.File, x *shape) (*weights, error) {
 		w.output = l.matrix(outName)
 	}
 	for i := range w.layer {
-		of := func(name string) string { return fmt.Sprintf("blk.%d.%s.weight", i, name) }
+		of := func(name string) string { return layerName(i, name) }
 		w.layer[i] = layer{
 			norm: l.floats(of("attn_norm")), ffnNorm: l.floats(of("ffn_norm")),
 			q: l.matrix(of("attn_q")), k: l.matrix(of("attn_k")), v: l.matrix(of("attn_v")), o: l.matrix(of("attn_output")),
