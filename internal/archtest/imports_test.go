@@ -38,6 +38,8 @@ var rules = []rule{
 	{"protocol/all", []string{".", "shared", "parent", "protocol/..."}},
 	{"engine", []string{".", "shared"}},
 	{"engine/*", []string{".", "shared", "parent"}},
+	{"engine/gguf", []string{".", "shared", "parent", "engine/gguf/kernel"}},
+	{"engine/gguf/kernel", []string{"llm/gguf"}}, // and its generator, which is not built in
 	{"engine/all", []string{".", "shared", "parent", "engine/..."}},
 	{"stream", []string{".", "shared"}},
 	{"stream/*", []string{".", "shared", "parent"}},
