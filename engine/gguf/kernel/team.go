@@ -66,9 +66,6 @@ func Procs(threads int) int { return runtime.NumCPU() + threads }
 // Run calls f for each piece in [0, pieces), several at once, and returns when all have returned. f gets the worker's number,
 // from 0 to Size-1, for scratch memory. f must not call Run of the same team.
 func (t *Team) Run(pieces int, f func(worker, piece int)) {
-	if pieces <= 0 {
-		return
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.size == 1 || pieces == 1 {

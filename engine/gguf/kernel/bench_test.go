@@ -1,0 +1,133 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"serval/llm/gguf"
+)
+
+// The linear layers of SmolLM2-135M, as roof.c has them: groups of matrices that take the same activations.
+var layer = [][][2]int{{{576, 576}, {192, 576}, {192, 576}}, {{576, 576}}, {{1536, 576}, {1536, 576}}, {{576, 1536}}}
+
+const layers, vocabulary = 30, 49152
+
+// linear is a pass of the model's linear layers.
+type linear struct {
+	arena  *Arena
+	groups [][]*Matrix
+	acts   map[int]*Acts // by columns
+	y      []float32
+
+	group   []*Matrix // under way
+	workers int
+	piece   func(worker, piece int)
+}
+
+func newLinear(b *testing.B, o Ops, t gguf.Type) *linear {
+	rng := rand.New(rand.NewPCG(1, 2))
+	l := &linear{arena: NewArena(o), acts: map[int]*Acts{576: NewActs(o), 1536: NewActs(o)}, y: make([]float32, 64*vocabulary)}
+	l.piece = l.multiply
+	b.Cleanup(func() { l.arena.Close() })
+	add := func(shapes [][2]int) {
+		var g []*Matrix
+		for _, s := range shapes {
+			n, bytes := t.Block()
+			data := make([]byte, int64(s[0]*s[1])/n*bytes)
+			for i := 0; i+8 <= len(data); i += 8 {
+				for j, v := 0, rng.Uint64()&0x33ff33ff33ff33ff; j < 8; j++ { // no f16 scale is infinite
+					data[i+j] = byte(v >> (8 * j))
+				}
+			}
+			m, err := l.arena.Pack(t, s[0], s[1], data)
+			if err != nil {
+				b.Fatal(err)
+			}
+			g = append(g, m)
+		}
+		l.groups = append(l.groups, g)
+	}
+	for range layers {
+		for _, g := range layer {
+			add(g)
+		}
+	}
+	add([][2]int{{vocabulary, 576}})
+	return l
+}
+
+// pass runs one job for each group.
+func (l *linear) pass(team *Team) {
+	for _, l.group = range l.groups {
+		x := l.acts[l.group[0].Cols]
+		pieces := 0
+		for _, m := range l.group {
+			grain := m.Split(x.Tokens(), team.Size())
+			pieces += (m.Tiles() + grain - 1) / grain
+		}
+		l.workers = team.Size()
+		team.Run(pieces, l.piece)
+	}
+}
+
+func (l *linear) multiply(_, i int) {
+	for _, m := range l.group {
+		x := l.acts[m.Cols]
+		grain := m.Split(x.Tokens(), l.workers)
+		if n := (m.Tiles() + grain - 1) / grain; i >= n {
+			i -= n
+			continue
+		}
+		m.Mul(l.y, vocabulary, x, i*grain, min((i+1)*grain, m.Tiles()))
+		return
+	}
+}
+
+// BenchmarkPass is what a forward pass of SmolLM2-135M spends in its linear layers, two threads: the same work as roof.c.
+func BenchmarkPass(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(Procs(2)))
+	for _, t := range []gguf.Type{gguf.Q4_1, gguf.Q4_0, gguf.Q8_0} {
+		l := newLinear(b, Best(), t)
+		team := NewTeam(2)
+		for _, tokens := range []int{1, 4, 8, 16, 32, 64} {
+			for cols, a := range l.acts {
+				a.Quantize(floats(rand.New(rand.NewPCG(1, 1)), tokens*cols), tokens, cols)
+			}
+			b.Run(fmt.Sprintf("%s/%d", t, tokens), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					l.pass(team)
+				}
+				b.ReportMetric(float64(tokens)*float64(b.N)/b.Elapsed().Seconds(), "tok/s")
+			})
+		}
+		team.Close()
+		l.arena.Close()
+	}
+}
+
+// BenchmarkRoof runs the reference program, so that both figures come from one run; skipped where gcc or the file is missing.
+func BenchmarkRoof(b *testing.B) {
+	source, err := filepath.Abs("../../../../shared/reference/roof.c")
+	if err != nil {
+		b.Fatal(err)
+	}
+	bin := filepath.Join(b.TempDir(), "roof")
+	if out, err := exec.Command("gcc", "-O3", "-march=native", "-pthread", source, "-o", bin).CombinedOutput(); err != nil {
+		b.Skipf("gcc: %v %s", err, out)
+	}
+	out, err := exec.Command(bin).Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(\d+) tokens: .* (\d+) tok/s`).FindAllStringSubmatch(string(out), -1) {
+		v, _ := strconv.ParseFloat(m[2], 64)
+		b.ReportMetric(v, "tok/s@"+m[1])
+	}
+}
