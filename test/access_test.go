@@ -128,6 +128,7 @@ limits: {max_body: 1MiB}
 // TestOverload fills a model's short queue, and the server's limit of requests: what is refused is refused at once, with
 // 503 and when to come again, and all others are answered.
 func TestOverload(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "slow/1/model.fake"), written["slow/1/model.fake"])
 	write(t, filepath.Join(root, "slow/model.yaml"), "queue: {limit: 2}\ninstances: 1\nbatching: {mode: off}\n")

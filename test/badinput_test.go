@@ -293,6 +293,7 @@ func badBytes(t *testing.T, s *testkit.Server) {
 
 // TestWrongContentType: clients of the field send all kinds of it, so what the body holds decides.
 func TestWrongContentType(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-8"} {
 		ask(t, "POST", s.URL("/v2/models/labelled/infer"), row, "Content-Type", kind).want(t, 200, `"y"`)

@@ -29,6 +29,7 @@ func index(t *testing.T, s *testkit.Server) map[string]struct{ State, Reason str
 // TestBadModels serves a folder in which one model is good and all others are broken in different ways: the good one is
 // served, each other one says in the index and to who asks for it what is wrong with it, and mending one is enough.
 func TestBadModels(t *testing.T) {
+	t.Parallel()
 	root, source := t.TempDir(), filepath.Join(testkit.Root(), "engine", "onnx", "testdata")
 	put(t, filepath.Join(root, "good"), "1", "mlp")
 	raw, err := os.ReadFile(filepath.Join(source, "mlp.onnx"))

@@ -37,6 +37,7 @@ func applicants(t *testing.T, path string, n int) {
 
 // TestBatch runs a job without a server in every form, and beside one.
 func TestBatch(t *testing.T) {
+	t.Parallel()
 	dir, m := t.TempDir(), models(t)
 	in := filepath.Join(m, "credit", "applicants.csv")
 	local := []string{"--models", m, "--data", filepath.Join(dir, "data")}
@@ -87,6 +88,7 @@ func TestBatch(t *testing.T) {
 
 // TestBatchKilled kills jobs with signal 9 where their checkpoint has come to random rows; the output is that of an undisturbed run.
 func TestBatchKilled(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"csv", "parquet"} {
 		t.Run(format, func(t *testing.T) { batchKilled(t, format) })
 	}
@@ -163,6 +165,7 @@ func kill(t *testing.T, args []string, checkpoint string, rows int) bool {
 
 // TestBatchInterrupted stops a job by Ctrl-C: it says how to go on, and does so.
 func TestBatchInterrupted(t *testing.T) {
+	t.Parallel()
 	dir, m := t.TempDir(), models(t)
 	in, out := filepath.Join(dir, "in.csv"), filepath.Join(dir, "out.csv")
 	applicants(t, in, 100000)

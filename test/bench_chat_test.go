@@ -119,6 +119,7 @@ func TestBenchOfText(t *testing.T) {
 // TestBenchTellsWhatAKilledServerLost kills the server under load: the streams that it cut and those that it never took are
 // told apart, and nothing hangs.
 func TestBenchTellsWhatAKilledServerLost(t *testing.T) {
+	t.Parallel()
 	s := testkit.Serve(t, testkit.Options{Models: chatModels(t)})
 	done := make(chan struct{})
 	go func() {

@@ -12,6 +12,7 @@ func appendFloat(b []byte, v float32) []byte {
 
 // TestBench runs each loop and wire for a moment: what it reports must be consistent; how fast it is is not asked here.
 func TestBench(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	for name, args := range map[string][]string{
 		"closed":  {"-c", "4", "-n", "300"},

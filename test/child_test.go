@@ -146,6 +146,7 @@ func TestIsolatedSequences(t *testing.T) {
 
 // TestOrphans: the processes of a server that is killed end at once, though they compute.
 func TestOrphans(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	faulty(t, root, "busy", "", `,"faults":[{"do":"hang","at":"call","value":1}]`)
 	faulty(t, root, "idle", "", "")
@@ -171,6 +172,7 @@ func TestOrphans(t *testing.T) {
 // TestCrashLoop: a model whose process keeps dying is given up and says why, wherever it is looked for; the other models
 // serve on, and once it is mended it can be loaded.
 func TestCrashLoop(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	faulty(t, root, "bad", "", `,"faults":[{"do":"crash","at":"call","value":1}]`)
 	faulty(t, root, "good", "", "")

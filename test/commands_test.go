@@ -72,6 +72,7 @@ func leaves(t *testing.T, path ...string) [][]string {
 }
 
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	var names []string
 	for _, path := range leaves(t) {
 		name := strings.Join(path, " ")
@@ -95,6 +96,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestWrongCommandLines(t *testing.T) {
+	t.Parallel()
 	for line, words := range map[string][]string{
 		"serve --colour":                 {"--colour", "serval serve --help"},
 		"serve --config nothing.yaml":    {"nothing.yaml"},
@@ -149,6 +151,7 @@ func userCache(t *testing.T) string {
 }
 
 func TestConfigCommands(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	good, bad, model := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "model.yaml")
 	write(t, good, "listen: 127.0.0.1:9000\nkeys:\n  - {name: ann, hash: \""+hashKey(t, "a")+"\"}\n")
@@ -176,6 +179,7 @@ func TestConfigCommands(t *testing.T) {
 }
 
 func TestServeRefusesToBeOpen(t *testing.T) {
+	t.Parallel()
 	root, data := t.TempDir(), t.TempDir()
 	for _, flag := range []string{"--listen", "--grpc"} {
 		run(t, "serve", "--models", root, "--data", data, flag, "0.0.0.0:0").want(t, 2, "0.0.0.0:0", "keys", "tls", "--insecure", "127.0.0.1")
@@ -193,6 +197,7 @@ func TestServeRefusesToBeOpen(t *testing.T) {
 }
 
 func TestServeFlags(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "labelled/1/model.fake"), written["labelled/1/model.fake"])
 	s := testkit.Serve(t, testkit.Options{Models: root, Args: []string{"--hello"}, Env: []string{"SERVAL_LOG_LEVEL=debug"}})
@@ -211,6 +216,7 @@ func TestServeFlags(t *testing.T) {
 }
 
 func TestCompletion(t *testing.T) {
+	t.Parallel()
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		run(t, "completion", shell).want(t, 0, "serval")
 	}
@@ -223,6 +229,7 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestModelCommands(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	at := []string{"--server", s.HTTP}
 	on := func(args ...string) said { return run(t, append(args, at...)...) }

@@ -27,6 +27,7 @@ func states(t *testing.T, s *testkit.Server, names ...string) string {
 }
 
 func TestModelControlExplicit(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	for _, name := range []string{"a", "b", "c"} {
 		write(t, filepath.Join(root, name, "1", "model.fake"), echoModel)
@@ -58,6 +59,7 @@ func TestModelControlExplicit(t *testing.T) {
 }
 
 func TestModelControlPoll(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "a", "1", "model.fake"), echoModel)
 	write(t, filepath.Join(root, "b", "1", "model.fake"), echoModel)
@@ -84,6 +86,7 @@ func TestModelControlPoll(t *testing.T) {
 }
 
 func TestModelControlNone(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "a", "1", "model.fake"), echoModel)
 	s := testkit.Serve(t, testkit.Options{Models: root, Args: []string{"--model-control", "none"}})
@@ -99,6 +102,7 @@ func TestModelControlNone(t *testing.T) {
 
 // KServe mounts a model's files alone, or with version folders, and says by a flag what the model is called.
 func TestAFolderThatIsOneModel(t *testing.T) {
+	t.Parallel()
 	bare, versions := filepath.Join(t.TempDir(), "models"), filepath.Join(t.TempDir(), "models")
 	put(t, bare, ".", "mlp")
 	for _, v := range []string{"0000001", "2"} {

@@ -19,6 +19,7 @@ import (
 // TestJobPlaces has a server's jobs go where its configuration lets them, from every kind of place to every kind, and shows that
 // nobody sees the keys.
 func TestJobPlaces(t *testing.T) {
+	t.Parallel()
 	models, dir := jobFiles(t, 1, 300)
 	bucket, db := testkit.S3(t), testkit.Postgres(t)
 	asked := ""
@@ -117,6 +118,7 @@ func (r *refusal) check(t *testing.T, s *testkit.Server, spec json.RawMessage, s
 
 // TestJobShelf: two servers that share nothing but a PostgreSQL and a bucket do one job together, and either gives the result.
 func TestJobShelf(t *testing.T) {
+	t.Parallel()
 	bucket, db := testkit.S3(t), testkit.Postgres(t)
 	models, dir := jobFiles(t, 6, 400)
 	in := filepath.Join(bucket.Dir, "in")

@@ -33,6 +33,7 @@ func metric(t *testing.T, s *testkit.Server, prefix string) (sum float64) {
 // TestLeaversFreeTheirSlot: a client that goes away ends its answer, streamed or not, in each dialect. The model has one slot and
 // the answers 1,900 tokens: the steps that are still made are those until the server's kernel says that nobody listens.
 func TestLeaversFreeTheirSlot(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "one", "model.yaml"), "threads: 1\ntext: {context: 2048, slots: 1}\n")
 	link(t, filepath.Join(chatModels(t), "chat", "1"), filepath.Join(root, "one", "1"))

@@ -33,6 +33,7 @@ func mlserverRepository(t *testing.T) string {
 
 // TestMLServerRepository serves a repository that is laid out by MLServer's documentation alone.
 func TestMLServerRepository(t *testing.T) {
+	t.Parallel()
 	root := mlserverRepository(t)
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: root})
 	pytestOn(t, s, root, "triton", "test_mlserver_repository.py")
@@ -43,12 +44,14 @@ func TestMLServerRepository(t *testing.T) {
 
 // KServe mounts one model; what it is called stands in its settings, or in a flag.
 func TestMLServerModelAlone(t *testing.T) {
+	t.Parallel()
 	root := mlserverRepository(t)
 	s := testkit.Serve(t, testkit.Options{Models: filepath.Join(root, "iris-lgb")})
 	ask(t, "GET", s.URL("/v2/models/iris-lgb/versions/v0.1.0/ready"), "").want(t, 200)
 }
 
 func TestBadMLServerModels(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	bad := map[string]struct{ settings, want string }{
 		"sklearn":  {`{"implementation": "mlserver_sklearn.SKLearnModel"}`, "mlserver_sklearn.SKLearnModel: engine not built in; served are mlserver_xgboost.XGBoostModel and mlserver_lightgbm.LightGBMModel (engine tree); the python engine of a later version"},

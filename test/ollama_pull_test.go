@@ -17,6 +17,7 @@ import (
 
 // A client of Ollama has a model of the hub fetched, and talks to it under the name that it asked for.
 func TestOllamaPull(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile(testkit.GGUF(t, "smollm2.gguf"))
 	if err != nil {
 		t.Fatal(err)

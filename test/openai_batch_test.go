@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,12 +35,7 @@ func TestBatches(t *testing.T) {
 	if err := os.Symlink(testkit.GGUF(t, "smollm2.gguf"), filepath.Join(root, "models", "chat", "1", "model.gguf")); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
+	port := strconv.Itoa(testkit.Port(t))
 	conf := filepath.Join(root, "serval.yaml")
 	write(t, conf, fmt.Sprintf(`keys:
   - {name: ann, hash: "%s"}

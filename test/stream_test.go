@@ -375,6 +375,7 @@ func TestStreamKilled(t *testing.T) {
 
 // TestStreamDeadLetters: what cannot be answered is set apart with its reason, and holds nobody up.
 func TestStreamDeadLetters(t *testing.T) {
+	t.Parallel()
 	b := newBus(t, testkit.Kafka(t), "dead")
 	s := serveStream(t, true, streamModels(t), "", b.config(t, rowsFormat, "max_message: 10kB"))
 	list := records(0, 300)
@@ -484,6 +485,7 @@ func TestStreamServers(t *testing.T) {
 
 // TestStreamCommands: an operator sees streams and steers them.
 func TestStreamCommands(t *testing.T) {
+	t.Parallel()
 	b := newBus(t, testkit.Kafka(t), "steer")
 	s := serveStream(t, true, streamModels(t), "", b.config(t, rowsFormat, "paused: true", "tenant: risk"))
 	command := func(want string, args ...string) string {
@@ -516,6 +518,7 @@ func TestStreamCommands(t *testing.T) {
 
 // TestStreamConfig: what is wrong with a stream is said before anything starts.
 func TestStreamConfig(t *testing.T) {
+	t.Parallel()
 	for more, want := range map[string]string{
 		"format: raw\n    dead_letter: {kafka: {brokers: [here], topic: x}}": ":7:36: streams.s.dead_letter.kafka.brokers: kafka: brokers has \"here\"",
 		"format: raw\n    dead_letter: kafka":                                "streams.s.dead_letter.kafka.brokers: kafka: brokers is missing",

@@ -21,6 +21,7 @@ import (
 )
 
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	ask(t, "POST", s.URL("/v2/models/labelled/infer"), `{"inputs":[{"name":"x","shape":[2,4],"datatype":"FP32","data":[1,2,3,4,5,6,7,8]}]}`).want(t, 200)
 	ask(t, "POST", s.URL("/v2/models/labelled/infer"), row).want(t, 200)
@@ -65,6 +66,7 @@ func grep(text, word string) string {
 }
 
 func TestRequestIDs(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	url := s.URL("/v2/models/labelled/infer")
 	a := ask(t, "POST", url, row, "X-Request-Id", "from-the-header")
@@ -90,6 +92,7 @@ func TestRequestIDs(t *testing.T) {
 }
 
 func TestAccessLog(t *testing.T) {
+	t.Parallel()
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "access.log")
@@ -179,6 +182,7 @@ func (r *receiver) has(words ...string) bool {
 
 // TestTraces sends traces to a receiver: the spans of a request, under the caller's own trace where it sent one.
 func TestTraces(t *testing.T) {
+	t.Parallel()
 	got := &receiver{}
 	collector := httptest.NewServer(got)
 	defer collector.Close()

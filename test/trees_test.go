@@ -50,6 +50,7 @@ func (a treeArray) row(t *testing.T, i int) []float64 {
 
 // TestTrees serves models of XGBoost, LightGBM and CatBoost from folders without any configuration, and one with options.
 func TestTrees(t *testing.T) {
+	t.Parallel()
 	root, fixtures := t.TempDir(), filepath.Join(testkit.Root(), "engine", "tree", "testdata")
 	for fixture, file := range map[string]string{
 		"xgb_reg_ubj": "model.ubj", "xgb_multi_softprob": "model.json", "lgb_binary": "model.txt", "cat_onehot": "model.json", "cat_logloss_text": "model.json", "refused_ctr": "model.json",

@@ -51,6 +51,7 @@ func tritonRepository(t *testing.T) string {
 
 // TestTritonRepository serves a repository that is laid out by NVIDIA's guides alone.
 func TestTritonRepository(t *testing.T) {
+	t.Parallel()
 	root := tritonRepository(t)
 	out, errs, code := testkit.Run(t.Context(), t, "config", "check", filepath.Join(root, "credit", "config.pbtxt"), filepath.Join(testkit.Root(), "wire", "triton", "testdata", "bad", "twice.pbtxt"))
 	if code != 2 || !strings.Contains(out, "credit/config.pbtxt: ok") || !strings.Contains(out, "twice.pbtxt:4:1: max_batch_size: is given twice") {
@@ -67,6 +68,7 @@ func TestTritonRepository(t *testing.T) {
 
 // TestBadTritonModels serves configurations that cannot be honoured: each says which field, where it can the line, and why.
 func TestBadTritonModels(t *testing.T) {
+	t.Parallel()
 	const io = `input { name: "x" data_type: TYPE_FP32 dims: 30 } output { name: "y" data_type: TYPE_FP32 dims: 1 }` + "\n"
 	bad := map[string]struct{ config, want string }{
 		"unknown-field":   {"max_batch_size: 4\nmax_batchsize: 4\n", "config.pbtxt:2:1: max_batchsize: unknown field"},

@@ -131,21 +131,21 @@ func TestPrefixCache(t *testing.T) {
 
 // What is kept makes room for what is asked, and sequences that do not fit together get there one after the other.
 func TestSmallCache(t *testing.T) {
-	d := open(t, small(t), &serval.TextSettings{Context: 512, Cache: 512, Slots: 4})
+	d := open(t, small(t), &serval.TextSettings{Context: 256, Cache: 256, Slots: 4})
 	var want [][]int32
 	var list [][]int32
 	for i := range 6 {
-		list = append(list, append(d.words.Encode(nil, fmt.Sprintf("Story %d. ", i*i), options), long(d, 90)...))
-		a := ask(greedy(list[i], 120))
+		list = append(list, append(d.words.Encode(nil, fmt.Sprintf("Story %d. ", i*i), options), long(d, 45)...))
+		a := ask(greedy(list[i], 60))
 		d.clearCache()
 		run(t, d, a)
 		want = append(want, a.ids())
 	}
 	audit(t, d)
-	// Four of them have 360 tokens of prompt and 480 of answers; there are 512 cells.
+	// Four of them have 200 tokens of prompt and 240 of answers; there are 256 cells.
 	var all []*answer
 	for _, p := range list {
-		all = append(all, ask(greedy(p, 120)))
+		all = append(all, ask(greedy(p, 60)))
 	}
 	run(t, d, all...)
 	for i, a := range all {
@@ -249,7 +249,7 @@ func TestSlowReader(t *testing.T) {
 
 // Running answers get their next token in every step while a long prompt is read in pieces.
 func TestLongPromptStarvesNobody(t *testing.T) {
-	eachCache(t, small(t), &serval.TextSettings{Context: 2048, Cache: 4096, Slots: 4, Chunk: 128}, func(t *testing.T, d *decoder) {
+	eachCache(t, small(t), &serval.TextSettings{Context: 1024, Cache: 2048, Slots: 4, Chunk: 64}, func(t *testing.T, d *decoder) {
 		a := ask(greedy(d.words.Encode(nil, "Hello there", options), 100))
 		a.call.Input.(*serval.Generate).Sampling.IgnoreEnd = true
 		if err := d.Admit(&a.call); err != nil {
@@ -260,7 +260,7 @@ func TestLongPromptStarvesNobody(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		b := ask(greedy(long(d, 1900), 2))
+		b := ask(greedy(long(d, 950), 2))
 		if err := d.Admit(&b.call); err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +275,7 @@ func TestLongPromptStarvesNobody(t *testing.T) {
 				t.Fatalf("step %d made %d tokens of the running answer", steps, len(a.tokens)-before)
 			}
 		}
-		if want := 1900/128 + 1; steps < want-1 || steps > want+1 {
+		if want := 950/64 + 1; steps < want-1 || steps > want+1 {
 			t.Errorf("the prompt took %d steps, expected %d", steps, want)
 		}
 	})

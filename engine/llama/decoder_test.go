@@ -13,7 +13,7 @@ var options = vocab.Options{Around: true, Special: true}
 
 // Alone and in a batch of 16, the answers are llama.cpp's own.
 func TestGreedyEqualsLlama(t *testing.T) {
-	const limit = 8
+	const limit = 6
 	var want [][]int32
 	eachCache(t, smol(t), nil, func(t *testing.T, d *decoder) {
 		list := prompts(d, 16)

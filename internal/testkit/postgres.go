@@ -37,7 +37,7 @@ func Postgres(t testing.TB) *Database {
 	if said, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, said)
 	}
-	d := &Database{Port: port(t)}
+	d := &Database{Port: Port(t)}
 	d.URL = fmt.Sprintf("postgres://serval@127.0.0.1:%d/postgres?sslmode=disable", d.Port)
 	d.Component = Component{t: t, name: "PostgreSQL", stop: syscall.SIGINT,
 		line: func() *exec.Cmd {

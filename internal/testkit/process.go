@@ -2,7 +2,6 @@ package testkit
 
 import (
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,17 +94,6 @@ func (c *Component) keep() {
 			c.t.Logf("%s said at last:\n%s", c.name, said[max(0, len(said)-tail):])
 		}
 	})
-}
-
-// port is one of 127.0.0.1 that is free now.
-func port(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Cache is a path below the folder that test/setup.sh fills. What is not there fails the test.

@@ -21,7 +21,7 @@ type SchemaRegistry struct {
 func Registry(t testing.TB) *SchemaRegistry {
 	t.Helper()
 	dir := Cache(t, "registry")
-	at := port(t)
+	at := Port(t)
 	r := &SchemaRegistry{URL: fmt.Sprintf("http://127.0.0.1:%d/apis/ccompat/v7", at)}
 	client := &http.Client{Timeout: 5 * time.Second}
 	r.Component = Component{t: t, name: "Apicurio Registry", stop: syscall.SIGTERM,

@@ -32,7 +32,7 @@ func S3(t testing.TB) *Bucket {
 	t.Helper()
 	bin := Cache(t, "bin", "versitygw")
 	b := &Bucket{Name: "rows", Region: "us-east-1", AccessKey: "serval", SecretKey: "serval-secret-of-a-test"}
-	at := port(t)
+	at := Port(t)
 	b.Endpoint = fmt.Sprintf("http://127.0.0.1:%d", at)
 	root := t.TempDir()
 	b.Dir = filepath.Join(root, b.Name)

@@ -60,7 +60,7 @@ func SQSAlone(t testing.TB) *Queues {
 func newQueues(t testing.TB, settings ...string) *Queues {
 	t.Helper()
 	jars := Cache(t, "sqs")
-	at := port(t)
+	at := Port(t)
 	q := &Queues{Endpoint: fmt.Sprintf("http://127.0.0.1:%d", at), Region: "us-east-1"}
 	q.Client = sqs.New(sqs.Options{Region: q.Region, BaseEndpoint: &q.Endpoint, Credentials: credentials.NewStaticCredentialsProvider("serval", "serval", "")})
 	settings = append(settings,
