@@ -90,6 +90,9 @@ func (s *Server) streamsOf(as func(tenant string) serval.Handler, env config.Loo
 		}
 		all.all[name] = e
 	}
+		if path, err := settle(&e.conf, all.known); err != nil {
+			return nil, fmt.Errorf("streams.%s.%s: %w", name, path, err)
+		}
 	if env == nil {
 		return all, nil
 	}
@@ -114,7 +117,9 @@ func (s *Streams) again(name, text string) *streamed {
 	if err == nil {
 		var e *streamed
 		if e, err = s.build(name, read.Stream, text); err == nil {
-			return e
+			if _, err = settle(&e.conf, s.known); err == nil {
+				return e
+			}
 		}
 	}
 	s.log.Error("stream: its definition cannot be used any more", "stream", name, "error", err)
@@ -228,7 +233,8 @@ func (s *Streams) find(name string) (*streamed, error) {
 	if e := s.all[name]; e != nil {
 		return e, nil
 	}
-	return nil, serval.Errorf(serval.NotFound, "there is no stream '%s'; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(s.all)), ", ")).At("stream")
+	// Which there are is not said: they may be others' than the caller's. GET /api/v1/streams says it.
+	return nil, serval.Errorf(serval.NotFound, "there is no stream '%s'; 'serval stream list' shows those that your key may see", name).At("stream")
 }
 
 // able is find for what needs a stream whose definition can be used.

@@ -121,6 +121,9 @@ func (s *Streams) change(list []config.StreamText, fresh, dry bool) ([]api.Strea
 			}
 		}
 	}
+	if err := s.agree(made); err != nil {
+		return nil, err
+	}
 	for i, e := range made {
 		if !dry {
 			if err := s.swap(e, out[i].Change == "unchanged"); err != nil {
@@ -135,9 +138,36 @@ func (s *Streams) change(list []config.StreamText, fresh, dry bool) ([]api.Strea
 	return out, nil
 }
 
+// agree says whether streams that are to be made fit together with each other and with those that there are and that stay, in what they say
+// of what they share. Nothing remembers it.
+func (s *Streams) agree(made []*streamed) error {
+	check := StreamCheck()
+	fresh := map[string]bool{}
+	for _, e := range made {
+		fresh[e.name] = true
+	}
+	s.mu.Lock()
+	var stay []*streamed
+	for _, e := range s.all {
+		if !fresh[e.name] && e.worker != nil {
+			stay = append(stay, e)
+		}
+	}
+	s.mu.Unlock()
+	for i, e := range append(stay, made...) {
+		if list := check(e.name, &e.conf); len(list) > 0 && i >= len(stay) {
+			return serval.Errorf(serval.InvalidArgument, "streams.%s.%s: %s", e.name, list[0].Path, list[0].Reason).At("streams." + e.name + "." + list[0].Path)
+		}
+	}
+	return nil
+}
+
 // swap puts a stream in another one's place: the old one has finished before the new one begins, and what it did not finish the
 // broker gives the new one. same says that only its text changes.
 func (s *Streams) swap(e *streamed, same bool) error {
+	if path, err := settle(&e.conf, s.known); err != nil {
+		return serval.Errorf(serval.InvalidArgument, "streams.%s.%s: %w", e.name, path, err).At("streams." + e.name + "." + path)
+	}
 	if err := s.kept.put(e.name, e.text); err != nil {
 		return serval.Errorf(serval.Unavailable, "stream '%s' cannot be kept, so nothing was changed: %w", e.name, err)
 	}
@@ -180,9 +210,15 @@ func (s *Streams) Delete(_ context.Context, name string, dry bool) (*api.StreamC
 		}
 		s.stop(e)
 		s.compares.challenge(name, nil)
+		s.pausing.Lock()
 		s.mu.Lock()
 		delete(s.all, name)
 		s.mu.Unlock()
+		err := s.kept.forget(name) // somebody may have paused it while it ended, which the next one of that name is not to find
+		s.pausing.Unlock()
+		if err != nil {
+			return nil, serval.Errorf(serval.Unavailable, "stream '%s' is deleted, but one of that name may begin as it was paused: %w", name, err)
+		}
 	}
 	return &api.StreamChange{Name: name, Change: "deleted", DryRun: dry, Stream: e.status()}, nil
 }

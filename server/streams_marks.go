@@ -177,6 +177,13 @@ func (m *marks) flush() error {
 			m.fresh = append([]markLine{{}}, m.fresh...) // an empty line, behind one that was cut off
 		}
 	}
+	whole := false
+	defer func() {
+		if !whole { // a line may be cut off, as by a full disk: the next attempt begins behind it
+			_ = m.file.Close()
+			m.file = nil
+		}
+	}()
 	w := bufio.NewWriter(m.file)
 	e := json.NewEncoder(w)
 	for i := range m.fresh {
@@ -191,6 +198,7 @@ func (m *marks) flush() error {
 	if err := errors.Join(w.Flush(), m.file.Sync()); err != nil {
 		return fail(err)
 	}
+	whole = true
 	m.fresh = m.fresh[:0]
 	return nil
 }

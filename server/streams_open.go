@@ -18,7 +18,36 @@ func StreamCheck() config.StreamCheck {
 	for _, b := range brokers.New() {
 		known[b.Name()] = b
 	}
-	return func(_ string, c *config.Stream) []config.Mistake { return mistakes(c, known) }
+	return func(_ string, c *config.Stream) []config.Mistake {
+		list := mistakes(c, known)
+		if len(list) == 0 {
+			if path, err := settle(c, known); err != nil {
+				list = append(list, config.Mistake{Path: path, Reason: err.Error()})
+			}
+		}
+		return list
+	}
+}
+
+// settle has brokers take note of what a stream says of what its streams share; see stream.Settler.
+func settle(c *config.Stream, known map[string]stream.Broker) (path string, err error) {
+	for _, p := range []struct {
+		key string
+		config.Plugin
+	}{{"source", c.Source}, {"target", c.Target}, {"dead_letter", c.DeadLetter}} {
+		b, ok := known[p.Name].(stream.Settler)
+		if !ok {
+			continue
+		}
+		if err := b.Settle(p.Options); err != nil {
+			path = p.key + "." + p.Name
+			if e := serval.AsError(err); e.Param != "" {
+				path += "." + e.Param
+			}
+			return path, err
+		}
+	}
+	return "", nil
 }
 
 // mistakes are what is wrong with a stream, as its plug-ins say, and with its delivery.

@@ -145,6 +145,13 @@ type Keeper interface {
 	Keeps() bool
 }
 
+// Settler is a Broker whose streams share what each of them may set. What Check was asked leaves no trace; what streams that are made say
+// is settled, before the first of them is opened. An InvalidArgument says where it differs from what others said.
+type Settler interface {
+	Broker
+	Settle(options any) error
+}
+
 // Env is what a broker may know of the worker that opens it.
 type Env struct {
 	Stream   string // its name

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -107,8 +108,9 @@ func (t *target) folder(m *stream.Message, now time.Time) string {
 	return t.folders.name
 }
 
-// file is the name of a group's file: the stream, where the messages stood, the first and the last of them. The same messages
-// have the same name, whenever they are written.
+// file is the name of a group's file: the stream, where the messages stood, the first and the last of them, and where others are between
+// these, a digest of which they are: a part of them that is written again, as a replay does, must not take the place of all. The same
+// messages have the same name, whenever they are written.
 func (g *group) file(t *target) string {
 	name := plain(t.env.Stream)
 	if g.dead {
@@ -121,7 +123,15 @@ func (g *group) file(t *target) string {
 		}
 		return fmt.Sprintf("%s_%s_%s_%016x%s", name, plain(g.topic), g.since.UTC().Format("20060102T150405.000Z"), h.Sum64(), t.opt.extension())
 	}
-	return fmt.Sprintf("%s_%s_%019d-%019d%s", name, plain(g.lane), g.first, g.last, t.opt.extension())
+	gaps := ""
+	if int64(len(g.rows)) != g.last-g.first+1 {
+		h := fnv.New64a()
+		for i := range g.rows {
+			_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, uint64(g.rows[i].m.Position.Offset)))
+		}
+		gaps = fmt.Sprintf("_%016x", h.Sum64())
+	}
+	return fmt.Sprintf("%s_%s_%019d-%019d%s%s", name, plain(g.lane), g.first, g.last, gaps, t.opt.extension())
 }
 
 // location is where a file of a folder goes.

@@ -92,8 +92,8 @@ func TestParquet(t *testing.T) {
 	if err := to.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	const name = "s-1_t-3_%019d-%019d.parquet"
-	want := []string{"date=2026-11-27/hour=22/" + fmt.Sprintf(name, 100, 120), "date=2026-11-27/hour=23/" + fmt.Sprintf(name, 130, 150)}
+	const name = "s-1_t-3_%019d-%019d_%s.parquet" // with a digest: others are between them
+	want := []string{"date=2026-11-27/hour=22/" + fmt.Sprintf(name, 100, 120, "c8915d2dd8ce8577"), "date=2026-11-27/hour=23/" + fmt.Sprintf(name, 130, 150, "8ae9266c2e45af9d")}
 	if got := below(t, root); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
@@ -381,4 +381,40 @@ func FuzzTake(f *testing.F) {
 			t.Error("metadata")
 		}
 	})
+}
+
+// TestPart: a part of a file's messages that is written again, from its first to its last, has a file of its own; the same ones have
+// the same file.
+func TestPart(t *testing.T) {
+	root := t.TempDir()
+	to := open(t, func(o *TargetOptions) { o.Path, o.Format = root, "jsonl" })
+	lane := stream.NewLane("t-3", nil)
+	write := func(offsets ...int) []string {
+		t.Helper()
+		for _, n := range offsets {
+			if err := to.Take(t.Context(), []*stream.Message{message(lane, n, `{"a":1}`)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := to.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return below(t, root)
+	}
+	all := write(0, 1, 2, 3, 4)
+	if len(all) != 1 {
+		t.Fatal(all)
+	}
+	before, err := os.ReadFile(filepath.Join(root, all[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, offsets := range [][]int{{0, 4}, {0, 2, 4}, {0, 1, 4}, {0, 4}, {0, 1, 2, 3, 4}} {
+		if got, want := len(write(offsets...)), min(i+2, 4); got != want {
+			t.Errorf("%v: %d files, want %d", offsets, got, want)
+		}
+	}
+	if after, err := os.ReadFile(filepath.Join(root, all[0])); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file of all is now %q %v", after, err)
+	}
 }

@@ -24,6 +24,9 @@ func (b *Broker) connect(c *Connection, env stream.Env, more ...natsgo.Option) (
 	var opts []natsgo.Option
 	where := natsgo.DefaultURL
 	if len(c.URLs) == 0 {
+		if err := b.settle(c, true); err != nil {
+			return nil, err
+		}
 		e, err := b.start(env)
 		if err != nil {
 			return nil, err

@@ -29,8 +29,8 @@ type embedded struct {
 	unlock   func()
 }
 
-// settle adds what one stream says of the embedded server to what others said.
-func (b *Broker) settle(c *Connection) error {
+// settle checks what one stream says of the embedded server against what others said, and with keep adds it.
+func (b *Broker) settle(c *Connection, keep bool) error {
 	if len(c.URLs) > 0 {
 		return nil
 	}
@@ -53,7 +53,9 @@ func (b *Broker) settle(c *Connection) error {
 	if b.embedded != nil && merged != b.embedded.settings {
 		return bad("embedded", "differs from what the server in this process was started with; restart Serval to change it")
 	}
-	b.settings = merged
+	if keep {
+		b.settings = merged
+	}
 	return nil
 }
 

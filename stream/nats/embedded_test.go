@@ -25,7 +25,7 @@ func embed(t *testing.T, dir string, set Embedded) (*Broker, error) {
 	t.Cleanup(func() { _ = b.Close() })
 	o := defaultTarget()
 	o.Subject, o.Embedded = "unused", set
-	if err := b.Check(o); err != nil {
+	if err := b.Settle(o); err != nil {
 		t.Fatal(err)
 	}
 	_, err := b.start(stream.Env{Dir: dir, Warn: warn(t)})

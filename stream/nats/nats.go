@@ -16,7 +16,14 @@ type Broker struct {
 	mu       sync.Mutex // guards what follows
 	settings Embedded   // what streams said of the embedded server, together
 	embedded *embedded  // nil: not started
+	readers  map[string]reader
 	closed   bool
+}
+
+// reader is the stream of ours whose name made a consumer's, and how many sources it has open.
+type reader struct {
+	stream string
+	open   int
 }
 
 var (
@@ -25,7 +32,7 @@ var (
 )
 
 // New makes it.
-func New() *Broker { return &Broker{} }
+func New() *Broker { return &Broker{readers: map[string]reader{}} }
 
 // Name is "nats".
 func (*Broker) Name() string { return "nats" }
@@ -36,19 +43,26 @@ func (*Broker) SourceOptions() any { return defaultSource() }
 // TargetOptions are the defaults of what is written.
 func (*Broker) TargetOptions() any { return defaultTarget() }
 
-// Check implements stream.Broker. What options say of the embedded server must agree with what others said that were checked.
-func (b *Broker) Check(options any) error {
+var _ stream.Settler = (*Broker)(nil)
+
+// Check implements stream.Broker. What options say of the embedded server must agree with what others said that were settled.
+func (b *Broker) Check(options any) error { return b.check(options, false) }
+
+// Settle implements stream.Settler.
+func (b *Broker) Settle(options any) error { return b.check(options, true) }
+
+func (b *Broker) check(options any, keep bool) error {
 	switch o := options.(type) {
 	case *SourceOptions:
 		if err := o.check(); err != nil {
 			return err
 		}
-		return b.settle(&o.Connection)
+		return b.settle(&o.Connection, keep)
 	case *TargetOptions:
 		if err := o.check(); err != nil {
 			return err
 		}
-		return b.settle(&o.Connection)
+		return b.settle(&o.Connection, keep)
 	}
 	return wrong(options)
 }

@@ -181,7 +181,7 @@ func inProcess(t *testing.T) (b *Broker, url, dir string) {
 	at := freeAddress(t)
 	o := defaultTarget()
 	o.Subject, o.Embedded.Listen = "unused", at
-	if err := b.Check(o); err != nil {
+	if err := b.Settle(o); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.start(stream.Env{Dir: dir, Warn: warn(t)}); err != nil {

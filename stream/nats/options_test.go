@@ -99,7 +99,15 @@ func TestAgree(t *testing.T) {
 	say := func(e Embedded) error {
 		o := defaultTarget()
 		o.Subject, o.Embedded = "scores", e
-		return b.Check(o)
+		before := b.settings
+		checked := b.Check(o)
+		if b.settings != before {
+			t.Errorf("to check %+v has changed the settings", e)
+		}
+		if settled := b.Settle(o); (settled == nil) != (checked == nil) {
+			t.Errorf("checked %v, settled %v", checked, settled)
+		}
+		return checked
 	}
 	for _, e := range []Embedded{{}, {Listen: "127.0.0.1:5000"}, {}, {Token: "t", Listen: "127.0.0.1:5000"}, {MaxStorage: 1 << 30}} {
 		if err := say(e); err != nil {

@@ -289,17 +289,24 @@ func (h *share) give(c *claim) {
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
+	if !slices.Contains(h.mine(), c) { // the lease was lost meanwhile: what is there now is somebody else's, or this member's anew
+		return
+	}
 	c.confirm(ctx)
-	h.remove(c)
+	if !h.remove(c) {
+		return
+	}
 	h.back(ctx, c)
 	h.ring()
 }
 
-// remove takes a claim out of the source's.
-func (h *share) remove(c *claim) {
+// remove takes a claim out of the source's, and says whether it was there.
+func (h *share) remove(c *claim) bool {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
+	n := len(h.s.claims)
 	h.s.claims = slices.DeleteFunc(h.s.claims, func(o *claim) bool { return o == c })
+	return len(h.s.claims) < n
 }
 
 // back gives a lease back; one that is somebody else's by now has another revision, and stays.

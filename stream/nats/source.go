@@ -2,12 +2,15 @@ package nats
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"serval"
 	"serval/stream"
 )
 
@@ -42,6 +45,7 @@ type source struct {
 	work sync.WaitGroup
 	wake chan struct{} // something is there to be read
 	once sync.Once
+	back func() // see reads; nil: the consumer has a name of its own
 
 	mu     sync.Mutex // guards what follows, and the claims
 	claims []*claim   // that are read
@@ -53,6 +57,14 @@ func (b *Broker) newSource(ctx context.Context, o *SourceOptions, env stream.Env
 	s := &source{o: o, env: env, stream: o.Stream, consumer: o.Consumer, wake: make(chan struct{}, 1)}
 	if s.consumer == "" {
 		s.consumer = named(env.Stream)
+		if s.back, err = b.reads(o, s.consumer, env.Stream); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				s.back()
+			}
+		}()
 	}
 	if s.nc, err = b.connect(&o.Connection, env); err != nil {
 		return nil, err
@@ -261,6 +273,32 @@ func (s *source) Close() error {
 			_ = s.nc.FlushWithContext(ctx)
 		}
 		s.nc.Close()
+		if s.back != nil {
+			s.back()
+		}
 	})
 	return nil
+}
+
+// reads notes that a stream of ours reads with the consumer that is named after it; back takes that back. Two whose names make the same
+// one, as a.b and a_b do, would each have a part of the messages, and are refused.
+func (b *Broker) reads(o *SourceOptions, consumer, name string) (back func(), err error) {
+	key := strings.Join(append(slices.Clone(o.URLs), o.Stream, consumer), " ")
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.readers[key]
+	if r.open > 0 && r.stream != name {
+		return nil, serval.Errorf(serval.InvalidArgument, "nats: the streams '%s' and '%s' would read '%s' with one consumer, '%s', and each have a part of it; name a consumer for one of them", r.stream, name, o.Stream, consumer).
+			At("consumer")
+	}
+	b.readers[key] = reader{name, r.open + 1}
+	return sync.OnceFunc(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if r := b.readers[key]; r.open > 1 {
+			b.readers[key] = reader{r.stream, r.open - 1}
+		} else {
+			delete(b.readers, key)
+		}
+	}), nil
 }

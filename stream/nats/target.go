@@ -3,6 +3,8 @@ package nats
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
 
@@ -91,12 +93,30 @@ func (b *Broker) newTarget(ctx context.Context, o *TargetOptions, env stream.Env
 	}
 	name := o.Stream
 	if name == "" {
-		name = named(base)
+		if name, err = t.fresh(ctx, base); err != nil {
+			return nil, err
+		}
 	}
 	if _, err = find(ctx, t.js, &o.Connection, &o.Make, name, below(base)); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// fresh names a stream after a subject that none takes. Where the name is that of another one, as a.b and a_b have the same, it has a
+// digest of the subject behind it.
+func (t *target) fresh(ctx context.Context, base string) (string, error) {
+	name := named(base)
+	_, err := t.js.Stream(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return name, nil
+	case err != nil:
+		return "", refused("stream "+name, err)
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(base))
+	return fmt.Sprintf("%s-%08x", name, h.Sum32()), nil
 }
 
 // base is the subject up to the key.

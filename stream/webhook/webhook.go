@@ -110,11 +110,11 @@ func (o *TargetOptions) sender() (*webhook.Sender, error) {
 	return webhook.New(opt)
 }
 
-// Say names a place, without what may be secret in its address.
+// Say names a place by its host alone: of an address, any part behind that may be what lets one in.
 func (Broker) Say(options any) string {
 	if o, ok := options.(*TargetOptions); ok {
 		if u, err := url.Parse(o.URL); err == nil {
-			return "webhook " + u.Scheme + "://" + u.Host + u.Path
+			return "webhook " + u.Scheme + "://" + u.Host
 		}
 	}
 	return "webhook"

@@ -226,7 +226,7 @@ func TestCheck(t *testing.T) {
 	if err := (Broker{}).Check(o); err != nil {
 		t.Error(err)
 	}
-	if say := (Broker{}).Say(o); say != "webhook https://example.org/hook" {
+	if say := (Broker{}).Say(o); say != "webhook https://example.org" {
 		t.Error(say)
 	}
 }
