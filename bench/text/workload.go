@@ -23,7 +23,7 @@ type workload struct {
 const behindAfter = time.Second
 
 func workloads() []workload {
-	const usual = "serval,llama-server,serval-shipped"
+	const usual = "serval,llama-server,serval-shipped,serval-own"
 	closed := func(callers int, count int64) chat.Options {
 		return chat.Options{Concurrency: callers, Count: count, WarmUp: time.Second}
 	}
