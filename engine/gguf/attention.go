@@ -1,6 +1,10 @@
 package gguf
 
-import "serval/engine/gguf/kernel"
+import (
+	"math"
+
+	"serval/engine/gguf/kernel"
+)
 
 // tileRows is how many queries the kernels take at once, at best.
 const tileRows = 12
@@ -44,7 +48,7 @@ func (n *net) attention(rows int) {
 }
 
 // ropeOne turns a row's queries and keys, and stores its keys and values.
-func (n *net) ropeOne(_, i int) {
+func (n *net) ropeOne(worker, i int) {
 	ld := (n.heads + 2*n.kvHeads) * n.head
 	row, angles := n.qkv[i*ld:(i+1)*ld], n.angles[i*n.rope.dims:(i+1)*n.rope.dims]
 	for h := range n.heads + n.kvHeads {
@@ -52,11 +56,15 @@ func (n *net) ropeOne(_, i int) {
 	}
 	s := n.spanOf(i)
 	pos := s.pos + i - s.from
+	halves := n.scratch[worker].halves
+	n.ops.ToF16(halves, row[n.heads*n.head:(n.heads+n.kvHeads)*n.head])
 	for h := range n.kvHeads {
 		keys, values := n.cells(s.table[pos/block], h)
-		at := (n.heads + h) * n.head
-		n.ops.PutKey(keys, n.head, pos%block, row[at:at+n.head])
-		at += n.kvHeads * n.head
+		cell := keys[pos%block/16*16*n.head+pos%16:] // as kernel.Span says keys stand
+		for j, v := range halves[h*n.head : (h+1)*n.head] {
+			cell[j*16] = v
+		}
+		at := (n.heads + n.kvHeads + h) * n.head
 		n.ops.PutValue(values, n.head, pos%block, row[at:at+n.head])
 	}
 }
@@ -82,11 +90,16 @@ func (n *net) attend(worker, i int) {
 		scores.Data = scratch.scores[b*block:]
 		n.ops.ScoresF16(scores, query, kernel.Span{Data: keys, Cells: min(block, last-b*block), Dim: n.head}, n.scale)
 	}
+	none := float32(math.Inf(-1))
 	for t := range w.n {
 		sees := s.pos + w.from + t + 1
 		for g := range group {
-			row := scratch.scores[(t*group+g)*stride:][:last]
-			n.ops.Softmax(row[:sees])
+			row := scratch.scores[(t*group+g)*stride:][:stride]
+			padded := min((sees+15)&^15, stride) // the kernels take 16 at once
+			for c := sees; c < padded; c++ {
+				row[c] = none
+			}
+			n.ops.Softmax(row[:padded])
 			clear(row[sees:])
 		}
 	}

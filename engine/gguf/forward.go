@@ -20,21 +20,25 @@ type net struct {
 	tokens []int32
 	outs   []int32 // rows whose logits are wanted
 
-	x, delta                                                                    []float32 // [rows][width]: the residual stream, and what a layer adds to it
-	qkv                                                                         []float32 // [rows][heads and twice kvHeads][head]
-	mixed                                                                       []float32 // [rows][heads][head]: what attention gives
-	gate, up                                                                    []float32 // [rows][inner]
-	angles                                                                      []float32 // [rows][rope.dims]
-	out                                                                         []float32 // [outputs][vocab]
-	acts                                                                        *kernel.Acts
-	scratch                                                                     []scratch // of each worker
-	works                                                                       []work
-	muls                                                                        []mul
-	at                                                                          *layer // that is computed, and its number
-	number                                                                      int
-	by                                                                          []float32 // weights of the norm that is computed
-	more                                                                        bool      // delta is added first
-	embedRow, normRow, ropeRow, attendPiece, mixedRow, gluRow, mulPiece, outRow func(worker, i int)
+	x, delta []float32 // [rows][width]: the residual stream, and what a layer adds to it
+	qkv      []float32 // [rows][heads and twice kvHeads][head]
+	mixed    []float32 // [rows][heads][head]: what attention gives
+	gate, up []float32 // [rows][inner]
+	angles   []float32 // [rows][rope.dims]
+	out      []float32 // [outputs][vocab]
+	acts     *kernel.Acts
+	scratch  []scratch // of each worker
+	works    []work
+	muls     []mul
+	at       *layer // that is computed, and its number
+	number   int
+	by       []float32 // weights of the norm that is computed
+	more     bool      // delta is added first
+
+	row          func(worker, i int) // of each, and how many rows, and of a piece
+	count, grain int
+
+	embedRow, normRow, ropeRow, attendPiece, mixedRow, gluRow, mulPiece, outRow, rowsPiece func(worker, i int)
 }
 
 // span is a run of a sequence's tokens: rows from, from+1, … at the positions pos, pos+1, …
@@ -50,6 +54,7 @@ type scratch struct {
 	query  []float32 // [tile][head]
 	mixed  []float32 // [tile][head]
 	scores []float32 // [tile][context]
+	halves []uint16  // [kvHeads][head]
 	err    error
 }
 
@@ -84,10 +89,11 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	for i := range n.scratch {
 		n.scratch[i] = scratch{
 			row: make([]float32, max(x.width, x.inner)), bytes: make([]byte, w.embed.bytes), query: make([]float32, x.tile()*x.head),
-			mixed: make([]float32, x.tile()*x.head), scores: make([]float32, x.tile()*cells),
+			mixed: make([]float32, x.tile()*x.head), scores: make([]float32, x.tile()*cells), halves: make([]uint16, x.kvHeads*x.head),
 		}
 	}
 	n.embedRow, n.normRow, n.ropeRow, n.attendPiece = n.embedOne, n.normOne, n.ropeOne, n.attend
+	n.rowsPiece = n.rowsOf
 	n.mixedRow, n.gluRow, n.mulPiece, n.outRow = n.mixedOne, n.gluOne, n.mulOne, n.outOne
 	return n, nil
 }
@@ -117,16 +123,23 @@ func (n *net) add(tokens []int32, pos int, table []int32, wants func(i int) bool
 // logits are those of the i-th row that wanted some, valid until the next run; the caller may change them.
 func (n *net) logits(i int) []float32 { return n.out[i*n.vocab : (i+1)*n.vocab] }
 
-// each runs f for every row: on the team where that is worth a barrier.
+// each runs f for every row of cols numbers: on the team where that is worth a barrier, some rows a piece.
 func (n *net) each(rows, cols int, f func(worker, i int)) {
-	const alone = 1 << 13 // numbers
+	const alone, grain = 1 << 13, 1 << 12 // numbers
 	if rows*cols <= alone {
 		for i := range rows {
 			f(0, i)
 		}
 		return
 	}
-	n.team.Run(rows, f)
+	n.row, n.count, n.grain = f, rows, max(grain/cols, 1)
+	n.team.Run((rows+n.grain-1)/n.grain, n.rowsPiece)
+}
+
+func (n *net) rowsOf(worker, piece int) {
+	for i := piece * n.grain; i < min((piece+1)*n.grain, n.count); i++ {
+		n.row(worker, i)
+	}
 }
 
 // run computes the batch.

@@ -25,7 +25,7 @@ var peer struct {
 }
 
 // theirs opens a model with engine/llama.
-func theirs(t testing.TB, dir string, text serval.TextSettings) engine.Decoder {
+func theirs(t testing.TB, dir string, text serval.TextSettings, threads int) engine.Decoder {
 	t.Helper()
 	peer.once.Do(func() {
 		cache, err := os.UserCacheDir()
@@ -40,7 +40,7 @@ func theirs(t testing.TB, dir string, text serval.TextSettings) engine.Decoder {
 	if peer.err != nil {
 		t.Fatalf("libllama: %v", peer.err)
 	}
-	return opened(t, peer.engine, dir, text, 1)
+	return opened(t, peer.engine, dir, text, threads)
 }
 
 func opened(t testing.TB, e engine.Engine, dir string, text serval.TextSettings, threads int) engine.Decoder {

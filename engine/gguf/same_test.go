@@ -54,7 +54,7 @@ func TestLogits(t *testing.T) {
 	in.PromptLogprobs = 5
 	mine, other := ask(in), ask(in)
 	run(t, d, mine)
-	run(t, theirs(t, dir, settings), other)
+	run(t, theirs(t, dir, settings, 1), other)
 	most, mean, same := difference(t, mine.prompt, other.prompt)
 	t.Logf("log-probabilities differ by %.4f at most and %.4f in the mean; %.1f %% agree on the most likely token", most, mean, 100*same)
 	if most > 1 || mean > 0.1 || same < 0.95 { // int8 activations: llama.cpp's own are off by 0.11 in the mean from numbers that are not rounded, and ours as much
@@ -66,7 +66,7 @@ func TestLogits(t *testing.T) {
 func TestGreedy(t *testing.T) {
 	dir, settings := smol(t), serval.TextSettings{Context: 512, Slots: 8, Cache: 2048}
 	d := ours(t, dir, settings)
-	their := theirs(t, dir, settings)
+	their := theirs(t, dir, settings, 1)
 	var mine, other []*answer
 	for _, p := range prompts(d, 8) {
 		in := greedy(p, 24)

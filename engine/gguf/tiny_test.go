@@ -222,7 +222,7 @@ func TestTiny(t *testing.T) {
 			mine, other := ask(in), ask(in)
 			d := ours(t, dir, settings)
 			run(t, d, mine)
-			run(t, theirs(t, dir, settings), other)
+			run(t, theirs(t, dir, settings, 1), other)
 			n, apart, off, theirOff := 0.0, 0.0, 0.0, 0.0
 			var want [][]float64
 			if y.scaling == 0 && !y.freqs { // which the definition here leaves out

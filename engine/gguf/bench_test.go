@@ -1,0 +1,100 @@
+package gguf
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"serval"
+	"serval/engine"
+)
+
+// BenchmarkAgainstLlama measures the decoder against engine/llama's: the same file, prompts, number of tokens and threads, greedy, in
+// turns, so that a busy machine hurts both. The metrics are medians of SERVAL_BENCH_ROUNDS (3): tokens a second of the prompts until
+// everybody has its first token, and of the tokens after the first.
+//
+// SERVAL_BENCH_GGUF names another file, SERVAL_BENCH_THREADS the threads (2); SERVAL_BENCH_OWN leaves llama.cpp out.
+func BenchmarkAgainstLlama(b *testing.B) {
+	dir := smol
+	if path := os.Getenv("SERVAL_BENCH_GGUF"); path != "" {
+		dir = func(t testing.TB) string { return folder(t, path) }
+	}
+	number := func(name string, otherwise int) int {
+		if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+			return n
+		}
+		return otherwise
+	}
+	threads, rounds := number("SERVAL_BENCH_THREADS", 2), number("SERVAL_BENCH_ROUNDS", 3)
+	settings := serval.TextSettings{Context: 2048, Slots: 32}
+	models := map[string]engine.Decoder{"own": opened(b, New(), dir(b), settings, threads)}
+	if os.Getenv("SERVAL_BENCH_OWN") == "" {
+		models["llama"] = theirs(b, dir(b), settings, threads)
+	}
+	vocab := models["own"].(*decoder).vocab
+	seed := 0
+	for _, shape := range []struct{ sequences, prompt, answer int }{{1, 80, 64}, {8, 80, 64}, {16, 80, 64}, {32, 80, 64}, {1, 1024, 32}} {
+		b.Run(fmt.Sprintf("sequences=%d/prompt=%d/answer=%d", shape.sequences, shape.prompt, shape.answer), func(b *testing.B) {
+			for b.Loop() {
+				prompts, rest := map[string][]float64{}, map[string][]float64{}
+				for range rounds {
+					seed++
+					for name, d := range models {
+						first, all := timed(b, d, benchPrompts(vocab, shape.sequences, shape.prompt, seed), shape.answer)
+						prompts[name] = append(prompts[name], float64(shape.sequences*shape.prompt)/first.Seconds())
+						rest[name] = append(rest[name], float64(shape.sequences*(shape.answer-1))/(all-first).Seconds())
+					}
+				}
+				for name := range models {
+					b.ReportMetric(median(prompts[name]), name+"-prompt-tok/s")
+					b.ReportMetric(median(rest[name]), name+"-tok/s")
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func median(list []float64) float64 {
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+func benchPrompts(vocab, n, length, round int) [][]int32 {
+	list := make([][]int32, n)
+	for i := range list {
+		for j := range length {
+			list[i] = append(list[i], int32(100+(i*7919+j*104729+(round+1)*1299709)%(vocab-200)))
+		}
+	}
+	return list
+}
+
+// timed is how long it took until every sequence had its first token, and until the end.
+func timed(b *testing.B, d engine.Decoder, prompts [][]int32, most int) (first, all time.Duration) {
+	b.Helper()
+	var list []*answer
+	start := time.Now()
+	for _, p := range prompts {
+		in := greedy(p, most)
+		in.Sampling.IgnoreEnd = true
+		a := ask(in)
+		list = append(list, a)
+		if err := d.Admit(&a.call); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for live := len(list); live > 0; {
+		var err error
+		if live, err = d.Step(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		if first == 0 && !slices.ContainsFunc(list, func(a *answer) bool { return a.chunks == 0 }) {
+			first = time.Since(start)
+		}
+	}
+	return first, time.Since(start)
+}
