@@ -244,3 +244,66 @@ func TestScheduleMistakes(t *testing.T) {
 		t.Errorf("a name: %v", err)
 	}
 }
+
+// TestScheduleClock: whatever the wall clock does, no time's job is made twice, and every time that the clock shows in its course has its
+// job: a jump forward and back loses none of those in between. Of times that it jumps over the last one is made, as after a downtime.
+func TestScheduleClock(t *testing.T) {
+	start := time.Date(2026, 11, 27, 22, 0, 0, 0, time.UTC)
+	now := start
+	db := store(t)
+	process := func() *batch.Scheduler {
+		return batch.NewScheduler(batch.SchedulerOptions{
+			Schedules: db, Submit: db.Submit, Places: func(string) batch.Locator { return batch.Files{} }, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		})
+	}
+	one, two := process(), process()
+	c, err := batch.NewSchedule("t", "often", plan(t, batch.SchedulePlan{Cron: "*/5 * * * *", Zone: "UTC", Job: batch.DataSpec{Job: batch.Job{Model: "m", Input: []string{"/in.csv"}, Output: "/out-{time}.csv"}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Due = start.Add(5 * time.Minute)
+	if err := one.Add(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	run := func(d time.Duration) {
+		t.Helper()
+		for end := now.Add(d); now.Before(end); now = now.Add(30 * time.Second) {
+			for _, s := range []*batch.Scheduler{one, two} {
+				if err := s.Look(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	check := func(what string, from, to time.Time, more int) {
+		t.Helper()
+		made := outputs(t, db)
+		if twice := len(made) - len(slices.Compact(slices.Clone(made))); twice > 0 {
+			t.Errorf("%s: %d times were made twice", what, twice)
+		}
+		n := 0
+		for at := from; !at.After(to); at = at.Add(5 * time.Minute) {
+			if n++; !slices.Contains(made, "out-"+at.Format("20060102T150405")+".csv of in.csv") {
+				t.Errorf("%s: %s has no job", what, at.Format(time.TimeOnly))
+			}
+		}
+		if len(made) != n+more {
+			t.Errorf("%s: %d jobs, want %d and %d: %v", what, len(made), n, more, made)
+		}
+	}
+	minutes := func(n int) time.Time { return start.Add(time.Duration(n) * time.Minute) }
+	run(20*time.Minute + time.Second) // 22:05 to 22:20
+	check("before", minutes(5), minutes(20), 0)
+	now = now.Add(time.Hour) // 23:20, for ten minutes
+	run(11 * time.Minute)
+	check("an hour ahead", minutes(5), minutes(20), 3) // 23:20, 23:25, 23:30
+	now = now.Add(-time.Hour)
+	run(30 * time.Minute) // 22:31 to 23:01
+	check("right again", minutes(35), minutes(60), 4+3)
+	now = now.Add(-time.Hour) // 22:01: all that was made is not made again, and what was jumped over is
+	run(35 * time.Minute)
+	check("an hour behind", minutes(5), minutes(60), 3)
+	now = now.Add(time.Hour)
+	run(35 * time.Minute)
+	check("at last", minutes(95), minutes(130), 12+3) // what the clock jumped over once more is missed, but for the last, as after a downtime
+}

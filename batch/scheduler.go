@@ -80,6 +80,9 @@ func (s *Scheduler) Look(ctx context.Context) error {
 			err = s.watch(ctx, c, p)
 		case !c.Due.IsZero() && !s.o.Now().Before(c.Due):
 			err = s.fire(ctx, c, p)
+		case !c.Due.IsZero() && p.times.next(s.o.Now().Add(skew)).Before(c.Due):
+			// The clock went back. Times that come again make the jobs that they made, and no others.
+			err = s.o.Schedules.Fired(ctx, c, p.times.next(s.o.Now()), "", c.Reason)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -104,6 +107,9 @@ func (s *Scheduler) Look(ctx context.Context) error {
 	return nil
 }
 
+// skew is by how much the clocks of servers that share schedules may differ.
+const skew = time.Minute
+
 // tell notes why a schedule could not do what it should, once.
 func (s *Scheduler) tell(ctx context.Context, c *Schedule, err error) {
 	why := serval.AsError(err).Message
@@ -125,6 +131,9 @@ func (s *Scheduler) fire(ctx context.Context, c *Schedule, p *ready) error {
 		return err
 	}
 	if _, err := s.o.Submit(ctx, r); err != nil {
+		if e := (*serval.Error)(nil); errors.As(err, &e) && e.Code == serval.Conflict && e.Param == "key" { // made, before the plan was changed
+			return s.o.Schedules.Fired(ctx, c, p.times.next(s.o.Now()), "", "")
+		}
 		return err
 	}
 	return s.o.Schedules.Fired(ctx, c, p.times.next(s.o.Now()), r.ID, "")

@@ -33,7 +33,8 @@ type DB struct {
 
 const (
 	schema      = "serval"
-	connections = 16 // of one process
+	connections = 16              // of one process
+	grace       = 3 * time.Second // how long a worker must have been silent before its piece is taken; see table.DB
 	// migrating is the advisory lock that keeps programs that start together from making the tables twice: any number, but
 	// always the same.
 	migrating = 0x5e77a1
@@ -71,7 +72,7 @@ func Open(ctx context.Context, url string) (*DB, error) {
 		_ = db.Close()
 		return nil, fmt.Errorf("%s: %w", where, err)
 	}
-	return &DB{DB: &table.DB{SQL: db, Dialect: table.Dialect{
+	return &DB{DB: &table.DB{SQL: db, Grace: grace, Dialect: table.Dialect{
 		Numbered: true, Lock: " FOR UPDATE", Now: "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)", Retry: inTheWay,
 	}}, db: db}, nil
 }

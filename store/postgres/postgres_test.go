@@ -44,12 +44,32 @@ func TestStore(t *testing.T) {
 	var n atomic.Int64
 	storetest.Run(t, func(t *testing.T) func() storetest.Store {
 		url := of(t, server.URL, fmt.Sprint("s", n.Add(1)))
-		return func() storetest.Store { return open(t, url) }
+		return func() storetest.Store {
+			d := open(t, url)
+			d.Grace = 0 // its tests have no worker who could be heard of
+			return d
+		}
 	})
+	t.Run("clock", func(t *testing.T) { clock(t, server.URL) })
 	t.Run("together", func(t *testing.T) { together(t, server.URL) })
 	t.Run("newer", func(t *testing.T) { newer(t, server.URL) })
 	t.Run("claims", func(t *testing.T) { claims(t, of(t, server.URL, "claims")) })
 	t.Run("crash", func(t *testing.T) { crash(t, server) })
+}
+
+// clock: the server's own clock jumps, as far as anybody in this schema sees.
+func clock(t *testing.T, base string) {
+	url := of(t, base, "jumping,pg_catalog")
+	d := open(t, url)
+	if _, err := d.db.ExecContext(t.Context(), `CREATE TABLE jumping.jump (by INTERVAL NOT NULL); INSERT INTO jumping.jump VALUES ('0');
+		CREATE FUNCTION jumping.clock_timestamp() RETURNS TIMESTAMPTZ LANGUAGE sql VOLATILE AS 'SELECT pg_catalog.clock_timestamp() + by FROM jumping.jump'`); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Clock(t, func() storetest.Store { return open(t, url) }, func(by time.Duration) {
+		if _, err := d.db.ExecContext(t.Context(), "UPDATE jumping.jump SET by = by + make_interval(secs => $1)", by.Seconds()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // together: programs that start at the same time make the tables once.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	_ "github.com/ncruces/go-sqlite3/driver" // registers the driver "sqlite3", as database/sql wants it
 
@@ -42,13 +43,16 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, fmt.Errorf("state %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(4) // each has its own memory
-	d := &DB{DB: &table.DB{SQL: db}, db: db}
+	d := &DB{DB: &table.DB{SQL: db, Grace: grace}, db: db}
 	if err := d.migrate(ctx); err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("state %s: %w", path, err)
 	}
 	return d, nil
 }
+
+// grace is how long a worker must have been silent before its piece is taken; see table.DB.
+const grace = 3 * time.Second
 
 // Close closes the file.
 func (d *DB) Close() error { return d.db.Close() }

@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"serval/store/storetest"
 )
@@ -25,12 +27,24 @@ func TestStore(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "a folder", "state?.db")
 		return func() storetest.Store {
 			d := open(t, path)
+			d.Grace = 0 // its tests have no worker who could be heard of
 			if _, err := os.Stat(path); err != nil {
 				t.Error("the file is not where it was asked for:", err)
 			}
 			return d
 		}
 	})
+}
+
+func TestClock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "state.db")
+	var by atomic.Int64
+	storetest.Clock(t, func() storetest.Store {
+		d := open(t, path)
+		d.Clock = func() time.Time { return time.Now().Add(time.Duration(by.Load())) }
+		return d
+	}, func(d time.Duration) { by.Add(int64(d)) })
 }
 
 func TestNewerFile(t *testing.T) {

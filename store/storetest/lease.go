@@ -66,7 +66,7 @@ func order(t *testing.T, open func() Store) {
 	s := open()
 	id := planned(t, s, 2)
 	l := must(t, s, id)
-	finish(t, s, l, batch.Outcome{Again: true, After: time.Hour, Err: "the model is loading", Measure: batch.Measure{Rows: 3, Done: 0.5}})
+	finish(t, s, l, batch.Outcome{Again: true, After: 5 * time.Minute, Err: "the model is loading", Measure: batch.Measure{Rows: 3, Done: 0.5}})
 	if j := state(t, s, id, batch.Running); j.Reason != "the model is loading" || j.Tally.Rows != 3 {
 		t.Errorf("%+v", j)
 	}

@@ -151,7 +151,7 @@ func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), "
 
 func (d *DB) now(ctx context.Context) (int64, error) {
 	if d.Now == "" {
-		return time.Now().UnixMicro(), nil
+		return d.clock(), nil
 	}
 	var now int64
 	err := d.SQL.QueryRowContext(ctx, d.Now).Scan(&now)

@@ -27,9 +27,13 @@ func (d *DB) Claim(ctx context.Context, worker string, kinds []string, lease tim
 	var got *batch.Lease
 	err := d.within(ctx, func(tx *sql.Tx, now int64) error {
 		got = nil
-		list, err := d.claimable(ctx, tx, kinds, now)
+		gone, err := d.silent(ctx, tx, lease, now)
+		if err != nil {
+			return err
+		}
+		list, err := d.claimable(ctx, tx, kinds, gone, now)
 		for i := 0; err == nil && got == nil && i < len(list); i++ {
-			got, err = d.take(ctx, tx, &list[i], worker, lease, now)
+			got, err = d.take(ctx, tx, &list[i], gone, &batch.Lease{Worker: worker, For: lease}, now)
 		}
 		return err
 	})
@@ -41,11 +45,19 @@ type pieceID struct {
 	number int
 }
 
-// mayRun is a piece that nobody is at, of a job that goes on. Its parameters: the time, twice.
-const mayRun = "(piece.state = 'waiting' AND piece.after <= ? OR piece.state = 'running' AND piece.until <= ?)"
+// mayRun is a piece that nobody is at, or whose worker is gone, of a job that goes on. What waits for longer than anything does was put off
+// before the clock went back.
+func mayRun(gone map[pieceID]sighting, now int64) (where string, args []any) {
+	where, args = "(piece.state = 'waiting' AND (piece.after <= ? OR piece.after > ?)", []any{now, now + mostAhead.Microseconds()}
+	for id, s := range gone {
+		where += " OR piece.state = 'running' AND piece.job = ? AND piece.number = ? AND piece.fence = ? AND piece.until = ?"
+		args = append(args, id.job, id.number, s.fence, s.until)
+	}
+	return where + ")", args
+}
 
-func (d *DB) claimable(ctx context.Context, tx *sql.Tx, kinds []string, now int64) (list []pieceID, err error) {
-	args := []any{now, now}
+func (d *DB) claimable(ctx context.Context, tx *sql.Tx, kinds []string, gone map[pieceID]sighting, now int64) (list []pieceID, err error) {
+	where, args := mayRun(gone, now)
 	for _, k := range kinds {
 		args = append(args, k)
 	}
@@ -55,13 +67,13 @@ func (d *DB) claimable(ctx context.Context, tx *sql.Tx, kinds []string, now int6
 		list = append(list, id)
 		return err
 	}, `SELECT piece.job, piece.number FROM piece JOIN job ON job.id = piece.job
-		WHERE `+mayRun+` AND job.state IN ('queued', 'running') AND job.stage = piece.stage AND job.kind IN (`+marks(len(kinds))+`)
+		WHERE `+where+` AND job.state IN ('queued', 'running') AND job.stage = piece.stage AND job.kind IN (`+marks(len(kinds))+`)
 		ORDER BY job.priority, job.created, job.id, piece.number LIMIT `+fmt.Sprint(candidates), args...)
 	return list, err
 }
 
-// take takes a piece, if it may still be taken once its job is locked.
-func (d *DB) take(ctx context.Context, tx *sql.Tx, id *pieceID, worker string, lease time.Duration, now int64) (*batch.Lease, error) {
+// take takes a piece for a lease's worker, if it may still be taken once its job is locked: nobody else has, and its worker was not heard of.
+func (d *DB) take(ctx context.Context, tx *sql.Tx, id *pieceID, gone map[pieceID]sighting, l *batch.Lease, now int64) (*batch.Lease, error) {
 	h, err := d.hold(ctx, tx, "", id.job)
 	if err != nil || h.state != batch.Queued && h.state != batch.Running {
 		return nil, skipGone(err)
@@ -71,8 +83,9 @@ func (d *DB) take(ctx context.Context, tx *sql.Tx, id *pieceID, worker string, l
 	var state string
 	var spec []byte
 	var base, rows, fence int64
-	err = d.row(ctx, tx, "SELECT number, stage, spec, weight, attempts, state, failures, base, row_count, fence FROM piece WHERE job = ? AND number = ? AND "+mayRun,
-		id.job, id.number, now, now).Scan(&p.Number, &stage, &spec, &p.Weight, &p.Attempts, &state, &failures, &base, &rows, &fence)
+	where, args := mayRun(gone, now)
+	err = d.row(ctx, tx, "SELECT number, stage, spec, weight, attempts, state, failures, base, row_count, fence FROM piece WHERE job = ? AND number = ? AND "+where,
+		append([]any{id.job, id.number}, args...)...).Scan(&p.Number, &stage, &spec, &p.Weight, &p.Attempts, &state, &failures, &base, &rows, &fence)
 	if err != nil {
 		return nil, skipGone(err)
 	}
@@ -91,7 +104,7 @@ func (d *DB) take(ctx context.Context, tx *sql.Tx, id *pieceID, worker string, l
 	p.Attempts++
 	fence++
 	if _, err := d.exec(ctx, tx, "UPDATE piece SET state = 'running', worker = ?, fence = ?, until = ?, attempts = ?, failures = ?, base = row_count, rate = 0 WHERE job = ? AND number = ?",
-		worker, fence, now+lease.Microseconds(), p.Attempts, failures, id.job, id.number); err != nil {
+		l.Worker, fence, now+l.For.Microseconds(), p.Attempts, failures, id.job, id.number); err != nil {
 		return nil, err
 	}
 	started := h.started
@@ -105,7 +118,8 @@ func (d *DB) take(ctx context.Context, tx *sql.Tx, id *pieceID, worker string, l
 	if err != nil {
 		return nil, err
 	}
-	return &batch.Lease{Job: *job, Piece: p, Worker: worker, Fence: fence, For: lease}, nil
+	l.Job, l.Piece, l.Fence = *job, p, fence
+	return l, nil
 }
 
 // skipGone is nil for what somebody else has removed or taken meanwhile.

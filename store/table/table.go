@@ -36,6 +36,13 @@ type Dialect struct {
 type DB struct {
 	SQL *sql.DB
 	Dialect
+	// Clock is this process's clock, which counts where the database has none; nil: time.Now.
+	Clock func() time.Time
+	// Grace is for how long, by a clock that only runs forward, a worker must have been silent before its piece is taken: at most that and
+	// half a lease. A jump of the wall clock takes no piece from a worker that lives.
+	Grace time.Duration
+
+	silence silence
 }
 
 // asks is a *sql.DB or a *sql.Tx.
@@ -109,7 +116,7 @@ func (d *DB) once(ctx context.Context, f func(tx *sql.Tx, now int64) error) erro
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	now := time.Now().UnixMicro()
+	now := d.clock()
 	if d.Now != "" {
 		if err := tx.QueryRowContext(ctx, d.Now).Scan(&now); err != nil {
 			return err
@@ -123,6 +130,14 @@ func (d *DB) once(ctx context.Context, f func(tx *sql.Tx, now int64) error) erro
 		return fmt.Errorf("%w: %w", requests.ErrUnknown, err)
 	}
 	return nil
+}
+
+// clock is the time of this process, in microseconds.
+func (d *DB) clock() int64 {
+	if d.Clock != nil {
+		return d.Clock().UnixMicro()
+	}
+	return time.Now().UnixMicro()
 }
 
 // at is a time of the database; 0 is none.
