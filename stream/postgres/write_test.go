@@ -279,7 +279,7 @@ func zombie(t *testing.T, s sink) {
 func hung(t *testing.T, s sink) {
 	s.exec(t, `CREATE TABLE hung (n int)`)
 	lane := stream.NewLane("t/0", nil)
-	change := func(o *TargetOptions) { o.Timeout = 500 * time.Millisecond }
+	change := func(o *TargetOptions) { o.Timeout = 2 * time.Second }
 	first, second := s.open(t, "hung", true, change), s.open(t, "hung", true, change)
 	list := []*stream.Message{result(lane, 0, `{"n":0}`), result(lane, 1, `{"n":1}`)}
 	if err := first.Write(t.Context(), list[:1]); err != nil {

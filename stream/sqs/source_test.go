@@ -138,7 +138,7 @@ func TestExtends(t *testing.T) {
 		q := b.place(t)
 		b.Send(t, q, append(of("a", 12), of("b", 12)...))
 		o := b.source(q)
-		o.Visibility = 2 * time.Second
+		o.Visibility = 4 * time.Second // a busy machine renews late
 		s := b.open(t, o, &watch{})
 		list := read(t, s, 13)
 		time.Sleep(2*o.Visibility + time.Second/2)
