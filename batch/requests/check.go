@@ -133,10 +133,10 @@ func (c *checker) take(number, offset int64, text, trimmed []byte) {
 		return
 	}
 	switch {
-	case a.Stream == true:
+	case bool(a.Stream):
 		c.refuse(number, "invalid_request", "body.stream", "stream is true; an answer in a batch comes whole, so leave it out")
 		return
-	case a.Background == true:
+	case bool(a.Background):
 		c.refuse(number, "invalid_request", "body.background", "background is true; a batch waits for its answers, so leave it out")
 		return
 	case !c.whom(number, &a):
