@@ -163,7 +163,7 @@ func (m *Matrix) Grain(tokens int) int {
 // Split is the tiles a piece should have when so many workers take pieces as they come: at most Grain, and enough pieces
 // that a worker who loses its core for a while holds up little.
 func (m *Matrix) Split(tokens, workers int) int {
-	each := 4 * max(1, workers)
+	each := 8 * max(1, workers)
 	return max(1, min(m.Grain(tokens), (m.Tiles()+each-1)/each))
 }
 

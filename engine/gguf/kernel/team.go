@@ -12,8 +12,9 @@ import (
 const spin = 50 * time.Microsecond
 
 // Team is threads that share the pieces of one job at a time. The caller of Run is worker 0; the others are goroutines locked
-// to their threads, which end with Close. Pieces are taken one by one, so that a worker who loses its core to a neighbour
-// holds up one piece, not a share; a worker that comes late finds the job closed and is not waited for. Run does not allocate.
+// to their threads, which end with Close. Each worker has a run of neighbouring pieces, of which it takes one by one (what one
+// piece prefetched, the next uses), and then helps the others with theirs: who loses its core to a neighbour holds up one
+// piece, not a share, and a worker that comes late finds the job closed and is not waited for. Run does not allocate.
 //
 // Idle workers spin for 50 µs, then sleep in a system call, which needs no P of Go's scheduler. Busy ones hold a P each: see
 // [Procs].
@@ -22,11 +23,9 @@ type Team struct {
 	mu   sync.Mutex // one Run at a time
 	done sync.WaitGroup
 
-	f      func(worker, piece int) // of the open job; written only while no worker is inside
-	pieces int64
+	f     func(worker, piece int) // of the open job; written only while no worker is inside, as the ends of the shares are
+	share []share                 // by worker
 
-	_     [64]byte
-	next  atomic.Int64 // piece to take
 	_     [64]byte
 	state atomic.Uint32 // number of the job << 9 | open << 8 | workers inside; what sleepers sleep on
 	_     [64]byte
@@ -35,6 +34,13 @@ type Team struct {
 	waiting atomic.Bool  // the caller sleeps until the last worker leaves
 	closed  atomic.Bool
 	park    parking
+}
+
+// share is a worker's run of pieces. It fills its own cache lines: it is written for each piece.
+type share struct {
+	next atomic.Int64
+	end  int64
+	_    [112]byte
 }
 
 const (
@@ -46,6 +52,7 @@ const (
 // NewTeam starts a team of n, 1 to 255, with the caller of Run counted.
 func NewTeam(n int) *Team {
 	t := &Team{size: min(max(n, 1), inside)}
+	t.share = make([]share, t.size)
 	t.park.init()
 	for i := 1; i < t.size; i++ {
 		t.done.Add(1)
@@ -68,14 +75,18 @@ func Procs(threads int) int { return runtime.NumCPU() + threads }
 func (t *Team) Run(pieces int, f func(worker, piece int)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.size == 1 || pieces == 1 {
+	if t.size == 1 || pieces <= 1 {
 		for i := range pieces {
 			f(0, i)
 		}
 		return
 	}
-	t.f, t.pieces = f, int64(pieces)
-	t.next.Store(0)
+	t.f = f
+	for i := range t.share {
+		s := &t.share[i]
+		s.next.Store(int64(pieces) * int64(i) / int64(t.size))
+		s.end = int64(pieces) * int64(i+1) / int64(t.size)
+	}
 	t.state.Store((t.state.Load() + jobStep) | open)
 	if t.asleep.Load() > 0 {
 		t.park.wake(&t.state)
@@ -85,11 +96,18 @@ func (t *Team) Run(pieces int, f func(worker, piece int)) {
 	t.f = nil
 }
 
-// take works on pieces until none is left.
+// take works on a worker's own pieces until none is left, then on the others'.
 func (t *Team) take(worker int) {
-	f, n := t.f, t.pieces
-	for i := t.next.Add(1) - 1; i < n; i = t.next.Add(1) - 1 {
-		f(worker, int(i))
+	f := t.f
+	for i := range t.share {
+		s := &t.share[(worker+i)%len(t.share)]
+		for s.next.Load() < s.end { // do not write to a line that others read once it is used up
+			p := s.next.Add(1) - 1
+			if p >= s.end {
+				break
+			}
+			f(worker, int(p))
+		}
 	}
 }
 
@@ -99,7 +117,7 @@ func (t *Team) leave() {
 		return
 	}
 	for start, i := time.Now(), 0; t.state.Load()&inside != 0; i++ {
-		pause(4)
+		pause(1)
 		if i%32 == 31 && time.Since(start) > spin {
 			t.waiting.Store(true)
 			for s := t.state.Load(); s&inside != 0; s = t.state.Load() {
@@ -131,7 +149,7 @@ func (t *Team) serve(worker int) {
 			idle, since = 0, time.Now()
 			continue
 		}
-		pause(4)
+		pause(1)
 		if idle++; idle%32 != 0 || time.Since(since) < spin {
 			continue
 		}
