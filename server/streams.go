@@ -88,11 +88,11 @@ func (s *Server) streamsOf(as func(tenant string) serval.Handler, env config.Loo
 		if err != nil {
 			return nil, fmt.Errorf("streams.%s: %w", name, err)
 		}
-		all.all[name] = e
-	}
 		if path, err := settle(&e.conf, all.known); err != nil {
 			return nil, fmt.Errorf("streams.%s.%s: %w", name, path, err)
 		}
+		all.all[name] = e
+	}
 	if env == nil {
 		return all, nil
 	}
