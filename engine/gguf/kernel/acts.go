@@ -1,8 +1,8 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"math"
-	"unsafe"
 )
 
 const (
@@ -92,7 +92,7 @@ func quantizeBlock(x []float32, q, scales []byte, lanes int) {
 		q[i] = byte(n)
 		sum += int32(n)
 	}
-	put := func(i int, bits uint32) { *(*uint32)(unsafe.Pointer(&scales[i*lanes*4])) = bits }
+	put := func(i int, bits uint32) { binary.LittleEndian.PutUint32(scales[i*lanes*4:], bits) }
 	put(0, math.Float32bits(widen(narrow(d))))
 	put(1, math.Float32bits(widen(narrow(d*float32(sum)))))
 	put(2, uint32(-8*sum))

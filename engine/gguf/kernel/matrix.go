@@ -1,8 +1,8 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"math"
-	"unsafe"
 )
 
 // form is how a packed block of 16 rows × 32 columns looks.
@@ -78,7 +78,7 @@ func (m *Matrix) mulTile(y []float32, ld int, w, acts []byte, lanes, rows int) {
 		for b := range blocks {
 			a := acts[b*lanes*record:]
 			q := a[t*block : (t+1)*block]
-			at := func(i int) uint32 { return *(*uint32)(unsafe.Pointer(&a[lanes*(block+4*i)+4*t])) }
+			at := func(i int) uint32 { return binary.LittleEndian.Uint32(a[lanes*(block+4*i)+4*t:]) }
 			scale, start := math.Float32frombits(at(0)), int32(0)
 			switch m.form {
 			case q4:

@@ -50,13 +50,13 @@ func (m *Matrix) mulWide(y []float32, ld int, x *Acts, from, to int) {
 	}
 }
 
-// maxRows of queries and of weights are what the kernels of attention take at once.
+// The kernels of attention by the rows that are left; never written.
 var (
 	scoreKernels = [...]func(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups, dim int, scale float32, mask uint64){
 		1: scores1, 2: scores2, 3: scores3, 4: scores4, 5: scores4, 6: scores6, 7: scores6, 8: scores8}
 	weighKernels = [...]func(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells, dim int){
 		1: weigh1, 2: weigh2, 3: weigh3, 4: weigh4, 5: weigh4, 6: weigh6}
-	// what the kernel at an index takes
+	// kernelRows is how many rows the kernel at an index takes.
 	kernelRows = [...]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 4, 6: 6, 7: 6, 8: 8}
 )
 
