@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"serval/llm/gguf"
 )
@@ -109,6 +111,45 @@ func BenchmarkPass(b *testing.B) {
 		}
 		team.Close()
 		l.arena.Close()
+	}
+}
+
+// BenchmarkNeighbour is how late another goroutine wakes while passes run back to back, without and with spare Ps: what a
+// network goroutine would see.
+func BenchmarkNeighbour(b *testing.B) {
+	l := newLinear(b, Best(), gguf.Q4_1)
+	for cols, a := range l.acts {
+		a.Quantize(floats(rand.New(rand.NewPCG(1, 1)), 16*cols), 16, cols)
+	}
+	for _, procs := range []int{2, Procs(2)} {
+		b.Run(fmt.Sprintf("procs=%d", procs), func(b *testing.B) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+			team := NewTeam(2)
+			defer team.Close()
+			stop, late := make(chan struct{}), make(chan []time.Duration)
+			go func() {
+				var d []time.Duration
+				for {
+					select {
+					case <-stop:
+						late <- d
+						return
+					default:
+					}
+					start := time.Now()
+					time.Sleep(time.Millisecond)
+					d = append(d, time.Since(start)-time.Millisecond)
+				}
+			}()
+			for b.Loop() {
+				l.pass(team)
+			}
+			close(stop)
+			d := <-late
+			slices.Sort(d)
+			b.ReportMetric(float64(d[len(d)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(d[len(d)*99/100].Microseconds()), "p99-µs")
+		})
 	}
 }
 
