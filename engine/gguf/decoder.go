@@ -16,7 +16,6 @@ type decoder struct {
 	team  *kernel.Team
 	net   *net
 	cache *cache
-	clean bool // Close was not called
 
 	live      []*sequence // in the order in which they came
 	laid      []*sequence // that have rows in the batch
