@@ -69,9 +69,9 @@ func TestCronSteps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		begin, end := time.Date(2011, 12, 1, 0, 0, 0, 0, time.UTC), time.Date(2013, 12, 1, 0, 0, 0, 0, time.UTC)
+		begin, end := time.Date(2011, 12, 1, 0, 0, 0, 0, time.UTC), time.Date(2012, 12, 1, 0, 0, 0, 0, time.UTC)
 		nextOften, days := often.next(begin.Add(-time.Second)), map[string]int{}
-		for at := begin; at.Before(end); at = at.Add(time.Minute) {
+		for at := begin; at.Before(end); at = at.Add(5 * time.Minute) {
 			local := at.In(z)
 			if local.Minute()%20 == 0 != nextOften.Equal(at) {
 				t.Fatalf("%s: at %v the next of */20 is %v", zone, local, nextOften)
@@ -93,7 +93,7 @@ func TestCronSteps(t *testing.T) {
 				t.Errorf("%s: %d times on %s", zone, n, day)
 			}
 		}
-		if len(days) < 729 {
+		if len(days) < 364 {
 			t.Errorf("%s: %d days", zone, len(days))
 		}
 	}
