@@ -132,8 +132,8 @@ func TestBenchTellsWhatAKilledServerLost(t *testing.T) {
 	var r measured
 	run(t, "bench", "chat", "-o", "json", "-c", "4", "-n", "60", "--max-tokens", "64", "--prompt-words", "5", "--warm-up", "0s", "--server", s.URL("")).into(t, &r)
 	<-done
-	cut := r.FailuresBy["stream cut"] + r.FailuresBy["connection closed"] + r.FailuresBy["kept connection closed"] // as far as each was then
-	if r.Requests != 60 || r.FailuresBy["connection refused"] == 0 || cut == 0 || cut > 4 || r.FirstFailure == "" {
+	cut := r.FailuresBy["stream cut"] + r.FailuresBy["connection closed"] + r.FailuresBy["kept connection closed"] // as far as each was then; a client may come once more before the port is closed
+	if r.Requests != 60 || r.FailuresBy["connection refused"] == 0 || cut == 0 || cut > 8 || r.FirstFailure == "" {
 		t.Errorf("%+v", r)
 	}
 	if r.OutputTokens != 64*(r.Requests-r.Failures) {

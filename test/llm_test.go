@@ -28,7 +28,7 @@ func chatModels(t *testing.T) string {
 		if err := os.Symlink(testkit.GGUF(t, "smollm2.gguf"), filepath.Join(root, "chat", "1", "model.gguf")); err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(root, "chat", "model.yaml"), "text: {context: 2048, slots: 8}\n")
+		write(t, filepath.Join(root, "chat", "model.yaml"), "threads: 1\ntext: {context: 2048, slots: 8}\n") // others run beside it
 		chats.models = root
 	})
 	if chats.models == "" {

@@ -28,7 +28,7 @@ func TestBatches(t *testing.T) {
 	for path, text := range slowRows {
 		write(t, filepath.Join(root, "models", path), text)
 	}
-	write(t, filepath.Join(root, "models", "chat", "model.yaml"), "text: {context: 2048, slots: 8}\n")
+	write(t, filepath.Join(root, "models", "chat", "model.yaml"), "threads: 1\ntext: {context: 2048, slots: 8}\n")
 	if err := os.MkdirAll(filepath.Join(root, "models", "chat", "1"), 0o755); err != nil {
 		t.Fatal(err)
 	}
