@@ -37,7 +37,7 @@ func voiceModels(t *testing.T) string {
 		if err := os.Symlink(testkit.GGUF(t, "smollm2.gguf"), filepath.Join(root, "chat", "1", "model.gguf")); err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(root, "chat", "model.yaml"), "text: {context: 512, slots: 4}\naliases: {small: \"1\"}\n")
+		write(t, filepath.Join(root, "chat", "model.yaml"), "threads: 1\ntext: {context: 512, slots: 4}\naliases: {small: \"1\"}\n")
 		put(t, filepath.Join(root, "mlp"), "1", "mlp")
 		link(t, cache(t, "minilm", "1"), filepath.Join(root, "minilm", "1"))
 		voices.models = root
