@@ -13,13 +13,16 @@ const ahead = 64
 
 // Admit takes a call in; see engine.Decoder.
 func (d *decoder) Admit(c *engine.Call) error {
-	in, ok := c.Input.(*serval.Generate)
-	if !ok {
-		if _, vectors := c.Input.(*serval.Encode); vectors {
-			return serval.Errorf(serval.InvalidArgument, "model '%s' makes text; for vectors of its tokens use engine: llama", d.name).At("model")
-		}
-		return serval.Errorf(serval.InvalidArgument, "model '%s' takes tokens", d.name)
+	switch in := c.Input.(type) {
+	case *serval.Generate:
+		return d.admitGenerate(c, in)
+	case *serval.Encode:
+		return d.admitEncode(c, in)
 	}
+	return serval.Errorf(serval.InvalidArgument, "model '%s' takes tokens", d.name)
+}
+
+func (d *decoder) admitGenerate(c *engine.Call, in *serval.Generate) error {
 	if err := d.check(in); err != nil {
 		return err
 	}
@@ -79,14 +82,21 @@ func (d *decoder) fits(in *serval.Generate) bool {
 	if len(d.live) >= d.plan.slots {
 		return false
 	}
-	need := blocksFor(len(in.Tokens)+min(in.Limit, ahead)) - d.cache.held(in.Salt, in.Tokens)
 	for _, s := range d.live {
 		if !s.placed && s.made() > 0 { // it lost its place
 			return false
 		}
-		need += max(blocksFor(len(s.tokens)+min(s.in.Limit-s.made(), ahead))-len(s.table), 0)
 	}
-	return need <= d.cache.idle()
+	need := blocksFor(len(in.Tokens)+min(in.Limit, ahead)) - d.cache.held(in.Salt, in.Tokens)
+	return need+d.growth()+d.waitingText() <= d.cache.idle()
+}
+
+// growth is how many blocks the calls inside will soon take.
+func (d *decoder) growth() (n int) {
+	for _, s := range d.live {
+		n += max(blocksFor(len(s.tokens)+min(s.in.Limit-s.made(), ahead))-len(s.table), 0)
+	}
+	return n
 }
 
 // drop ends the calls whose reader left, and lets their blocks go.

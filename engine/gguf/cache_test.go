@@ -165,13 +165,17 @@ func TestRefused(t *testing.T) {
 		"limit overflows": greedy(p, math.MaxInt),
 		"adapter":         &serval.Generate{Tokens: p, Limit: 1, Adapter: "none"},
 		"schema":          &serval.Generate{Tokens: p, Limit: 1, Constraint: &serval.Constraint{Kind: "json_schema", Source: `{"type": 5}`}},
-		"vectors":         &serval.Encode{List: [][]int32{p}},
+		"ranks":           &serval.Encode{List: [][]int32{p}, Pooling: "rank"},
+		"pooling":         &serval.Encode{List: [][]int32{p}, Pooling: "most"},
+		"no text":         &serval.Encode{List: [][]int32{p, nil}},
+		"text above":      &serval.Encode{List: [][]int32{{tinyVocab}}},
+		"text too long":   &serval.Encode{List: [][]int32{someTokens(257, 1)}},
 	} {
 		if err := d.Admit(&ask(in).call); err == nil || serval.AsError(err).Code != serval.InvalidArgument {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if len(d.live) > 0 {
+	if len(d.live)+len(d.jobs) > 0 {
 		t.Error("a refused call was taken in")
 	}
 }

@@ -19,6 +19,8 @@ type decoder struct {
 
 	live      []*sequence // in the order in which they came
 	laid      []*sequence // that have rows in the batch
+	jobs      []*encodeJob
+	texts     []*encoding // of jobs, that hold blocks
 	perPrompt float64     // seconds that a token of a prompt takes; 0: not known
 }
 
@@ -61,7 +63,7 @@ func (d *decoder) Memory() engine.Memory {
 
 // Language says what it can do.
 func (d *decoder) Language() serval.Language {
-	return serval.Language{File: d.file, Context: d.plan.context, Slots: d.plan.slots, Generate: true, Width: d.width}
+	return serval.Language{File: d.file, Context: d.plan.context, Slots: d.plan.slots, Generate: true, Embed: true, Width: d.width, Pooling: ownPooling}
 }
 
 // Cache implements engine.Cached.
@@ -82,7 +84,10 @@ func (d *decoder) Close() error {
 	for _, s := range d.live {
 		s.call.Stream.End(serval.ErrRetired)
 	}
-	d.live = nil
+	for _, j := range d.jobs {
+		j.call.Stream.End(serval.ErrRetired)
+	}
+	d.live, d.jobs, d.texts = nil, nil, nil
 	d.team.Close()
 	d.net.free()
 	d.weights.free()

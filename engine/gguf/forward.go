@@ -123,6 +123,14 @@ func (n *net) add(tokens []int32, pos int, table []int32, wants func(i int) bool
 // logits are those of the i-th row that wanted some, valid until the next run; the caller may change them.
 func (n *net) logits(i int) []float32 { return n.out[i*n.vocab : (i+1)*n.vocab] }
 
+// vector is the last layer's normed output for a row, valid until the next call.
+func (n *net) vector(row int) []float32 {
+	x, out := n.x[row*n.width:(row+1)*n.width], n.scratch[0].row[:n.width]
+	n.ops.AddTo(x, n.delta[row*n.width:(row+1)*n.width])
+	n.ops.RMSNorm(out, x, n.norm, n.eps)
+	return out
+}
+
 // each runs f for every row of cols numbers: on the team where that is worth a barrier, some rows a piece.
 func (n *net) each(rows, cols int, f func(worker, i int)) {
 	const alone, grain = 1 << 13, 1 << 12 // numbers

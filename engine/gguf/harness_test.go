@@ -82,6 +82,7 @@ type answer struct {
 	call   engine.Call
 	tokens []serval.Token
 	prompt []serval.Token
+	vector [][]float32
 	usage  serval.Usage
 	finish serval.Finish
 	ended  bool
@@ -97,9 +98,13 @@ func (a *answer) Emit(c serval.Chunk) bool {
 	}
 	a.room--
 	a.chunks++
-	out := c.Output.(*serval.Tokens)
-	a.tokens = append(a.tokens, out.List...)
-	a.prompt = append(a.prompt, out.Prompt...)
+	switch out := c.Output.(type) {
+	case *serval.Tokens:
+		a.tokens = append(a.tokens, out.List...)
+		a.prompt = append(a.prompt, out.Prompt...)
+	case *serval.Embeddings:
+		a.vector = append(a.vector, out.List...)
+	}
 	a.usage.Add(c.Usage)
 	a.finish = c.Finish
 	return true
@@ -178,6 +183,9 @@ func (d *decoder) audit(t testing.TB) {
 		if len(s.table) < blocksFor(s.done) || s.named != s.done/block {
 			t.Errorf("a sequence of %d cells has %d blocks, %d of them named", s.done, len(s.table), s.named)
 		}
+	}
+	for _, e := range d.texts {
+		tables = append(tables, e.table)
 	}
 	if err := d.cache.check(tables...); err != nil {
 		t.Error(err)

@@ -81,10 +81,13 @@ func (d *decoder) unplace(s *sequence) {
 	s.placed, s.table, s.named, s.last, s.done = false, s.table[:0], 0, 0, 0
 }
 
-// room gives s blocks for n more tokens, as far as nobody else holds them; it returns for how many tokens there are some.
+// room gives s blocks for n more tokens, as far as no other sequence holds them; it returns for how many tokens there are some.
 func (d *decoder) room(s *sequence, n int) int {
 	for len(s.table)*block < s.done+n {
 		b, ok := d.cache.take()
+		if !ok && d.dropTexts(nil) {
+			continue
+		}
 		if !ok {
 			break
 		}

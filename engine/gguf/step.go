@@ -8,8 +8,8 @@ import (
 	"serval/engine"
 )
 
-// Step computes one batch: the next token of every running sequence and a bounded piece of the prompts that are still read. See
-// engine.Decoder.
+// Step computes one batch: the next token of every running sequence and a bounded piece of the prompts that are still read; and one
+// of texts to make vectors of. See engine.Decoder.
 func (d *decoder) Step(context.Context) (int, error) {
 	moved := d.drop()
 	moved = d.offer() || moved
@@ -22,10 +22,18 @@ func (d *decoder) Step(context.Context) (int, error) {
 		}
 		d.sweep()
 	}
-	if n := len(d.live); n == 0 || computed || moved {
-		return n, nil
+	if len(d.jobs) > 0 {
+		some, err := d.encode()
+		if err != nil {
+			return d.fail(err)
+		}
+		moved = moved || some
 	}
-	return len(d.live), engine.ErrStalled
+	n := len(d.live) + len(d.jobs)
+	if n > 0 && !computed && !moved {
+		return n, engine.ErrStalled
+	}
+	return n, nil
 }
 
 // generate computes a batch. It reports whether there was something to compute.
@@ -104,8 +112,12 @@ func (d *decoder) fail(err error) (int, error) {
 	for _, s := range d.live {
 		s.call.Stream.End(err)
 	}
+	for _, j := range d.jobs {
+		j.call.Stream.End(err)
+	}
 	clear(d.live)
-	d.live, d.laid = d.live[:0], d.laid[:0]
+	clear(d.jobs)
+	d.live, d.laid, d.jobs, d.texts = d.live[:0], d.laid[:0], d.jobs[:0], d.texts[:0]
 	d.cache.clear()
 	return 0, err
 }
