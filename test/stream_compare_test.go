@@ -117,10 +117,10 @@ log: {access: false}
 		args []string
 	}{
 		{strconv.Itoa(equal) + " of 500", []string{"old", "new"}}, {`"equal": ` + strconv.Itoa(equal), []string{"old", "new", "-o", "json"}},
-		{"old       new", nil}, {"are not being compared; begin with", []string{"new", "old"}}, {"there are: new, old", []string{"old", "nobody"}}, {"takes the champion's", []string{"old"}},
+		{"old       new", nil}, {"are not being compared; begin with", []string{"new", "old"}}, {"there is no stream 'nobody'", []string{"old", "nobody"}}, {"takes the champion's", []string{"old"}},
 	} {
 		out, errs, code := testkit.Run(t.Context(), t, append(append([]string{"stream", "compare"}, c.args...), "--admin", s.Admin)...)
-		if !strings.Contains(out+errs, c.want) || (code != 0) != (strings.Contains(c.want, "not being") || strings.Contains(c.want, "there are") || strings.Contains(c.want, "takes")) {
+		if !strings.Contains(out+errs, c.want) || (code != 0) != (strings.Contains(c.want, "not being") || strings.Contains(c.want, "no stream") || strings.Contains(c.want, "takes")) {
 			t.Errorf("%v: exit code %d: %s%s; it must say %q", c.args, code, out, errs, c.want)
 		}
 	}
@@ -148,7 +148,7 @@ func TestStreamCompareAsked(t *testing.T) {
 	}
 	command("--begin", true, "one", "two")
 	command("cannot be its own challenger", true, "one", "one", "--begin")
-	command("there are: one, two", true, "one", "three", "--begin")
+	command("there is no stream 'three'", true, "one", "three", "--begin")
 	command("0 messages were answered by both", false, "one", "two", "--begin", "--threshold", "0.5")
 	command("already; end that first", true, "one", "two", "--begin")
 	b.send(t, records(0, n)...)

@@ -105,7 +105,7 @@ func TestStreamKEDA(t *testing.T) {
 		says   string
 	}{
 		{one, ref(), codes.InvalidArgument, "no 'stream'"},
-		{one, ref("stream", "nothing"), codes.NotFound, "there are: scores"},
+		{one, ref("stream", "nothing"), codes.NotFound, "there is no stream 'nothing'"},
 		{one, ref("stream", "scores", "targetLag", "0"), codes.InvalidArgument, "targetLag"},
 		{one, ref("stream", "scores", "activationLag", "many"), codes.InvalidArgument, "activationLag"},
 		{two, ref("stream", "scores"), codes.Unauthenticated, "apiKeyFromEnv"},

@@ -508,7 +508,7 @@ func TestStreamCommands(t *testing.T) {
 	command("paused", "pause", "scores")
 	command("kafka "+b.out, "status", "scores")
 	out, errs, code := testkit.Run(t.Context(), t, "stream", "pause", "nothing", "--admin", s.Admin)
-	if code == 0 || !strings.Contains(out+errs, "there are: scores") {
+	if code == 0 || !strings.Contains(out+errs, "there is no stream 'nothing'") {
 		t.Errorf("exit code %d: %s%s", code, out, errs)
 	}
 	if got := sample(t, s, "serval_request_duration_seconds_count", `protocol="stream"`); got == 0 {
