@@ -264,8 +264,10 @@ func (m *Model) run(ctx context.Context, req *serval.Request, w *work, sink serv
 	})
 	var wait sync.WaitGroup
 	own := make([]serval.Request, w.n)
-	for i := range w.n {
+	for i := range own { // before the first one sends: the gateway counts in req what is sent
 		own[i] = *req
+	}
+	for i := range own {
 		wait.Go(func() {
 			if err := m.guarded(ctx, &own[i], w, i, serial); err != nil {
 				cancel(err) // one that fails ends the answer: the others need not go on

@@ -115,7 +115,9 @@ type answer struct {
 func ask(t *testing.T, m *Model, in serval.Input, n int) ([]answer, error) {
 	t.Helper()
 	out := make([]answer, n)
-	err := m.Handle(t.Context(), &serval.Request{Input: in}, serval.SinkFunc(func(c *serval.Chunk) error {
+	req := &serval.Request{Input: in}
+	err := m.Handle(t.Context(), req, serval.SinkFunc(func(c *serval.Chunk) error {
+		req.Usage.Add(c.Usage) // as the gateway does
 		d := c.Output.(*serval.Delta)
 		a := &out[c.Choice]
 		if a.finish != serval.More {
@@ -243,6 +245,17 @@ func TestEcho(t *testing.T) {
 	a, err = ask(t, m, &serval.Completion{Text: "Hello", Echo: true, Generation: serval.Generation{Limit: number(0)}}, 1)
 	if err != nil || a[0].text != "Hello" || a[0].finish != serval.Length || len(s.calls) != 1 {
 		t.Errorf("%+v %v after %d calls", a[0], err, len(s.calls))
+	}
+}
+
+// Many choices, answered at once: the first is sent before the last has begun.
+func TestManyChoices(t *testing.T) {
+	for range 20 {
+		m, _ := model(t, "yes")
+		a, err := ask(t, m, &serval.Completion{Text: "x", Generation: serval.Generation{N: 16}}, 16)
+		if err != nil || a[15].text != "yes" {
+			t.Fatalf("%v, %+v", err, a[15])
+		}
 	}
 }
 
