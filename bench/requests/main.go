@@ -25,7 +25,7 @@ import (
 // options are the command's flags.
 type options struct {
 	serval, gguf  string
-	text          string
+	text, engine  string
 	n, c, rounds  int
 	tokens, words int
 	stream        bool
@@ -39,6 +39,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.serval, "serval", "bin/serval", "the binary under test")
 	flag.StringVar(&o.gguf, "gguf", filepath.Join(home, "serval-test", "gguf", "smollm2.gguf"), "the model, which test/setup.sh fetches")
+	flag.StringVar(&o.engine, "engine", "", "the engine that model.yaml names: llama or gguf (default: chosen)")
 	flag.StringVar(&o.text, "text", "{context: 1024, slots: 64}", "the model's settings of text, in model.yaml")
 	flag.IntVar(&o.n, "n", 500, "requests of a run")
 	flag.IntVar(&o.c, "c", 16, "online clients at a time")
@@ -127,7 +128,7 @@ func start(ctx context.Context, o *options, dir string) (*server, error) {
 	if err := os.Symlink(o.gguf, filepath.Join(model, "1", "model.gguf")); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(model, "model.yaml"), []byte("text: "+o.text+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(model, "model.yaml"), []byte("engine: "+o.engine+"\ntext: "+o.text+"\n"), 0o644); err != nil {
 		return nil, err
 	}
 	conf := filepath.Join(dir, "serval.yaml")
