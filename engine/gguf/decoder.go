@@ -1,6 +1,8 @@
 package gguf
 
 import (
+	"errors"
+
 	"serval"
 	"serval/engine"
 	"serval/engine/gguf/kernel"
@@ -33,7 +35,7 @@ func newDecoder(w *weights, p *plan, spec *engine.Spec) (*decoder, error) {
 	var err error
 	if d.net, err = newNet(w, p, d.team); err != nil {
 		d.team.Close()
-		w.free()
+		_ = w.free()
 		return nil, err
 	}
 	if err := d.warm(); err != nil {
@@ -89,7 +91,5 @@ func (d *decoder) Close() error {
 	}
 	d.live, d.jobs, d.texts = nil, nil, nil
 	d.team.Close()
-	d.net.free()
-	d.weights.free()
-	return d.f.Close()
+	return errors.Join(d.net.free(), d.weights.free(), d.f.Close())
 }

@@ -13,7 +13,7 @@ type net struct {
 	ops    kernel.Ops
 	team   *kernel.Team
 	kv     []uint16 // block by block; in a block layer by layer, head by head, keys before values
-	freeKV func()
+	freeKV func() error
 	limit  int // rows
 
 	spans  []span
@@ -71,7 +71,7 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	x := w.shape
 	n := &net{weights: w, ops: w.ops, team: team, limit: p.rows, acts: kernel.NewActs(w.ops)}
 	var err error
-	if n.kv, n.freeKV, err = halves(p.blocks * n.blockHalves()); err != nil {
+	if n.kv, n.freeKV, err = kernel.Halves(p.blocks * n.blockHalves()); err != nil {
 		return nil, err
 	}
 	floats := func(cols int) []float32 { return make([]float32, p.rows*cols) }
@@ -98,7 +98,7 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	return n, nil
 }
 
-func (n *net) free() { n.freeKV() }
+func (n *net) free() error { return n.freeKV() }
 
 // reset begins a batch.
 func (n *net) reset() { n.spans, n.tokens, n.outs = n.spans[:0], n.tokens[:0], n.outs[:0] }

@@ -158,3 +158,18 @@ func TestCutWhileServed(t *testing.T) {
 		t.Errorf("%v; %v", err, a.err)
 	}
 }
+
+// What only engine/llama does is refused where it is asked for, not left out.
+func TestSettingsRefused(t *testing.T) {
+	dir := smol(t)
+	for field, s := range map[string]serval.ModelSettings{
+		"text.speculate":  {Text: &serval.TextSettings{Speculate: true}},
+		"text.adapters.a": {Text: &serval.TextSettings{Adapters: map[string]string{"a": "a.gguf"}}},
+		"options.kv":      {Options: map[string]string{"kv": "shared"}},
+	} {
+		_, err := New().Open(t.Context(), engine.Spec{Name: "m", Dir: dir, Settings: s, Threads: 1})
+		if e := serval.AsError(err); err == nil || e.Code != serval.InvalidArgument || e.Param != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}

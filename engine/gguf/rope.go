@@ -8,8 +8,7 @@ import (
 
 // rope turns the keys and queries of a position (Su et al., "RoFormer", 2021).
 type rope struct {
-	dims  int // values of a head that are turned
-	neox  bool
+	dims  int       // values of a head that are turned
 	freqs []float64 // of each pair, in radians a position
 }
 
@@ -78,15 +77,6 @@ func (r *rope) angles(dst []float32, pos int) {
 func (r *rope) turn(head, angles []float32) {
 	head = head[:r.dims]
 	angles = angles[:r.dims]
-	if r.neox { // the first half with the second
-		half := r.dims / 2
-		for i := range half {
-			cos, sin := angles[2*i], angles[2*i+1]
-			a, b := head[i], head[half+i]
-			head[i], head[half+i] = a*cos-b*sin, a*sin+b*cos
-		}
-		return
-	}
 	for i := 0; i+1 < len(head); i += 2 { // neighbours
 		cos, sin := angles[i], angles[i+1]
 		a, b := head[i], head[i+1]

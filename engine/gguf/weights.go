@@ -70,7 +70,7 @@ func load(ctx context.Context, f *gguf.File, x *shape) (*weights, error) {
 		}
 	}
 	if l.err != nil {
-		w.free()
+		_ = w.free()
 		return nil, l.err
 	}
 	return w, nil
@@ -157,7 +157,7 @@ func (r *rows) read(dst []float32, i int, scratch []byte) error {
 
 // dequantize is how rows of a type become numbers; nil for one that is not known.
 func dequantize(t gguf.Type) func(dst []float32, src []byte) {
-	half := func(src []byte) float32 { return half(binary.LittleEndian.Uint16(src)) }
+	half := func(src []byte) float32 { return kernel.Widen(binary.LittleEndian.Uint16(src)) }
 	switch t {
 	case gguf.F32:
 		return func(dst []float32, src []byte) {
@@ -221,16 +221,4 @@ func (w *weights) bind(c *serval.Constraint) (*grammar.Bound, error) {
 }
 
 // free gives the memory of the matrices back.
-func (w *weights) free() { _ = w.arena.Close() }
-
-// half is the number that a 16-bit float stands for.
-func half(h uint16) float32 {
-	sign, exp, frac := uint32(h&0x8000)<<16, uint32(h>>10)&0x1f, uint32(h&0x3ff)
-	switch exp {
-	case 0x1f: // infinity or NaN
-		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
-	case 0: // zero or subnormal
-		return math.Float32frombits(sign | math.Float32bits(float32(frac)/(1<<24)))
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
-}
+func (w *weights) free() error { return w.arena.Close() }

@@ -2,16 +2,12 @@ package llama
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"serval"
@@ -48,73 +44,16 @@ func (e *Engine) Knows(option string) bool {
 
 // Detect wants one model of .gguf in the folder, perhaps in several parts, that begins as GGUF files do.
 func (e *Engine) Detect(dir fs.FS) (engine.Rank, error) {
-	name, err := artefact(dir, "")
-	if err != nil {
-		return engine.NotMine, err
-	}
-	file, err := dir.Open(name)
-	if err != nil {
-		return engine.NotMine, err
-	}
-	defer file.Close()
-	magic := make([]byte, 4)
-	if _, err := io.ReadFull(file, magic); err != nil || string(magic) != "GGUF" {
-		return engine.NotMine, fmt.Errorf("llama: %s is no GGUF file: it begins with %q", name, magic)
+	if err := gguf.Holds(dir); err != nil {
+		return engine.NotMine, fmt.Errorf("llama: %w", err)
 	}
 	return engine.Preferred, nil
 }
 
-const usualName = "model.gguf"
-
-// part is how the files of a model in several parts are called.
-var partName = regexp.MustCompile(`^(.*)-(\d{5})-of-(\d{5})\.gguf$`)
-
-// artefact is the name of the model's (first) file in a version folder: the one asked for, or what the folder holds.
-func artefact(dir fs.FS, asked string) (string, error) {
-	if asked != "" {
-		asked = filepath.ToSlash(asked)
-		if _, err := fs.Stat(dir, asked); err != nil {
-			return "", fmt.Errorf("llama: the folder has no %s", asked)
-		}
-		return asked, nil
-	}
-	entries, err := fs.ReadDir(dir, ".")
-	if err != nil {
-		return "", err
-	}
-	var found []string
-	later := "" // a part of a model, when it is not the first
-	for _, entry := range entries {
-		name := entry.Name()
-		if entry.IsDir() || !strings.EqualFold(filepath.Ext(name), ".gguf") || strings.HasPrefix(name, "mmproj") {
-			continue
-		}
-		if name == usualName {
-			return name, nil
-		}
-		if p := partName.FindStringSubmatch(name); p != nil && p[2] != "00001" {
-			later = name
-			continue
-		}
-		found = append(found, name)
-	}
-	switch {
-	case len(found) == 0 && later != "":
-		p := partName.FindStringSubmatch(later)
-		return "", fmt.Errorf("llama: %s is a part of a model, but its first part, %s-00001-of-%s.gguf, is not there; put all %s parts into the folder", later, p[1], p[3], strings.TrimLeft(p[3], "0"))
-	case len(found) == 0:
-		return "", errors.New("llama: the folder has no .gguf file")
-	case len(found) == 1:
-		return found[0], nil
-	}
-	return "", fmt.Errorf("llama: the folder has %d .gguf files (%s) and none is called %s; name the one to serve as file: in model.yaml, or move the others away",
-		len(found), strings.Join(found, ", "), usualName)
-}
-
 func artefactIn(dir, asked string) (string, error) {
-	name, err := artefact(os.DirFS(dir), asked)
+	name, err := gguf.Find(os.DirFS(dir), asked)
 	if err != nil {
-		return "", serval.Errorf(serval.InvalidArgument, "%w", err)
+		return "", serval.Errorf(serval.InvalidArgument, "llama: %w", err)
 	}
 	return filepath.Join(dir, filepath.FromSlash(name)), nil
 }

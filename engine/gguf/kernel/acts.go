@@ -93,8 +93,8 @@ func quantizeBlock(x []float32, q, scales []byte, lanes int) {
 		sum += int32(n)
 	}
 	put := func(i int, bits uint32) { binary.LittleEndian.PutUint32(scales[i*lanes*4:], bits) }
-	put(0, math.Float32bits(widen(narrow(d))))
-	put(1, math.Float32bits(widen(narrow(d*float32(sum)))))
+	put(0, math.Float32bits(Widen(narrow(d))))
+	put(1, math.Float32bits(Widen(narrow(d*float32(sum)))))
 	put(2, uint32(-8*sum))
 	put(3, uint32(-128*sum))
 }

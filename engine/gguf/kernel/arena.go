@@ -1,6 +1,9 @@
 package kernel
 
-import "errors"
+import (
+	"errors"
+	"unsafe"
+)
 
 // chunk is what an arena asks of the system at once, at least: a multiple of a huge page.
 const chunk = 32 << 20
@@ -44,4 +47,14 @@ func (a *Arena) Close() error {
 	}
 	a.chunks, a.free, a.used = nil, nil, 0
 	return errors.Join(errs...)
+}
+
+// Halves is memory for n 16-bit floats, zero, as an arena's: apart from Go's heap, whose collector would else wait until the heap had
+// grown by as much again. free gives it back.
+func Halves(n int) (data []uint16, free func() error, err error) {
+	usable, whole, err := mapMemory(max(2*n, 2))
+	if err != nil {
+		return nil, nil, err
+	}
+	return unsafe.Slice((*uint16)(unsafe.Pointer(&usable[0])), n), func() error { return unmapMemory(whole) }, nil
 }

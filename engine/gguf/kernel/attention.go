@@ -45,7 +45,7 @@ func (o Ops) ScoresF16(dst, q Rows, k Span, scale float32) {
 			var s float32
 			at := k.Data[c/16*16*k.Dim+c%16:]
 			for i, e := range query {
-				s = fma(e, widen(at[i*16]), s)
+				s = fma(e, Widen(at[i*16]), s)
 			}
 			out[c] = s * scale
 		}
@@ -69,7 +69,7 @@ func (o Ops) WeighF16(dst, p Rows, v Span) {
 		out, weights := dst.Data[r*dst.Stride:][:v.Dim], p.Data[r*p.Stride:][:v.Cells]
 		for c, w := range weights {
 			for i, h := range v.Data[c*v.Dim : (c+1)*v.Dim] {
-				out[i] = fma(w, widen(h), out[i])
+				out[i] = fma(w, Widen(h), out[i])
 			}
 		}
 	}

@@ -30,7 +30,7 @@ func testAttention(t *testing.T, o Ops, dim, cells int) {
 		o.PutKey(keys, dim, c, k[c*dim:(c+1)*dim])
 		o.PutValue(values, dim, c, v[c*dim:(c+1)*dim])
 	}
-	round := func(f float32) float64 { return float64(widen(narrow(f))) }
+	round := func(f float32) float64 { return float64(Widen(narrow(f))) }
 	for _, n := range []int{1, 2, 3, 5, 7, 8, 9, 14, 19} {
 		q := Rows{Data: floats(rng, n*(dim+4)), N: n, Stride: dim + 4}
 		scores := Rows{Data: make([]float32, n*(cells+1)), N: n, Stride: cells + 1}

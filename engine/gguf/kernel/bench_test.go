@@ -93,7 +93,7 @@ func (l *linear) multiply(_, i int) {
 
 // BenchmarkPass is what a forward pass of SmolLM2-135M spends in its linear layers, two threads: the same work as roof.c.
 func BenchmarkPass(b *testing.B) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(Procs(2)))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
 	for _, t := range []gguf.Type{gguf.Q4_1, gguf.Q4_0, gguf.Q8_0} {
 		l := newLinear(b, Best(), t)
 		team := NewTeam(2)
@@ -121,7 +121,7 @@ func BenchmarkNeighbour(b *testing.B) {
 	for cols, a := range l.acts {
 		a.Quantize(floats(rand.New(rand.NewPCG(1, 1)), 16*cols), 16, cols)
 	}
-	for _, procs := range []int{2, Procs(2)} {
+	for _, procs := range []int{2, 4 * runtime.NumCPU()} {
 		b.Run(fmt.Sprintf("procs=%d", procs), func(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 			team := NewTeam(2)

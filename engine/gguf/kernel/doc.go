@@ -33,5 +33,6 @@
 //
 // # Threads
 //
-// [Team] is described there; [Procs] says what GOMAXPROCS the process wants with it.
+// [Team] is described there. While a pass runs each worker holds one of the scheduler's Ps, so that a process wants more of them than
+// cores, as cmd/serval gives it: else what serves the network waits until the pass ends (19 ms beside 16 tokens, seen with 2 Ps on 2 cores).
 package kernel

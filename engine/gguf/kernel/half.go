@@ -2,8 +2,8 @@ package kernel
 
 import "math"
 
-// widen is the float32 of an IEEE 754 binary16.
-func widen(h uint16) float32 {
+// Widen is the float32 of an IEEE 754 binary16.
+func Widen(h uint16) float32 {
 	sign, exp, frac := uint32(h&0x8000)<<16, uint32(h>>10)&0x1f, uint32(h&0x3ff)
 	switch exp {
 	case 0x1f: // infinity or NaN

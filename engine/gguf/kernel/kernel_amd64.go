@@ -271,9 +271,6 @@ func expSum(x *float32, n int, m float32) float32
 func siluMul(dst *float32, gate *float32, up *float32, n int)
 
 //go:noescape
-func geluMul(dst *float32, gate *float32, up *float32, n int)
-
-//go:noescape
 func toF16(dst *uint16, src *float32, n int)
 
 // indexOf is the index of the first element equal to e, or n.

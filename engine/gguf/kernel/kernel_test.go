@@ -23,7 +23,7 @@ func tensor(rng *rand.Rand, t gguf.Type, rows, cols int) (data []byte, weights [
 	put := func(bits uint16) { data = binary.LittleEndian.AppendUint16(data, bits) }
 	scale := func() (uint16, float64) {
 		h := narrow(float32(rng.NormFloat64() * 0.02))
-		return h, float64(widen(h))
+		return h, float64(Widen(h))
 	}
 	var n = rows * cols / 32
 	for range n {
@@ -60,7 +60,7 @@ func tensor(rng *rand.Rand, t gguf.Type, rows, cols int) (data []byte, weights [
 			for i := range 32 {
 				h := narrow(float32(rng.NormFloat64()))
 				put(h)
-				weights[at+i] = float64(widen(h))
+				weights[at+i] = float64(Widen(h))
 			}
 		case gguf.BF16:
 			for i := range 32 {

@@ -91,7 +91,7 @@ func (m *Matrix) mulTile(y []float32, ld int, w, acts []byte, lanes, rows int) {
 				n := start + dotBlock(m.form, p, q, r)
 				sum[r] = fma(float32(n), half(p, size, m.form, r)*scale, sum[r])
 				if m.form == q4m {
-					sum[r] = fma(widen(u16(p[288+2*r:])), math.Float32frombits(at(1)), sum[r])
+					sum[r] = fma(Widen(u16(p[288+2*r:])), math.Float32frombits(at(1)), sum[r])
 				}
 			}
 		}
@@ -124,9 +124,9 @@ func weight(f form, p []byte, r, c int) byte {
 // half is row r's scale.
 func half(p []byte, size int, f form, r int) float32 {
 	if f == q8 {
-		return widen(u16(p[512+2*r:]))
+		return Widen(u16(p[512+2*r:]))
 	}
-	return widen(u16(p[256+2*r:]))
+	return Widen(u16(p[256+2*r:]))
 }
 
 // Row sets dst, of Cols elements, to the dequantised weights of one row: the embedding of a token.
@@ -143,7 +143,7 @@ func (m *Matrix) Row(dst []float32, row int) {
 			case q4:
 				q = (q - 8) * scale
 			case q4m:
-				q = q*scale + widen(u16(p[288+2*r:]))
+				q = q*scale + Widen(u16(p[288+2*r:]))
 			case q8:
 				q = (q - 128) * scale
 			}

@@ -8,12 +8,12 @@ import (
 
 const hugePage = 2 << 20
 
-// mapMemory maps size bytes, a multiple of 2 MB, that start at a multiple of 2 MB, so that all of them can be huge pages.
+// mapMemory maps size bytes that start at a multiple of 2 MB, so that they can be huge pages.
 // whole is what unmapMemory takes.
 func mapMemory(size int) (usable, whole []byte, err error) {
 	whole, err = syscall.Mmap(-1, 0, size+hugePage, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
-		return nil, nil, fmt.Errorf("kernel: map %d MB for weights: %w", size>>20, err)
+		return nil, nil, fmt.Errorf("kernel: the system gives no %d MB: %w", size>>20, err)
 	}
 	skip := -int(uintptr(unsafe.Pointer(&whole[0]))) & (hugePage - 1)
 	usable = whole[skip : skip+size : skip+size]

@@ -76,21 +76,6 @@ func (o Ops) SiLUMul(dst, gate, up []float32) {
 	}
 }
 
-// GELUMul sets dst[i] = gelu(gate[i])·up[i] with the tanh form of GELU: the GeGLU of gemma. dst may be either.
-func (o Ops) GELUMul(dst, gate, up []float32) {
-	n := len(gate)
-	dst, up = dst[:n], up[:n]
-	if v := o.vectors(n); v > 0 {
-		geluMul(&dst[0], &gate[0], &up[0], v)
-		dst, gate, up = dst[v:], gate[v:], up[v:]
-	}
-	for i, g := range gate {
-		x := float64(g)
-		// ½x(1 + tanh z) = x / (1 + exp(-2z))
-		dst[i] = float32(x/(1+math.Exp(-2*math.Sqrt(2/math.Pi)*x*(1+0.044715*x*x)))) * up[i]
-	}
-}
-
 // Max is the largest element of x, which holds no NaN; -Inf when x is empty.
 func (o Ops) Max(x []float32) float32 {
 	m := float32(math.Inf(-1))

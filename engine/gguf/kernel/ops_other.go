@@ -16,7 +16,6 @@ func scaleMul(dst, x, w *float32, n int, scale float32)           {}
 func sumSquares(x *float32, n int) float32                        { return 0 }
 func addTo(dst, x *float32, n int)                                {}
 func siluMul(dst, gate, up *float32, n int)                       {}
-func geluMul(dst, gate, up *float32, n int)                       {}
 func maxOf(x *float32, n int) float32                             { return 0 }
 func expSum(x *float32, n int, m float32) float32                 { return 0 }
 func scaleBy(x *float32, n int, s float32)                        {}

@@ -108,7 +108,7 @@ func requantize(dst *[34]byte, t gguf.Type, src []byte) {
 		case gguf.BF16:
 			x[i] = math.Float32frombits(uint32(u16(src[2*i:])) << 16)
 		default:
-			x[i] = widen(u16(src[2*i:]))
+			x[i] = Widen(u16(src[2*i:]))
 		}
 		most = max(most, float32(math.Abs(float64(x[i]))))
 	}

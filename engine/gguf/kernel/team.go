@@ -16,8 +16,8 @@ const spin = 50 * time.Microsecond
 // piece prefetched, the next uses), and then helps the others with theirs: who loses its core to a neighbour holds up one
 // piece, not a share, and a worker that comes late finds the job closed and is not waited for. Run does not allocate.
 //
-// Idle workers spin for 50 µs, then sleep in a system call, which needs no P of Go's scheduler. Busy ones hold a P each: see
-// [Procs].
+// Idle workers spin for 50 µs, then sleep in a system call, which needs no P of Go's scheduler. Busy ones hold a P each: the
+// process wants more of them than cores (see the package).
 type Team struct {
 	size int
 	mu   sync.Mutex // one Run at a time
@@ -63,12 +63,6 @@ func NewTeam(n int) *Team {
 
 // Size is how many workers share a job.
 func (t *Team) Size() int { return t.size }
-
-// Procs is the GOMAXPROCS that a process with teams of so many threads in all wants: its cores, and the threads beside them.
-// While a pass runs, each worker holds one of the scheduler's Ps; with no P left over, network goroutines would wait until the
-// pass ends. With spare Ps they run at once, and the operating system shares out the cores. The process calls
-// runtime.GOMAXPROCS(Procs(n)) once, when it starts its engine; this package does not.
-func Procs(threads int) int { return runtime.NumCPU() + threads }
 
 // Run calls f for each piece in [0, pieces), several at once, and returns when all have returned. f gets the worker's number,
 // from 0 to Size-1, for scratch memory. f must not call Run of the same team.

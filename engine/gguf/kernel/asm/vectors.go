@@ -63,17 +63,6 @@ func vectors() {
 		VSUBPS(Z1, Z0, Z0)
 		gated()
 	}, nil)
-	each("geluMul", "func(dst, gate, up *float32, n int)", []string{"dst", "gate", "up"}, func() {
-		exponent()
-		constant(-2*math.Sqrt(2/math.Pi), Z31)
-		constant(-2*math.Sqrt(2/math.Pi)*0.044715, Z30)
-	}, func() {
-		VMOVUPS(at(RSI), Z1)
-		VMULPS(Z1, Z1, Z0)
-		VFMADD213PS(Z31, Z30, Z0) // x²·b + a
-		VMULPS(Z1, Z0, Z0)
-		gated()
-	}, nil)
 	toF16()
 	indexOf()
 }

@@ -1,5 +1,0 @@
-//go:build !linux && unix
-
-package gguf
-
-func advise([]byte) {}
