@@ -22,7 +22,7 @@ func contenders() []contender {
 		{name: "llama-server", title: "llama-server", peer: true},
 		{name: "serval-shipped", title: "Serval as shipped"},
 		{name: "serval-own", title: "Serval's own engine, `engine: gguf`", settings: "engine: gguf\n"},
-		{name: "serval-own-inside", title: "Serval's own engine, `isolation: none`", settings: "engine: gguf\nisolation: none\n"},
+		{name: "serval-own-apart", title: "Serval's own engine, `isolation: process`", settings: "engine: gguf\nisolation: process\n"},
 		{name: "serval-inside", title: "Serval as shipped, `isolation: none`", settings: "isolation: none\n"},
 		{name: "serval-guessing", title: "Serval, llama-server's library build, `text.speculate`", native: true, speculate: true},
 		{name: "serval-q8", title: "Serval, llama-server's library build, Q8_0 file", native: true, file: "q8_0.gguf"},
