@@ -34,6 +34,27 @@ type Engine interface {
 	Open(context.Context, Spec) (Model, error)
 }
 
+// Claimer is an engine that serves some of the models that another one is made for, and better, which names and first bytes do not
+// tell: where that one would load a model because the settings name no engine, the Claimer is asked first.
+type Claimer interface {
+	Engine
+	// Instead is the other engine's name.
+	Instead() string
+	// Claim reads the header of what is in a version folder. It returns nil if this engine is to load it, with these settings; else
+	// the error says why not.
+	Claim(dir string, s *serval.ModelSettings) error
+}
+
+// Claimed returns the engine that loads a model which is e's by its names and first bytes: e, or one that claims it.
+func Claimed(all []Engine, e Engine, dir string, s *serval.ModelSettings) Engine {
+	for _, other := range all {
+		if c, ok := other.(Claimer); ok && c.Instead() == e.Name() && c.Claim(dir, s) == nil {
+			return c
+		}
+	}
+	return e
+}
+
 // Spec is all that an engine is told about what it opens.
 type Spec struct {
 	Name     string // model

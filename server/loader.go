@@ -199,7 +199,7 @@ func (l *loader) pick(src registry.Source) (engine.Engine, error) {
 	case 0:
 		return nil, fmt.Errorf("no engine loads %s (%s)", src.Dir, strings.Join(reasons, "; "))
 	case 1:
-		return best[0], nil
+		return engine.Claimed(l.engines, best[0], src.Dir, &src.Settings), nil
 	}
 	return nil, fmt.Errorf("%s: the engines %s and %s both accept it; name one as engine: in model.yaml", src.Dir, best[0].Name(), best[1].Name())
 }

@@ -47,6 +47,9 @@ func (w *Workbench) planPath(path string, folder bool) (*engine.Plan, error) {
 				continue
 			}
 		}
+		if claimed, ok := engine.Claimed(w.loader.engines, eng, spec.Dir, &spec.Settings).(engine.Planner); ok {
+			planner = claimed
+		}
 		return planner.Plan(spec)
 	}
 	return nil, serval.Errorf(serval.InvalidArgument, "%s: no engine can say what it takes: %w", path, errors.Join(failed...)).At("model")

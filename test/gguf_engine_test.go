@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"serval/engine/gguf/kernel"
 	"serval/internal/testkit"
 )
 
@@ -17,8 +18,19 @@ func TestGGUFEngine(t *testing.T) {
 		link(t, filepath.Join(chatModels(t), "chat", "1"), filepath.Join(root, model, "1"))
 		write(t, filepath.Join(root, model, "model.yaml"), "engine: gguf\nthreads: 1\ntext: {context: 512, slots: 4}\n"+more)
 	}
+	for model, settings := range map[string]string{"unasked": "", "named": "engine: llama\n", "options": "options: {kv: shared}\n"} {
+		link(t, filepath.Join(chatModels(t), "chat", "1"), filepath.Join(root, model, "1"))
+		write(t, filepath.Join(root, model, "model.yaml"), settings+"threads: 1\ntext: {context: 512, slots: 1}\n")
+	}
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: root, Unset: true})
 	s.Await("the end of loading", func() bool { return strings.Contains(s.Log(), "some models failed") })
+	unasked := "serval_gguf" // whatever processor the test runs on
+	if kernel.Best() == kernel.Portable() {
+		unasked = "llamacpp_gguf"
+	}
+	for model, platform := range map[string]string{"unasked": unasked, "named": "llamacpp_gguf", "options": "llamacpp_gguf", "inside": "serval_gguf"} {
+		ask(t, "GET", s.URL("/v2/models/"+model), "").want(t, 200, `"platform":"`+platform+`"`)
+	}
 	all := index(t, s)
 	answer{200, all["cuda 1"].Reason, nil}.want(t, 200, "computes on the CPU", "engine: llama")
 

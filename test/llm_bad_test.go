@@ -226,7 +226,7 @@ func TestBadGGUF(t *testing.T) {
 		write(t, filepath.Join(root, name, "1", "model.gguf"), f.text)
 	}
 	link(t, filepath.Join(chatModels(t), "chat", "1"), filepath.Join(root, "good", "1"))
-	write(t, filepath.Join(root, "good", "model.yaml"), "threads: 1\ntext: {context: 512, slots: 2}\n")
+	write(t, filepath.Join(root, "good", "model.yaml"), "engine: llama\nthreads: 1\ntext: {context: 512, slots: 2}\n")
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: root, Unset: true})
 	s.Await("the end of loading", func() bool { return strings.Contains(s.Log(), "some models failed") })
 	all := index(t, s)

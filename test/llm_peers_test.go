@@ -203,7 +203,7 @@ func TestStartUpErrors(t *testing.T) {
 		words    []string
 	}{
 		"too-large":  {"options: {kv: shared}\ntext: {context: 2048, cache: 400000000}\n", []string{"does not fit", "for 400000000 tokens", "is free"}},
-		"too-many":   {"text: {slots: 100000}\n", []string{"text.slots is 100000", "at most 128"}},
+		"too-many":   {"text: {slots: 100000}\n", []string{"text.slots is 100000", "at most"}},
 		"option":     {"options: {kv: maybe}\n", []string{"options.kv", "maybe", "streams, shared or auto"}},
 		"template":   {"text: {template: '{% if %}'}\n", []string{"template"}},
 		"adapter":    {"text: {adapters: {a: nothing.gguf}}\n", []string{"nothing.gguf"}},
@@ -221,7 +221,7 @@ func TestStartUpErrors(t *testing.T) {
 	put("asked", "model.onnx", onnx)
 	write(t, filepath.Join(root, "asked", "model.yaml"), "engine: onnx\n")
 	put("good", "model.gguf", gguf)
-	write(t, filepath.Join(root, "good", "model.yaml"), "threads: 1\ntext: {context: 512, slots: 2}\n")
+	write(t, filepath.Join(root, "good", "model.yaml"), "engine: llama\nthreads: 1\ntext: {context: 512, slots: 2}\n")
 	for model, words := range map[string][]string{"both": {"onnx and llama both accept it", "engine: in model.yaml"}, "onnx-in-gguf": {"model.gguf is no GGUF file"}, "gguf-in-onnx": {"model.onnx", "not an ONNX model"}} {
 		want[model] = struct {
 			settings string

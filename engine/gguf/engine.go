@@ -24,8 +24,8 @@ func (e *Engine) Name() string { return "gguf" }
 // Platform is what the Open Inference Protocol calls it.
 func (e *Engine) Platform() string { return "serval_gguf" }
 
-// Detect wants one model of .gguf in the folder, perhaps in several parts, that begins as GGUF files do. It is loaded only
-// where the settings name this engine.
+// Detect wants one model of .gguf in the folder, perhaps in several parts, that begins as GGUF files do. Whether it is loaded where
+// the settings do not name this engine is for Claim to say.
 func (e *Engine) Detect(dir fs.FS) (engine.Rank, error) {
 	if err := gguf.Holds(dir); err != nil {
 		return engine.NotMine, fmt.Errorf("gguf: %w", err)

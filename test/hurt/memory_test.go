@@ -18,7 +18,8 @@ import (
 
 // TestMemory makes 1,000 requests (with the race detector 240) of all kinds that a language model takes, good and bad, eight at a time. What the server and
 // the model's process hold in RAM after the first quarter, which fills caches and buffers, is what they hold at the end, but
-// for build.growth: 24 MiB each, with the race detector 96 MiB.
+// for build.growth: 24 MiB each, with the race detector 96 MiB. The engine is the one that takes the model unasked, with the race detector
+// engine/llama.
 func TestMemory(t *testing.T) {
 	both(t, func(t *testing.T, b build) {
 		models := t.TempDir()
@@ -28,7 +29,7 @@ func TestMemory(t *testing.T) {
 		if err := os.Symlink(testkit.GGUF(t, "smollm2.gguf"), filepath.Join(models, "chat", "1", "model.gguf")); err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(models, "chat", "model.yaml"), []byte("threads: 1\ntext: {context: 256, slots: 4}\n"))
+		write(t, filepath.Join(models, "chat", "model.yaml"), []byte(pick(b, "isolation: process", "engine: llama")+"\nthreads: 1\ntext: {context: 256, slots: 4}\n"))
 		s := start(t, b, setup{models: models, config: "log: {access: false}\n"})
 		c := client(t, 2*time.Minute)
 		kinds := textKinds()

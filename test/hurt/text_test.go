@@ -22,7 +22,7 @@ import (
 
 // TestText: more chats than a language model has slots. Nobody is lost or starved, whoever is refused is told how long to
 // wait, clients that leave free their slots, and a model's process that is killed takes only its own streams
-// with it.
+// with it. The one is computed by the engine that takes it unasked, in a process of its own, the other by llama.cpp.
 func TestText(t *testing.T) {
 	both(t, func(t *testing.T, b build) {
 		models := t.TempDir()
@@ -34,8 +34,8 @@ func TestText(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		write(t, filepath.Join(models, "chat", "model.yaml"), []byte("threads: 1\ntext: {context: 1024, slots: 8}\nqueue: {limit: 100}\n"))
-		write(t, filepath.Join(models, "other", "model.yaml"), []byte("threads: 1\ntext: {context: 512, slots: 2}\n"))
+		write(t, filepath.Join(models, "chat", "model.yaml"), []byte("isolation: process\nthreads: 1\ntext: {context: 1024, slots: 8}\nqueue: {limit: 100}\n"))
+		write(t, filepath.Join(models, "other", "model.yaml"), []byte("engine: llama\nthreads: 1\ntext: {context: 512, slots: 2}\n"))
 		s := start(t, b, setup{models: models, config: "log: {access: false}\n"})
 		c := client(t, 5*time.Minute)
 		if _, err := chatOnce(c, s, "chat", 8, 4); err != nil {
