@@ -2,9 +2,7 @@ package gguf
 
 import (
 	"context"
-	"encoding/binary"
 	"io"
-	"math"
 
 	"serval"
 	"serval/engine/gguf/kernel"
@@ -138,7 +136,7 @@ type rows struct {
 }
 
 func newRows(f *gguf.File, t *gguf.Tensor) (*rows, error) {
-	turn := dequantize(t.Type)
+	turn := kernel.Dequantize(t.Type)
 	if turn == nil {
 		return nil, declined(f.Paths[0], "tensor %s is of type %s", t.Name, t.Type)
 	}
@@ -152,59 +150,6 @@ func (r *rows) read(dst []float32, i int, scratch []byte) error {
 		return serval.Errorf(serval.Internal, "row %d of tensor %s cannot be read any more (was the model's file changed?): %w", i, r.name, err)
 	}
 	r.turn(dst, scratch[:r.bytes])
-	return nil
-}
-
-// dequantize is how rows of a type become numbers; nil for one that is not known.
-func dequantize(t gguf.Type) func(dst []float32, src []byte) {
-	half := func(src []byte) float32 { return kernel.Widen(binary.LittleEndian.Uint16(src)) }
-	switch t {
-	case gguf.F32:
-		return func(dst []float32, src []byte) {
-			for i := range dst {
-				dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
-			}
-		}
-	case gguf.F16:
-		return func(dst []float32, src []byte) {
-			for i := range dst {
-				dst[i] = half(src[2*i:])
-			}
-		}
-	case gguf.BF16:
-		return func(dst []float32, src []byte) {
-			for i := range dst {
-				dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
-			}
-		}
-	case gguf.Q8_0:
-		return func(dst []float32, src []byte) {
-			for ; len(src) >= 34; dst, src = dst[32:], src[34:] {
-				d := half(src)
-				for i := range 32 {
-					dst[i] = d * float32(int8(src[2+i]))
-				}
-			}
-		}
-	case gguf.Q4_0:
-		return func(dst []float32, src []byte) {
-			for ; len(src) >= 18; dst, src = dst[32:], src[18:] {
-				d := half(src)
-				for i := range 16 {
-					dst[i], dst[16+i] = d*float32(int(src[2+i]&15)-8), d*float32(int(src[2+i]>>4)-8)
-				}
-			}
-		}
-	case gguf.Q4_1:
-		return func(dst []float32, src []byte) {
-			for ; len(src) >= 20; dst, src = dst[32:], src[20:] {
-				d, m := half(src), half(src[2:])
-				for i := range 16 {
-					dst[i], dst[16+i] = d*float32(src[4+i]&15)+m, d*float32(src[4+i]>>4)+m
-				}
-			}
-		}
-	}
 	return nil
 }
 

@@ -11,9 +11,9 @@ const (
 	// block is how many columns share a scale: ggml's block of the types packed here.
 	block = 32
 	// record is what one token's block of activations takes: 32 int8, then, each beside its neighbours' of the lane group,
-	// the scale, scale × sum, and the sum times -8 and times -128 (where the accumulators of Q4_0 and Q8_0 start, whose
-	// stored weights are 8 and 128 too large).
-	record = block + 4*4
+	// the scale, scale × sum, the sum times -8 and times -128 (where the accumulators of Q4_0 and Q8_0 start, whose
+	// stored weights are 8 and 128 too large), and the sum of the first 16 times -128 (for scales that cover 16 columns).
+	record = block + 5*4
 )
 
 // Acts are the activations of some tokens, rounded to int8 per 32 columns. Buffers grow and are kept. One goroutine resizes;
@@ -86,17 +86,21 @@ func quantizeBlock(x []float32, q, scales []byte, lanes int) {
 	if most != 0 {
 		inverse = 127 / most
 	}
-	var sum int32
+	var sum, first int32
 	for i, e := range x {
 		n := int8(math.RoundToEven(float64(e * inverse)))
 		q[i] = byte(n)
 		sum += int32(n)
+		if i == len(x)/2-1 {
+			first = sum
+		}
 	}
 	put := func(i int, bits uint32) { binary.LittleEndian.PutUint32(scales[i*lanes*4:], bits) }
 	put(0, math.Float32bits(Widen(narrow(d))))
 	put(1, math.Float32bits(Widen(narrow(d*float32(sum)))))
 	put(2, uint32(-8*sum))
 	put(3, uint32(-128*sum))
+	put(4, uint32(-128*first))
 }
 
 // groups is how many lane groups the tokens make: as few as possible, of sizes that differ by at most one.

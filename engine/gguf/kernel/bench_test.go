@@ -32,14 +32,17 @@ type linear struct {
 	piece   func(worker, piece int)
 }
 
-func newLinear(b *testing.B, o Ops, t gguf.Type) *linear {
+func newLinear(b *testing.B, o Ops, t gguf.Type, width int) *linear {
 	rng := rand.New(rand.NewPCG(1, 2))
-	l := &linear{arena: NewArena(o), acts: map[int]*Acts{576: NewActs(o), 1536: NewActs(o)}, y: make([]float32, 64*vocabulary)}
+	l := &linear{arena: NewArena(o), acts: map[int]*Acts{width: NewActs(o), 1536: NewActs(o)}, y: make([]float32, 64*vocabulary)}
 	l.piece = l.multiply
 	b.Cleanup(func() { l.arena.Close() })
 	add := func(shapes [][2]int) {
 		var g []*Matrix
 		for _, s := range shapes {
+			if s[1] == 576 {
+				s[1] = width
+			}
 			n, bytes := t.Block()
 			data := make([]byte, int64(s[0]*s[1])/n*bytes)
 			for i := 0; i+8 <= len(data); i += 8 {
@@ -94,19 +97,26 @@ func (l *linear) multiply(_, i int) {
 // BenchmarkPass is what a forward pass of SmolLM2-135M spends in its linear layers, two threads: the same work as roof.c.
 func BenchmarkPass(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
-	for _, t := range []gguf.Type{gguf.Q4_1, gguf.Q4_0, gguf.Q8_0} {
-		l := newLinear(b, Best(), t)
+	for _, c := range []struct {
+		t     gguf.Type
+		width int // 576, or for the types named K, which 256 columns share a block of, 768
+	}{
+		{gguf.Q4_1, 576}, {gguf.Q4_0, 576}, {gguf.Q5_0, 576}, {gguf.Q5_1, 576}, {gguf.Q8_0, 576},
+		{gguf.Q4_1, 768}, {gguf.Q4K, 768}, {gguf.Q5K, 768}, {gguf.Q6K, 768},
+	} {
+		l := newLinear(b, Best(), c.t, c.width)
 		team := NewTeam(2)
 		for _, tokens := range []int{1, 4, 8, 16, 32, 64} {
 			for cols, a := range l.acts {
 				a.Quantize(floats(rand.New(rand.NewPCG(1, 1)), tokens*cols), tokens, cols)
 			}
-			b.Run(fmt.Sprintf("%s/%d", t, tokens), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%d/%d", c.t, c.width, tokens), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					l.pass(team)
 				}
 				b.ReportMetric(float64(tokens)*float64(b.N)/b.Elapsed().Seconds(), "tok/s")
+				b.ReportMetric(float64(l.arena.Used())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 			})
 		}
 		team.Close()
@@ -117,7 +127,7 @@ func BenchmarkPass(b *testing.B) {
 // BenchmarkNeighbour is how late another goroutine wakes while passes run back to back, without and with spare Ps: what a
 // network goroutine would see.
 func BenchmarkNeighbour(b *testing.B) {
-	l := newLinear(b, Best(), gguf.Q4_1)
+	l := newLinear(b, Best(), gguf.Q4_1, 576)
 	for cols, a := range l.acts {
 		a.Quantize(floats(rand.New(rand.NewPCG(1, 1)), 16*cols), 16, cols)
 	}

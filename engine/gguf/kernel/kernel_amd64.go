@@ -244,7 +244,407 @@ func mulQ8x15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, ma
 //go:noescape
 func mulQ8x16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
 
-// quantize rounds a row to blocks of 32 int8 with their four fields, among so many lanes.
+// mulQ5x1 multiplies tiles of Q5 by 1 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x1(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x2 multiplies tiles of Q5 by 2 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x2(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x3 multiplies tiles of Q5 by 3 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x3(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x4 multiplies tiles of Q5 by 4 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x4(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x5 multiplies tiles of Q5 by 5 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x5(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x6 multiplies tiles of Q5 by 6 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x6(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x7 multiplies tiles of Q5 by 7 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x7(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x8 multiplies tiles of Q5 by 8 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x8(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x9 multiplies tiles of Q5 by 9 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x9(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x10 multiplies tiles of Q5 by 10 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x10(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x11 multiplies tiles of Q5 by 11 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x11(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x12 multiplies tiles of Q5 by 12 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x12(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x13 multiplies tiles of Q5 by 13 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x13(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x14 multiplies tiles of Q5 by 14 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x14(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x15 multiplies tiles of Q5 by 15 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5x16 multiplies tiles of Q5 by 16 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5x16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx1 multiplies tiles of Q5M by 1 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx1(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx2 multiplies tiles of Q5M by 2 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx2(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx3 multiplies tiles of Q5M by 3 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx3(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx4 multiplies tiles of Q5M by 4 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx4(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx5 multiplies tiles of Q5M by 5 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx5(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx6 multiplies tiles of Q5M by 6 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx6(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx7 multiplies tiles of Q5M by 7 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx7(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx8 multiplies tiles of Q5M by 8 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx8(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx9 multiplies tiles of Q5M by 9 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx9(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx10 multiplies tiles of Q5M by 10 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx10(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx11 multiplies tiles of Q5M by 11 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx11(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx12 multiplies tiles of Q5M by 12 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx12(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx13 multiplies tiles of Q5M by 13 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx13(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx14 multiplies tiles of Q5M by 14 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx14(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx15 multiplies tiles of Q5M by 15 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Mx16 multiplies tiles of Q5M by 16 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Mx16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx1 multiplies tiles of Q4K by 1 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx1(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx2 multiplies tiles of Q4K by 2 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx2(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx3 multiplies tiles of Q4K by 3 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx3(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx4 multiplies tiles of Q4K by 4 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx4(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx5 multiplies tiles of Q4K by 5 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx5(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx6 multiplies tiles of Q4K by 6 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx6(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx7 multiplies tiles of Q4K by 7 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx7(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx8 multiplies tiles of Q4K by 8 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx8(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx9 multiplies tiles of Q4K by 9 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx9(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx10 multiplies tiles of Q4K by 10 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx10(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx11 multiplies tiles of Q4K by 11 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx11(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx12 multiplies tiles of Q4K by 12 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx12(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx13 multiplies tiles of Q4K by 13 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx13(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx14 multiplies tiles of Q4K by 14 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx14(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx15 multiplies tiles of Q4K by 15 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ4Kx16 multiplies tiles of Q4K by 16 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ4Kx16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx1 multiplies tiles of Q5K by 1 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx1(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx2 multiplies tiles of Q5K by 2 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx2(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx3 multiplies tiles of Q5K by 3 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx3(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx4 multiplies tiles of Q5K by 4 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx4(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx5 multiplies tiles of Q5K by 5 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx5(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx6 multiplies tiles of Q5K by 6 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx6(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx7 multiplies tiles of Q5K by 7 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx7(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx8 multiplies tiles of Q5K by 8 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx8(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx9 multiplies tiles of Q5K by 9 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx9(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx10 multiplies tiles of Q5K by 10 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx10(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx11 multiplies tiles of Q5K by 11 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx11(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx12 multiplies tiles of Q5K by 12 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx12(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx13 multiplies tiles of Q5K by 13 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx13(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx14 multiplies tiles of Q5K by 14 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx14(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx15 multiplies tiles of Q5K by 15 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ5Kx16 multiplies tiles of Q5K by 16 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ5Kx16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx1 multiplies tiles of Q6K by 1 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx1(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx2 multiplies tiles of Q6K by 2 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx2(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx3 multiplies tiles of Q6K by 3 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx3(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx4 multiplies tiles of Q6K by 4 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx4(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx5 multiplies tiles of Q6K by 5 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx5(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx6 multiplies tiles of Q6K by 6 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx6(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx7 multiplies tiles of Q6K by 7 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx7(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx8 multiplies tiles of Q6K by 8 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx8(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx9 multiplies tiles of Q6K by 9 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx9(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx10 multiplies tiles of Q6K by 10 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx10(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx11 multiplies tiles of Q6K by 11 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx11(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx12 multiplies tiles of Q6K by 12 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx12(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx13 multiplies tiles of Q6K by 13 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx13(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx14 multiplies tiles of Q6K by 14 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx14(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx15 multiplies tiles of Q6K by 15 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulQ6Kx16 multiplies tiles of Q6K by 16 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulQ6Kx16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.
 //
 //go:noescape
 func quantize(x *float32, blocks int, q *byte, scales *byte, lanes int)

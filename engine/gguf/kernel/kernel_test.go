@@ -25,6 +25,9 @@ func tensor(rng *rand.Rand, t gguf.Type, rows, cols int) (data []byte, weights [
 		h := narrow(float32(rng.NormFloat64() * 0.02))
 		return h, float64(Widen(h))
 	}
+	if k, ok := kTypes[t]; ok {
+		return k.tensor(rng, rows*cols/256)
+	}
 	var n = rows * cols / 32
 	for range n {
 		at := len(weights)
@@ -42,6 +45,22 @@ func tensor(rng *rand.Rand, t gguf.Type, rows, cols int) (data []byte, weights [
 				b := byte(rng.Uint32())
 				data = append(data, b)
 				weights[at+i], weights[at+16+i] = d*float64(b&15)+low, d*float64(b>>4)+low
+			}
+		case gguf.Q5_0, gguf.Q5_1:
+			h, d := scale()
+			put(h)
+			low := -16 * d
+			if t == gguf.Q5_1 {
+				h, low = scale()
+				put(h)
+			}
+			high := rng.Uint32()
+			data = binary.LittleEndian.AppendUint32(data, high)
+			for i := range 16 {
+				b := byte(rng.Uint32())
+				data = append(data, b)
+				weights[at+i] = d*float64(b&15+byte(high>>i&1)*16) + low
+				weights[at+16+i] = d*float64(b>>4+byte(high>>(16+i)&1)*16) + low
 			}
 		case gguf.Q8_0:
 			h, d := scale()
@@ -85,7 +104,7 @@ func floats(rng *rand.Rand, n int) []float32 {
 func dequantized(x []float32) []float64 {
 	out := make([]float64, len(x))
 	var q [block]byte
-	var scales [16]byte
+	var scales [record - block]byte
 	for b := 0; b < len(x); b += block {
 		quantizeBlock(x[b:b+block], q[:], scales[:], 1)
 		d := math.Float32frombits(binary.LittleEndian.Uint32(scales[:]))
@@ -99,8 +118,12 @@ func dequantized(x []float32) []float64 {
 // TestMul holds every instruction set against float64 over the dequantised weights and activations; and one token in any
 // company against the same token alone, bit for bit.
 func TestMul(t *testing.T) {
-	for _, typ := range []gguf.Type{gguf.Q4_0, gguf.Q4_1, gguf.Q8_0, gguf.F16, gguf.F32, gguf.BF16} {
-		for _, shape := range [][2]int{{16, 32}, {1, 32}, {17, 96}, {33, 160}, {72, 576}} {
+	for _, typ := range []gguf.Type{gguf.Q4_0, gguf.Q4_1, gguf.Q8_0, gguf.Q5_0, gguf.Q5_1, gguf.Q4K, gguf.Q5K, gguf.Q6K, gguf.F16, gguf.F32, gguf.BF16} {
+		shapes := [][2]int{{16, 32}, {1, 32}, {17, 96}, {33, 160}, {72, 576}}
+		if elements, _ := typ.Block(); elements == 256 {
+			shapes = [][2]int{{16, 256}, {1, 256}, {33, 768}}
+		}
+		for _, shape := range shapes {
 			for _, o := range sets() {
 				t.Run(fmt.Sprint(typ, shape, o), func(t *testing.T) { testMul(t, o, typ, shape[0], shape[1]) })
 			}
@@ -116,11 +139,17 @@ func testMul(t *testing.T, o Ops, typ gguf.Type, rows, cols int) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	row := make([]float32, cols)
+	row, direct := make([]float32, cols), make([]float32, cols)
 	for r := range rows {
 		m.Row(row, r)
+		Dequantize(typ)(direct, data[r*len(data)/rows:(r+1)*len(data)/rows])
+		for c, e := range direct {
+			if math.Abs(float64(e)-weights[r*cols+c]) > 1e-6*math.Abs(weights[r*cols+c])+1e-9 {
+				t.Fatalf("row %d column %d: %g from the file, want %g", r, c, e, weights[r*cols+c])
+			}
+		}
 		for c, e := range row {
-			limit := 1e-6 // of the type itself
+			limit := 1e-8 + 1e-7*math.Abs(weights[r*cols+c]) // of the type itself
 			if typ == gguf.F32 || typ == gguf.F16 || typ == gguf.BF16 {
 				limit = 4.0 / 127 / 2 // requantised: half a step of the largest of the block, and a little
 			}

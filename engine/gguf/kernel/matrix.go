@@ -5,21 +5,6 @@ import (
 	"math"
 )
 
-// form is how a packed block of 16 rows × 32 columns looks.
-type form uint8
-
-const (
-	// q4 has 256 bytes of nibbles and 16 f16 scales; a weight is scale × (nibble - 8). Byte 4r+i of the g-th 64 bytes holds
-	// row r's column 4g+i in its low half and column 4g+i+16 in its high half.
-	q4 form = iota
-	// q4m has 16 f16 minima more; a weight is scale × nibble + minimum.
-	q4m
-	// q8 has 512 bytes and 16 f16 scales; a weight is scale × (byte - 128). Byte 4r+i of the g-th 64 is row r's column 4g+i.
-	q8
-)
-
-var formBytes = [...]int{q4: 288, q4m: 320, q8: 544}
-
 // Matrix is a packed matrix of weights. Its methods may be called from several goroutines at once, until its memory is closed.
 type Matrix struct {
 	Rows, Cols int
@@ -58,7 +43,7 @@ func (m *Matrix) Mul(y []float32, ld int, x *Acts, fromTile, toTile int) {
 		m.mulWide(y, ld, x, fromTile, toTile)
 		return
 	}
-	tile := x.blocks * formBytes[m.form]
+	tile := m.form.tile(x.blocks)
 	for start := 0; start < x.tokens; {
 		_, lanes := group(x.tokens, start)
 		acts := x.data[start*x.blocks*record:]
@@ -70,85 +55,55 @@ func (m *Matrix) Mul(y []float32, ld int, x *Acts, fromTile, toTile int) {
 }
 
 // mulTile is one tile times one lane group, in the order of operations of the assembly.
-func (m *Matrix) mulTile(y []float32, ld int, w, acts []byte, lanes, rows int) {
-	size := formBytes[m.form]
-	blocks := len(w) / size
-	for t := range lanes {
-		var sum [16]float32
-		for b := range blocks {
+func (m *Matrix) mulTile(y []float32, ld int, tile, acts []byte, lanes, rows int) {
+	var p piece
+	halves := 1
+	if m.form == q6k {
+		halves = 2
+	}
+	for r := range rows {
+		var sum [Lanes]float32
+		for b := range m.Cols / block {
+			p.read(m.form, tile, b, r)
 			a := acts[b*lanes*record:]
-			q := a[t*block : (t+1)*block]
-			at := func(i int) uint32 { return binary.LittleEndian.Uint32(a[lanes*(block+4*i)+4*t:]) }
-			scale, start := math.Float32frombits(at(0)), int32(0)
-			switch m.form {
-			case q4:
-				start = int32(at(2))
-			case q8:
-				start = int32(at(3))
-			}
-			p := w[b*size:][:size]
-			for r := range rows {
-				n := start + dotBlock(m.form, p, q, r)
-				sum[r] = fma(float32(n), half(p, size, m.form, r)*scale, sum[r])
-				if m.form == q4m {
-					sum[r] = fma(Widen(u16(p[288+2*r:])), math.Float32frombits(at(1)), sum[r])
+			for t := range lanes {
+				q := a[t*block : (t+1)*block]
+				field := func(i int) float32 {
+					return math.Float32frombits(binary.LittleEndian.Uint32(a[lanes*(block+4*i)+4*t:]))
+				}
+				for h := range halves {
+					from, to := h*16, (h+1)*block/halves
+					sum[t] = fma(float32(dot(p.w[from:to], q[from:to])), p.scale[h]*field(0), sum[t])
+				}
+				if formats[m.form].minimum {
+					sum[t] = fma(p.minimum, field(1), sum[t])
 				}
 			}
 		}
-		copy(y[t*ld:t*ld+rows], sum[:rows])
+		for t := range lanes {
+			y[t*ld+r] = sum[t]
+		}
 	}
 }
 
-// dotBlock is the integer product of row r of a packed block with 32 activations.
-func dotBlock(f form, p, q []byte, r int) int32 {
+// dot is the product of weights with as many activations.
+func dot(w []int16, q []byte) int32 {
 	var n int32
-	for c := 0; c < block; c += 4 {
-		for i := range 4 {
-			n += int32(weight(f, p, r, c+i)) * int32(int8(q[c+i]))
-		}
+	for i, e := range q[:len(w)] {
+		n += int32(w[i]) * int32(int8(e))
 	}
 	return n
 }
 
-// weight is the unsigned integer stored for row r and column c of a packed block.
-func weight(f form, p []byte, r, c int) byte {
-	switch {
-	case f == q8:
-		return p[c/4*64+4*r+c%4]
-	case c < 16:
-		return p[c/4*64+4*r+c%4] & 15
-	}
-	return p[(c-16)/4*64+4*r+c%4] >> 4
-}
-
-// half is row r's scale.
-func half(p []byte, size int, f form, r int) float32 {
-	if f == q8 {
-		return Widen(u16(p[512+2*r:]))
-	}
-	return Widen(u16(p[256+2*r:]))
-}
-
 // Row sets dst, of Cols elements, to the dequantised weights of one row: the embedding of a token.
 func (m *Matrix) Row(dst []float32, row int) {
-	size := formBytes[m.form]
+	var p piece
 	blocks := m.Cols / block
-	tile, r := m.data[row/16*blocks*size:][:blocks*size], row%16
+	size := m.form.tile(blocks)
+	tile := m.data[row/16*size:][:size]
 	for b := range blocks {
-		p := tile[b*size:][:size]
-		scale := half(p, size, m.form, r)
-		for c := range block {
-			q := float32(weight(m.form, p, r, c))
-			switch m.form {
-			case q4:
-				q = (q - 8) * scale
-			case q4m:
-				q = q*scale + Widen(u16(p[288+2*r:]))
-			case q8:
-				q = (q - 128) * scale
-			}
-			dst[b*block+c] = q
-		}
+		p.read(m.form, tile, b, row%16)
+		p.floats(dst[b*block:][:block])
 	}
 }
 
@@ -156,7 +111,7 @@ func (m *Matrix) Row(dst []float32, row int) {
 // Go cannot preempt assembly. Mul itself makes one such call for each lane group.
 func (m *Matrix) Grain(tokens int) int {
 	blocks := m.Cols / block
-	nanos := blocks * max(formBytes[m.form]/8, tokens*5) // 8 bytes a ns and thread; 512 products with 16 tokens in 80 ns
+	nanos := blocks * max(formats[m.form].size/8, tokens*5) // 8 bytes a ns and thread; 512 products with 16 tokens in 80 ns
 	return max(1, 50_000/max(1, nanos))
 }
 

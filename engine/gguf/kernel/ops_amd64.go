@@ -25,6 +25,16 @@ var mulKernels = [...][Lanes]mulKernel{
 		mulQ4Mx9, mulQ4Mx10, mulQ4Mx11, mulQ4Mx12, mulQ4Mx13, mulQ4Mx14, mulQ4Mx15, mulQ4Mx16},
 	q8: {mulQ8x1, mulQ8x2, mulQ8x3, mulQ8x4, mulQ8x5, mulQ8x6, mulQ8x7, mulQ8x8,
 		mulQ8x9, mulQ8x10, mulQ8x11, mulQ8x12, mulQ8x13, mulQ8x14, mulQ8x15, mulQ8x16},
+	q5: {mulQ5x1, mulQ5x2, mulQ5x3, mulQ5x4, mulQ5x5, mulQ5x6, mulQ5x7, mulQ5x8,
+		mulQ5x9, mulQ5x10, mulQ5x11, mulQ5x12, mulQ5x13, mulQ5x14, mulQ5x15, mulQ5x16},
+	q5m: {mulQ5Mx1, mulQ5Mx2, mulQ5Mx3, mulQ5Mx4, mulQ5Mx5, mulQ5Mx6, mulQ5Mx7, mulQ5Mx8,
+		mulQ5Mx9, mulQ5Mx10, mulQ5Mx11, mulQ5Mx12, mulQ5Mx13, mulQ5Mx14, mulQ5Mx15, mulQ5Mx16},
+	q4k: {mulQ4Kx1, mulQ4Kx2, mulQ4Kx3, mulQ4Kx4, mulQ4Kx5, mulQ4Kx6, mulQ4Kx7, mulQ4Kx8,
+		mulQ4Kx9, mulQ4Kx10, mulQ4Kx11, mulQ4Kx12, mulQ4Kx13, mulQ4Kx14, mulQ4Kx15, mulQ4Kx16},
+	q5k: {mulQ5Kx1, mulQ5Kx2, mulQ5Kx3, mulQ5Kx4, mulQ5Kx5, mulQ5Kx6, mulQ5Kx7, mulQ5Kx8,
+		mulQ5Kx9, mulQ5Kx10, mulQ5Kx11, mulQ5Kx12, mulQ5Kx13, mulQ5Kx14, mulQ5Kx15, mulQ5Kx16},
+	q6k: {mulQ6Kx1, mulQ6Kx2, mulQ6Kx3, mulQ6Kx4, mulQ6Kx5, mulQ6Kx6, mulQ6Kx7, mulQ6Kx8,
+		mulQ6Kx9, mulQ6Kx10, mulQ6Kx11, mulQ6Kx12, mulQ6Kx13, mulQ6Kx14, mulQ6Kx15, mulQ6Kx16},
 }
 
 const all = 0xffff // rows of a tile to store
@@ -32,7 +42,7 @@ const all = 0xffff // rows of a tile to store
 // mulWide takes the lane groups one after the other, and for each the tiles: the group's activations stay in the first cache
 // while the weights of the piece come from the second.
 func (m *Matrix) mulWide(y []float32, ld int, x *Acts, from, to int) {
-	tile := x.blocks * formBytes[m.form]
+	tile := m.form.tile(x.blocks)
 	whole := min(to, m.Rows/16)
 	for start := 0; start < x.tokens; {
 		_, lanes := group(x.tokens, start)

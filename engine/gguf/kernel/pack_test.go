@@ -19,7 +19,8 @@ func TestRefusals(t *testing.T) {
 		{gguf.Q4_0, 0, 32, 0, "0 rows"},
 		{gguf.Q8_0, 1, 33, 34, "multiple of 32"},
 		{gguf.F32, -1, 32, 0, "-1 rows"},
-		{gguf.Q6K, 1, 256, 210, "no kernel for tensors of type Q6_K"},
+		{gguf.Q3K, 1, 256, 110, "no kernel for tensors of type Q3_K"},
+		{gguf.Q6K, 1, 128, 105, "multiple of 256"},
 		{gguf.Q4_1, 1 << 31, 1 << 31, 0, "too large"},
 		{gguf.Q4_1, 1 << 28, 1 << 28, 20, "20 bytes for"},
 	} {

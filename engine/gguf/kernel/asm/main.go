@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -49,6 +50,23 @@ func arg(name string, r Register) { Load(Param(name), r) }
 func constant(f float64, to VecPhysical) {
 	MOVL(U32(math.Float32bits(float32(f))), EAX)
 	VPBROADCASTD(EAX, to)
+}
+
+// statics are the constants in memory by their names.
+var statics = map[string]Mem{}
+
+func static(name string, value Constant) Mem {
+	if _, made := statics[name]; !made {
+		statics[name] = ConstData(name, value)
+	}
+	return statics[name]
+}
+
+// repeated is a byte four times over, in memory; single a float.
+func repeated(b uint8) Mem { return static(fmt.Sprintf("bytes%x", b), U32(uint32(b)*0x01010101)) }
+func single(f float32) Mem {
+	bits := math.Float32bits(f)
+	return static(fmt.Sprintf("single%x", bits), U32(bits))
 }
 
 // fold reduces the 16 lanes of register i to all lanes of its low 128 bits with a two-operand step; it changes register t.

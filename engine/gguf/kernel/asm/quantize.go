@@ -10,7 +10,7 @@ import (
 func quantize() {
 	TEXT("quantize", NOSPLIT, "func(x *float32, blocks int, q, scales *byte, lanes int)")
 	Pragma("noescape")
-	Doc("quantize rounds a row to blocks of 32 int8 with their four fields, among so many lanes.")
+	Doc("quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.")
 	arg("x", RSI)
 	arg("blocks", RCX)
 	arg("q", RDI)
@@ -19,7 +19,7 @@ func quantize() {
 	SHLQ(U8(2), R8)                              // bytes of a field
 	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R9) // three fields
 	LEAQ(Mem{Base: R9, Index: R9, Scale: 1}, R10)
-	SHLQ(U8(1), R10) // a block of all lanes: 48 bytes a lane
+	LEAQ(Mem{Base: R8, Index: R10, Scale: 2}, R10) // a block of all lanes: 13 fields
 	MOVL(U32(0x7fffffff), EAX)
 	VPBROADCASTD(EAX, Z31)
 	constant(127, Z30)
@@ -41,9 +41,15 @@ func quantize() {
 	VCVTPS2DQ(Z1, Z1)
 	VPMOVDB(Z0, Mem{Base: RDI})
 	VPMOVDB(Z1, Mem{Base: RDI, Disp: 16})
-	VPADDD(Z1, Z0, Z0)
-	foldInt(0, 3)
-	VCVTDQ2PS(X0, X1)
+	VPADDD(Z1, Z0, Z1)
+	foldInt(0, 3) // the sum of the first half, and of all
+	foldInt(1, 3)
+	VMOVD(X0, EAX)
+	SHLL(U8(7), EAX)
+	NEGL(EAX)
+	MOVL(EAX, Mem{Base: RDX, Index: R8, Scale: 4})
+	VMOVD(X1, EAX)
+	VCVTDQ2PS(X1, X1)
 	VMULSS(X4, X1, X1) // scale × sum, the scale not yet rounded
 	for _, r := range []VecPhysical{X4, X1} {
 		VCVTPS2PH(U8(0), r, r)
@@ -51,7 +57,6 @@ func quantize() {
 	}
 	VMOVSS(X4, Mem{Base: RDX})
 	VMOVSS(X1, Mem{Base: RDX, Index: R8, Scale: 1})
-	VMOVD(X0, EAX)
 	NEGL(EAX)
 	SHLL(U8(3), EAX)
 	MOVL(EAX, Mem{Base: RDX, Index: R8, Scale: 2})
