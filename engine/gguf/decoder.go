@@ -38,6 +38,7 @@ func newDecoder(w *weights, p *plan, spec *engine.Spec) (*decoder, error) {
 		_ = w.free()
 		return nil, err
 	}
+	clear(d.net.kv) // takes its memory now, after the plan has said that it is there, not when the first long prompts come
 	if err := d.warm(); err != nil {
 		_ = d.Close()
 		return nil, err
