@@ -69,7 +69,7 @@ type mul struct {
 
 func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	x := w.shape
-	n := &net{weights: w, ops: w.ops, team: team, limit: p.rows, acts: kernel.NewActs(w.ops)}
+	n := &net{weights: w, ops: w.ops, team: team, limit: p.rows, acts: w.arena.Acts()}
 	var err error
 	if n.kv, n.freeKV, err = kernel.Halves(p.blocks * n.blockHalves()); err != nil {
 		return nil, err

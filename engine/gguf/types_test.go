@@ -18,6 +18,9 @@ var factors = map[gguf.Type]map[int]float64{
 	gguf.Q4K:  {0: 1.0 / 4 / 32, 2: 15.0 / 8 / 32},
 	gguf.Q5K:  {0: 1.0 / 8 / 32, 2: 31.0 / 16 / 32},
 	gguf.Q6K:  {208: 1.0 / 16 / 74},
+	gguf.F16:  {},
+	gguf.BF16: {},
+	gguf.F32:  {},
 }
 
 // sane gives the blocks of a file of random bytes factors that make weights of about 1/sqrt(columns).
@@ -36,6 +39,9 @@ func sane(t *testing.T, raw []byte, kind gguf.Type) []byte {
 		_, size := kind.Block()
 		for at := tensor.Offset; at < tensor.Offset+tensor.Size; at += size {
 			spread := (0.5 + r.Float64()) / math.Sqrt(float64(tensor.Shape[0]))
+			if kind == gguf.BF16 {
+				binary.LittleEndian.PutUint16(raw[at:], uint16(math.Float32bits(float32(spread*r.NormFloat64()))>>16))
+			}
 			for where, part := range factors[kind] {
 				binary.LittleEndian.PutUint16(raw[at+int64(where):], half(spread*part))
 			}
@@ -83,7 +89,11 @@ func TestTypes(t *testing.T) {
 			}
 			spread := math.Sqrt(squares/n - sum/n*sum/n)
 			t.Logf("%.5f apart in the mean; %.5f from the exact, llama.cpp %.5f; they spread by %.2f", apart/n, off/n, theirOff/n, spread)
-			if !(off < 0.05*spread*n && off < 1.2*theirOff && apart < 0.08*spread*n) {
+			if kind == gguf.F16 || kind == gguf.BF16 || kind == gguf.F32 { // which are not rounded, nor their activations
+				if !(off < 0.001*spread*n && off < 1.2*theirOff) {
+					t.Error("that is too much")
+				}
+			} else if !(off < 0.05*spread*n && off < 1.2*theirOff && apart < 0.08*spread*n) {
 				t.Error("that is too much")
 			}
 		})

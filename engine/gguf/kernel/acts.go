@@ -16,17 +16,19 @@ const (
 	record = block + 5*4
 )
 
-// Acts are the activations of some tokens, rounded to int8 per 32 columns. Buffers grow and are kept. One goroutine resizes;
-// several may then Fill apart tokens; Mul only reads.
+// Acts are the activations of some tokens, rounded to int8 per 32 columns for quantised matrices, as they are for matrices of floats,
+// or both. Buffers grow and are kept. One goroutine resizes; several may then Fill apart tokens; Mul only reads.
 type Acts struct {
 	ops          Ops
+	ints, floats bool // which of both are kept
 	tokens, cols int
-	blocks       int // of 32 columns in a row
-	data         []byte
+	blocks       int    // of 32 columns in a row
+	data         []byte // integers, lane group after lane group, block after block
+	whole        []byte // floats, lane group after lane group, column after column its tokens' side by side
 }
 
-// NewActs makes empty activations for an instruction set.
-func NewActs(o Ops) *Acts { return &Acts{ops: o} }
+// NewActs makes empty activations for an instruction set and matrices of every type. [Arena.Acts] makes those for some matrices.
+func NewActs(o Ops) *Acts { return &Acts{ops: o, ints: true, floats: true} }
 
 // Tokens is how many tokens the activations hold.
 func (a *Acts) Tokens() int { return a.tokens }
@@ -37,11 +39,36 @@ func (a *Acts) Cols() int { return a.cols }
 // Resize makes room for so many tokens of cols columns, a multiple of 32, whose content is undefined until filled.
 func (a *Acts) Resize(tokens, cols int) {
 	a.tokens, a.cols, a.blocks = tokens, cols, cols/block
-	if need := tokens * a.blocks * record; cap(a.data) < need {
-		a.data = make([]byte, need+need/4)
-	} else {
-		a.data = a.data[:cap(a.data)]
+	if a.ints {
+		a.data = grown(a.data, tokens*a.blocks*record)
 	}
+	if a.floats {
+		a.whole = grown(a.whole, tokens*cols*4)
+	}
+}
+
+func grown(p []byte, need int) []byte {
+	if cap(p) < need {
+		return make([]byte, need+need/4)
+	}
+	return p[:cap(p)]
+}
+
+// check panics, before assembly reads them, unless the activations are there: that is a programming error.
+func (a *Acts) check(floats bool) {
+	if floats {
+		_ = a.whole[a.tokens*a.cols*4-1]
+	} else {
+		_ = a.data[a.tokens*a.blocks*record-1]
+	}
+}
+
+// group is what the lane group beginning at a token has, and what is behind it.
+func (a *Acts) group(start int, floats bool) []byte {
+	if floats {
+		return a.whole[start*a.cols*4:]
+	}
+	return a.data[start*a.blocks*record:]
 }
 
 // Quantize takes the rows x[t*cols:(t+1)*cols] of all tokens.
@@ -64,6 +91,15 @@ func (a *Acts) FillRow(x []float32, token int) {
 	}
 	start, lanes := group(a.tokens, token)
 	x, lane := x[:a.cols], token-start
+	if a.floats {
+		p := a.whole[start*a.cols*4:][:lanes*a.cols*4]
+		for c, e := range x {
+			binary.LittleEndian.PutUint32(p[4*(c*lanes+lane):], math.Float32bits(e))
+		}
+	}
+	if !a.ints {
+		return
+	}
 	p := a.data[start*a.blocks*record : (start+lanes)*a.blocks*record]
 	if a.ops.isa == avx512 {
 		quantize(&x[0], a.blocks, &p[lane*block], &p[lanes*block+lane*4], lanes)

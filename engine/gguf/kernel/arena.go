@@ -15,6 +15,8 @@ type Arena struct {
 	chunks [][]byte // as mapped
 	free   []byte   // rest of the last chunk
 	used   int64
+
+	ints, floats bool // whether it has matrices whose activations are rounded, and such whose are not
 }
 
 // NewArena makes an empty arena for an instruction set.
@@ -22,6 +24,9 @@ func NewArena(o Ops) *Arena { return &Arena{ops: o} }
 
 // Used is how many bytes the matrices take.
 func (a *Arena) Used() int64 { return a.used }
+
+// Acts makes empty activations for matrices that the arena has by now.
+func (a *Arena) Acts() *Acts { return &Acts{ops: a.ops, ints: a.ints, floats: a.floats} }
 
 // take hands out n bytes, aligned to 64.
 func (a *Arena) take(n int) ([]byte, error) {
@@ -45,7 +50,7 @@ func (a *Arena) Close() error {
 	for _, c := range a.chunks {
 		errs = append(errs, unmapMemory(c))
 	}
-	a.chunks, a.free, a.used = nil, nil, 0
+	a.chunks, a.free, a.used, a.ints, a.floats = nil, nil, 0, false, false
 	return errors.Join(errs...)
 }
 

@@ -11,7 +11,7 @@
 //
 // An [Arena] holds weights on huge pages, one matrix behind the other: pack them in the order in which a pass uses them. A
 // [Matrix] keeps 16 rows (a tile) interleaved per block of 32 columns, so that one VPDPBUSD serves 16 rows. [Acts] keeps the
-// activations of up to [Lanes] tokens interleaved per block. Results do not depend on which tokens share a product: a
+// activations of up to [Lanes] tokens interleaved per block, as integers, as floats, or as both where matrices of both kinds are. Results do not depend on which tokens share a product: a
 // token's row of y is the same bit for bit alone and in any batch, on one instruction set.
 //
 //	acts.Resize(tokens, cols)                 // or acts.Quantize(x, tokens, cols) for both

@@ -1,12 +1,18 @@
 package kernel
 
+import (
+	"encoding/binary"
+	"math"
+)
+
 // form is how a packed block of 16 rows × 32 columns looks: its weights, then its scales, then its minima where it has some, 16 of
 // each. Rows stand side by side: byte 4r+i of the g-th 64 bytes is row r's column 4g+i.
 //
 //   - 4 bits (q4, q4m, q4k): 256 bytes, where column 4g+i is the low half of a byte and column 4g+i+16 the high half;
 //   - 5 bits (q5, q5m, q5k): 64 bytes more, where bit g of byte 4r+i is column 4g+i's highest;
 //   - 6 bits (q6k): 128 bytes more, 64 for each half of the columns, where bits 2g and 2g+1 are the highest two;
-//   - 8 bits (q8): 512 bytes.
+//   - 8 bits (q8): 512 bytes;
+//   - floats (f16, bf16, f32): column after column its 16 rows, and no scales; for activations that are floats.
 type form uint8
 
 const (
@@ -22,6 +28,9 @@ const (
 	// q6k has 32 bytes of factors, and in a block 16 scales for its first 16 columns, then 16 for the others, signed;
 	// scale × (weight - 32).
 	q6k
+	f16
+	bf16
+	f32
 )
 
 // formats describes the forms.
@@ -41,6 +50,10 @@ var formats = [...]struct {
 	q4k: {bits: 4, scales: 256, size: 288, head: 64, minimum: true},
 	q5k: {bits: 5, scales: 320, size: 352, head: 64, minimum: true},
 	q6k: {bits: 6, scales: 384, size: 416, head: 32, bias: 32},
+
+	f16:  {bits: 16, size: 1024},
+	bf16: {bits: 16, size: 1024},
+	f32:  {bits: 32, size: 2048},
 }
 
 // tile is what 16 rows of so many blocks take.
@@ -50,6 +63,20 @@ func (f form) tile(blocks int) int { return blocks*formats[f].size + blocks/8*fo
 func (f form) at(b int) (block, head int) {
 	head = b / 8 * (8*formats[f].size + formats[f].head)
 	return head + formats[f].head + b%8*formats[f].size, head
+}
+
+// float says that weights are floats.
+func (f form) float() bool { return f >= f16 }
+
+// number is the weight at p of a form of floats.
+func (f form) number(p []byte) float32 {
+	switch f {
+	case f16:
+		return Widen(u16(p))
+	case bf16:
+		return math.Float32frombits(uint32(u16(p)) << 16)
+	}
+	return math.Float32frombits(binary.LittleEndian.Uint32(p))
 }
 
 // piece is a row's share of a packed block: 32 weights w, of which each is scale[column/16] × w + minimum.

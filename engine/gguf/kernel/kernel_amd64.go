@@ -644,6 +644,246 @@ func mulQ6Kx15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, m
 //go:noescape
 func mulQ6Kx16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
 
+// mulF16x1 multiplies tiles of F16 by 1 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x1(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x2 multiplies tiles of F16 by 2 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x2(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x3 multiplies tiles of F16 by 3 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x3(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x4 multiplies tiles of F16 by 4 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x4(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x5 multiplies tiles of F16 by 5 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x5(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x6 multiplies tiles of F16 by 6 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x6(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x7 multiplies tiles of F16 by 7 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x7(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x8 multiplies tiles of F16 by 8 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x8(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x9 multiplies tiles of F16 by 9 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x9(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x10 multiplies tiles of F16 by 10 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x10(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x11 multiplies tiles of F16 by 11 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x11(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x12 multiplies tiles of F16 by 12 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x12(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x13 multiplies tiles of F16 by 13 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x13(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x14 multiplies tiles of F16 by 14 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x14(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x15 multiplies tiles of F16 by 15 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF16x16 multiplies tiles of F16 by 16 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF16x16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x1 multiplies tiles of BF16 by 1 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x1(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x2 multiplies tiles of BF16 by 2 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x2(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x3 multiplies tiles of BF16 by 3 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x3(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x4 multiplies tiles of BF16 by 4 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x4(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x5 multiplies tiles of BF16 by 5 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x5(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x6 multiplies tiles of BF16 by 6 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x6(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x7 multiplies tiles of BF16 by 7 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x7(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x8 multiplies tiles of BF16 by 8 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x8(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x9 multiplies tiles of BF16 by 9 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x9(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x10 multiplies tiles of BF16 by 10 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x10(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x11 multiplies tiles of BF16 by 11 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x11(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x12 multiplies tiles of BF16 by 12 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x12(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x13 multiplies tiles of BF16 by 13 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x13(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x14 multiplies tiles of BF16 by 14 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x14(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x15 multiplies tiles of BF16 by 15 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulBF16x16 multiplies tiles of BF16 by 16 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulBF16x16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x1 multiplies tiles of F32 by 1 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x1(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x2 multiplies tiles of F32 by 2 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x2(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x3 multiplies tiles of F32 by 3 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x3(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x4 multiplies tiles of F32 by 4 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x4(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x5 multiplies tiles of F32 by 5 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x5(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x6 multiplies tiles of F32 by 6 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x6(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x7 multiplies tiles of F32 by 7 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x7(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x8 multiplies tiles of F32 by 8 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x8(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x9 multiplies tiles of F32 by 9 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x9(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x10 multiplies tiles of F32 by 10 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x10(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x11 multiplies tiles of F32 by 11 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x11(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x12 multiplies tiles of F32 by 12 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x12(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x13 multiplies tiles of F32 by 13 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x13(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x14 multiplies tiles of F32 by 14 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x14(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x15 multiplies tiles of F32 by 15 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulF32x16 multiplies tiles of F32 by 16 tokens of floats; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulF32x16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
 // quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.
 //
 //go:noescape

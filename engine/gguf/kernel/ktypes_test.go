@@ -86,7 +86,7 @@ func (k kType) tensor(rng *rand.Rand, blocks int) (data []byte, weights []float6
 
 // TestSame holds the instruction sets to each other, bit for bit: every type, whole and part tiles, all sizes of lane groups.
 func TestSame(t *testing.T) {
-	for _, typ := range []gguf.Type{gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0, gguf.Q4K, gguf.Q5K, gguf.Q6K} {
+	for _, typ := range []gguf.Type{gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0, gguf.Q4K, gguf.Q5K, gguf.Q6K, gguf.F16, gguf.BF16, gguf.F32} {
 		const rows, cols = 37, 512
 		rng := rand.New(rand.NewPCG(5, uint64(typ)))
 		data, _ := tensor(rng, typ, rows, cols)

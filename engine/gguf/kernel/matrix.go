@@ -35,7 +35,7 @@ func (m *Matrix) Mul(y []float32, ld int, x *Acts, fromTile, toTile int) {
 		return
 	}
 	_ = y[(x.tokens-1)*ld+min(toTile*16, m.Rows)-1] // what the assembly may touch
-	_ = x.data[x.tokens*x.blocks*record-1]
+	x.check(m.form.float())
 	if x.cols != m.Cols {
 		panic("kernel: activations have other columns than the matrix") // a programming error, as an index out of range is
 	}
@@ -43,12 +43,15 @@ func (m *Matrix) Mul(y []float32, ld int, x *Acts, fromTile, toTile int) {
 		m.mulWide(y, ld, x, fromTile, toTile)
 		return
 	}
-	tile := m.form.tile(x.blocks)
+	tile, mul := m.form.tile(x.blocks), m.mulTile
+	if m.form.float() {
+		mul = m.mulFloats
+	}
 	for start := 0; start < x.tokens; {
 		_, lanes := group(x.tokens, start)
-		acts := x.data[start*x.blocks*record:]
+		acts := x.group(start, m.form.float())
 		for t := fromTile; t < toTile; t++ {
-			m.mulTile(y[start*ld+t*16:], ld, m.data[t*tile:(t+1)*tile], acts, lanes, min(16, m.Rows-t*16))
+			mul(y[start*ld+t*16:], ld, m.data[t*tile:(t+1)*tile], acts, lanes, min(16, m.Rows-t*16))
 		}
 		start += lanes
 	}
@@ -86,6 +89,23 @@ func (m *Matrix) mulTile(y []float32, ld int, tile, acts []byte, lanes, rows int
 	}
 }
 
+// mulFloats is mulTile of floats.
+func (m *Matrix) mulFloats(y []float32, ld int, tile, acts []byte, lanes, rows int) {
+	size := formats[m.form].bits / 8
+	for r := range rows {
+		var sum [Lanes]float32
+		for c := range m.Cols {
+			w := m.form.number(tile[(c*16+r)*size:])
+			for t := range lanes {
+				sum[t] = fma(w, math.Float32frombits(binary.LittleEndian.Uint32(acts[4*(c*lanes+t):])), sum[t])
+			}
+		}
+		for t := range lanes {
+			y[t*ld+r] = sum[t]
+		}
+	}
+}
+
 // dot is the product of weights with as many activations.
 func dot(w []int16, q []byte) int32 {
 	var n int32
@@ -101,6 +121,12 @@ func (m *Matrix) Row(dst []float32, row int) {
 	blocks := m.Cols / block
 	size := m.form.tile(blocks)
 	tile := m.data[row/16*size:][:size]
+	if m.form.float() {
+		for c := range dst[:m.Cols] {
+			dst[c] = m.form.number(tile[(c*16+row%16)*formats[m.form].bits/8:])
+		}
+		return
+	}
 	for b := range blocks {
 		p.read(m.form, tile, b, row%16)
 		p.floats(dst[b*block:][:block])
@@ -111,7 +137,11 @@ func (m *Matrix) Row(dst []float32, row int) {
 // Go cannot preempt assembly. Mul itself makes one such call for each lane group.
 func (m *Matrix) Grain(tokens int) int {
 	blocks := m.Cols / block
-	nanos := blocks * max(formats[m.form].size/8, tokens*5) // 8 bytes a ns and thread; 512 products with 16 tokens in 80 ns
+	each := 5 // ns for 512 products: 16 tokens in 80
+	if m.form.float() {
+		each = 4 * 5
+	}
+	nanos := blocks * max(formats[m.form].size/8, tokens*each) // 8 bytes a ns and thread
 	return max(1, 50_000/max(1, nanos))
 }
 

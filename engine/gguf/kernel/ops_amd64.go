@@ -35,6 +35,12 @@ var mulKernels = [...][Lanes]mulKernel{
 		mulQ5Kx9, mulQ5Kx10, mulQ5Kx11, mulQ5Kx12, mulQ5Kx13, mulQ5Kx14, mulQ5Kx15, mulQ5Kx16},
 	q6k: {mulQ6Kx1, mulQ6Kx2, mulQ6Kx3, mulQ6Kx4, mulQ6Kx5, mulQ6Kx6, mulQ6Kx7, mulQ6Kx8,
 		mulQ6Kx9, mulQ6Kx10, mulQ6Kx11, mulQ6Kx12, mulQ6Kx13, mulQ6Kx14, mulQ6Kx15, mulQ6Kx16},
+	f16: {mulF16x1, mulF16x2, mulF16x3, mulF16x4, mulF16x5, mulF16x6, mulF16x7, mulF16x8,
+		mulF16x9, mulF16x10, mulF16x11, mulF16x12, mulF16x13, mulF16x14, mulF16x15, mulF16x16},
+	bf16: {mulBF16x1, mulBF16x2, mulBF16x3, mulBF16x4, mulBF16x5, mulBF16x6, mulBF16x7, mulBF16x8,
+		mulBF16x9, mulBF16x10, mulBF16x11, mulBF16x12, mulBF16x13, mulBF16x14, mulBF16x15, mulBF16x16},
+	f32: {mulF32x1, mulF32x2, mulF32x3, mulF32x4, mulF32x5, mulF32x6, mulF32x7, mulF32x8,
+		mulF32x9, mulF32x10, mulF32x11, mulF32x12, mulF32x13, mulF32x14, mulF32x15, mulF32x16},
 }
 
 const all = 0xffff // rows of a tile to store
@@ -47,7 +53,7 @@ func (m *Matrix) mulWide(y []float32, ld int, x *Acts, from, to int) {
 	for start := 0; start < x.tokens; {
 		_, lanes := group(x.tokens, start)
 		mul := mulKernels[m.form][lanes-1]
-		acts := &x.data[start*x.blocks*record]
+		acts := &x.group(start, m.form.float())[0]
 		most := m.Grain(lanes)
 		for t := from; t < whole; t += most {
 			mul(&m.data[t*tile], min(most, whole-t), x.blocks, acts, &y[start*ld+t*16], ld*4, all)

@@ -8,8 +8,8 @@ import (
 	"serval/llm/gguf"
 )
 
-// PackedSize is what a tensor takes once packed, and whether Pack takes its type. Whole tiles of the quantised types take what they
-// take in the file, but for an eighth of a bit a weight more of Q4_K and Q5_K; F16 and BF16 take 8.5 bits, half of the file's.
+// PackedSize is what a tensor takes once packed, and whether Pack takes its type. Whole tiles take what they take in the file, but
+// for an eighth of a bit a weight more of Q4_K and Q5_K.
 func PackedSize(t gguf.Type, rows, cols int) (bytes int, ok bool) {
 	f, ok := formOf(t)
 	return (rows + 15) / 16 * f.tile(cols/block), ok
@@ -25,8 +25,14 @@ func formOf(t gguf.Type) (form, bool) {
 		return q5, true
 	case gguf.Q5_1:
 		return q5m, true
-	case gguf.Q8_0, gguf.F16, gguf.BF16, gguf.F32:
+	case gguf.Q8_0:
 		return q8, true
+	case gguf.F16:
+		return f16, true
+	case gguf.BF16:
+		return bf16, true
+	case gguf.F32:
+		return f32, true
 	case gguf.Q4K:
 		return q4k, true
 	case gguf.Q5K:
@@ -49,8 +55,7 @@ func Pack(o Ops, t gguf.Type, rows, cols int, data []byte) (*Matrix, error) {
 }
 
 // Pack copies a tensor as it stands in a GGUF file (rows of cols elements, cols a multiple of 32) into the arena, in the form
-// that the kernels want. Types: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K to the last bit; F32, F16 and BF16 rounded to Q8_0.
-// Rows of the types named K are multiples of 256 columns.
+// that the kernels want, to the last bit. Rows of the types named K are multiples of 256 columns.
 func (a *Arena) Pack(t gguf.Type, rows, cols int, data []byte) (*Matrix, error) {
 	f, ok := formOf(t)
 	if !ok {
@@ -73,25 +78,43 @@ func (a *Arena) Pack(t gguf.Type, rows, cols int, data []byte) (*Matrix, error) 
 		return nil, err
 	}
 	m := &Matrix{Rows: rows, Cols: cols, ops: a.ops, form: f, data: packed}
-	step := int(max(block/elements, 1) * bytes) // what one block takes in the file, or eight of them
-	parts := int(max(elements/block, 1))
-	var quant [34]byte
+	if f.float() {
+		a.floats = true
+		m.packFloats(data)
+	} else {
+		a.ints = true
+		m.pack(t, data)
+	}
+	return m, nil
+}
+
+// pack fills a matrix of a quantised type.
+func (m *Matrix) pack(t gguf.Type, data []byte) {
+	elements, bytes := t.Block()
+	size, parts, blocks := m.form.tile(m.Cols/block), int(elements)/block, m.Cols/int(elements)
 	var q raw
-	for r := range rows {
-		tile := packed[r/16*size:][:size]
-		for b := 0; b < blocks; b += parts {
-			src := data[(r*blocks+b)/parts*step:][:step]
-			if elements == 1 {
-				requantize(&quant, t, src)
-				src = quant[:]
-			}
+	for r := range m.Rows {
+		tile := m.data[r/16*size:][:size]
+		for b := range blocks {
+			src := data[(r*blocks+b)*int(bytes):][:bytes]
 			for i := range parts {
 				q.read(t, src, i)
-				q.place(f, tile, b+i, r%16)
+				q.place(m.form, tile, b*parts+i, r%16)
 			}
 		}
 	}
-	return m, nil
+}
+
+// packFloats fills a matrix of floats.
+func (m *Matrix) packFloats(data []byte) {
+	size := formats[m.form].bits / 8
+	tile := m.form.tile(m.Cols / block)
+	for r := range m.Rows {
+		src, dst := data[r*m.Cols*size:][:m.Cols*size], m.data[r/16*tile+r%16*size:]
+		for c := range m.Cols {
+			copy(dst[c*16*size:][:size], src[c*size:])
+		}
+	}
 }
 
 // place puts 32 weights where row r of a tile's block b stands.
@@ -129,30 +152,5 @@ func (q *raw) place(f form, tile []byte, b, r int) {
 	binary.LittleEndian.PutUint16(p[d.scales+2*r:], q.factor)
 	if d.minimum {
 		binary.LittleEndian.PutUint16(p[d.scales+32+2*r:], q.minimum)
-	}
-}
-
-// requantize makes a block of Q8_0 of 32 floats.
-func requantize(dst *[34]byte, t gguf.Type, src []byte) {
-	var x [block]float32
-	var most float32
-	for i := range x {
-		switch t {
-		case gguf.F32:
-			x[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
-		case gguf.BF16:
-			x[i] = math.Float32frombits(uint32(u16(src[2*i:])) << 16)
-		default:
-			x[i] = Widen(u16(src[2*i:]))
-		}
-		most = max(most, float32(math.Abs(float64(x[i]))))
-	}
-	inverse := float32(0)
-	if most != 0 {
-		inverse = 127 / most
-	}
-	binary.LittleEndian.PutUint16(dst[:], narrow(most/127))
-	for i, e := range x {
-		dst[2+i] = byte(int8(math.RoundToEven(float64(e * inverse))))
 	}
 }

@@ -65,3 +65,40 @@ func TestArena(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestArenaActs: activations are kept as the arena's matrices want them, and a product that wants others panics rather than
+// computing nonsense.
+func TestArenaActs(t *testing.T) {
+	x := make([]float32, 32)
+	for _, c := range []struct {
+		pack, other  gguf.Type
+		ints, floats bool
+	}{{gguf.F16, gguf.Q4_0, false, true}, {gguf.Q4_0, gguf.F16, true, false}} {
+		pack := func(typ gguf.Type, a *Arena) *Matrix {
+			n, size := typ.Block()
+			m, err := a.Pack(typ, 1, 32, make([]byte, 32/n*size))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		a, b := NewArena(Best()), NewArena(Best())
+		defer a.Close()
+		defer b.Close()
+		m, other := pack(c.pack, a), pack(c.other, b)
+		acts, y := a.Acts(), make([]float32, 1)
+		acts.Quantize(x, 1, 32)
+		if (len(acts.data) >= 52) != c.ints || (len(acts.whole) >= 128) != c.floats {
+			t.Fatalf("%s: %d bytes of integers, %d of floats", c.pack, len(acts.data), len(acts.whole))
+		}
+		m.Mul(y, 1, acts, 0, 1)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("activations for %s were taken for %s", c.pack, c.other)
+				}
+			}()
+			other.Mul(y, 1, acts, 0, 1)
+		}()
+	}
+}

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"math"
 
 	"serval/llm/gguf"
 )
@@ -109,29 +108,16 @@ func (p *piece) floats(dst []float32) {
 // Dequantize returns how a row of a type becomes numbers, as ggml defines it to the last bit; nil for a type that Pack does not take.
 // dst has as many elements as src.
 func Dequantize(t gguf.Type) func(dst []float32, src []byte) {
-	switch t {
-	case gguf.F32:
-		return func(dst []float32, src []byte) {
-			for i := range dst {
-				dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
-			}
-		}
-	case gguf.F16:
-		return func(dst []float32, src []byte) {
-			for i := range dst {
-				dst[i] = Widen(u16(src[2*i:]))
-			}
-		}
-	case gguf.BF16:
-		return func(dst []float32, src []byte) {
-			for i := range dst {
-				dst[i] = math.Float32frombits(uint32(u16(src[2*i:])) << 16)
-			}
-		}
-	}
 	f, ok := formOf(t)
 	if !ok {
 		return nil
+	}
+	if f.float() {
+		return func(dst []float32, src []byte) {
+			for i := range dst {
+				dst[i] = f.number(src[i*formats[f].bits/8:])
+			}
+		}
 	}
 	elements, bytes := t.Block()
 	return func(dst []float32, src []byte) {

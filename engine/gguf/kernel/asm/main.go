@@ -27,6 +27,7 @@ func main() {
 	_ = flag.Set("pkg", "kernel")
 	ConstraintExpr("amd64")
 	multiply()
+	multiplyFloats()
 	quantize()
 	vectors()
 	attention()

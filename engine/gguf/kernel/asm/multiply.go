@@ -98,13 +98,7 @@ func multiplyBy(f form, n int) {
 	ADDQ(U32(uint32(n*record)), RDI)
 	DECQ(R9)
 	JNZ(LabelRef("block"))
-	MOVQ(RDX, RBX)
-	for t := range n {
-		VMOVUPS(z[t], K1, Mem{Base: RBX})
-		if t < n-1 {
-			ADDQ(RCX, RBX)
-		}
-	}
+	store(n)
 	ADDQ(U8(64), RDX)
 	DECQ(R10)
 	JNZ(LabelRef("tile"))
