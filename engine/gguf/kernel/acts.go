@@ -101,8 +101,8 @@ func (a *Acts) FillRow(x []float32, token int) {
 		return
 	}
 	p := a.data[start*a.blocks*record : (start+lanes)*a.blocks*record]
-	if a.ops.isa == avx512 {
-		quantize(&x[0], a.blocks, &p[lane*block], &p[lanes*block+lane*4], lanes)
+	if a.ops.isa != portable {
+		a.ops.quantize(&x[0], a.blocks, &p[lane*block], &p[lanes*block+lane*4], lanes)
 		return
 	}
 	for b := range a.blocks {

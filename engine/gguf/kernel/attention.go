@@ -35,7 +35,7 @@ func (o Ops) ScoresF16(dst, q Rows, k Span, scale float32) {
 	_ = k.Data[(k.Cells+15)/16*16*k.Dim-1]
 	_ = q.Data[(q.N-1)*q.Stride+k.Dim-1]
 	_ = dst.Data[(q.N-1)*dst.Stride+k.Cells-1]
-	if o.isa == avx512 {
+	if o.isa != portable {
 		o.scoresWide(dst, q, k, scale)
 		return
 	}
@@ -61,7 +61,7 @@ func (o Ops) WeighF16(dst, p Rows, v Span) {
 	_ = v.Data[v.Cells*v.Dim-1]
 	_ = p.Data[(p.N-1)*p.Stride+v.Cells-1]
 	_ = dst.Data[(p.N-1)*dst.Stride+v.Dim-1]
-	if o.isa == avx512 {
+	if o.isa != portable {
 		o.weighWide(dst, p, v)
 		return
 	}

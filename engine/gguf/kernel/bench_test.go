@@ -102,25 +102,40 @@ func BenchmarkPass(b *testing.B) {
 		width int // 576, or for the types named K, which 256 columns share a block of, 768
 	}{
 		{gguf.Q4_1, 576}, {gguf.Q4_0, 576}, {gguf.Q5_0, 576}, {gguf.Q5_1, 576}, {gguf.Q8_0, 576},
+		{gguf.F16, 576},
 		{gguf.Q4_1, 768}, {gguf.Q4K, 768}, {gguf.Q5K, 768}, {gguf.Q6K, 768},
 	} {
-		l := newLinear(b, Best(), c.t, c.width)
-		team := NewTeam(2)
-		for _, tokens := range []int{1, 4, 8, 16, 32, 64} {
-			for cols, a := range l.acts {
-				a.Quantize(floats(rand.New(rand.NewPCG(1, 1)), tokens*cols), tokens, cols)
-			}
-			b.Run(fmt.Sprintf("%s/%d/%d", c.t, c.width, tokens), func(b *testing.B) {
-				b.ReportAllocs()
-				for b.Loop() {
-					l.pass(team)
-				}
-				b.ReportMetric(float64(tokens)*float64(b.N)/b.Elapsed().Seconds(), "tok/s")
-				b.ReportMetric(float64(l.arena.Used())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
-			})
+		benchPass(b, fmt.Sprintf("%s/%d", c.t, c.width), Best(), c.t, c.width, 1, 4, 8, 16, 32, 64)
+	}
+}
+
+func benchPass(b *testing.B, name string, o Ops, t gguf.Type, width int, sizes ...int) {
+	l := newLinear(b, o, t, width)
+	team := NewTeam(2)
+	for _, tokens := range sizes {
+		for cols, a := range l.acts {
+			a.Quantize(floats(rand.New(rand.NewPCG(1, 1)), tokens*cols), tokens, cols)
 		}
-		team.Close()
-		l.arena.Close()
+		b.Run(fmt.Sprintf("%s/%d", name, tokens), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				l.pass(team)
+			}
+			b.ReportMetric(float64(tokens)*float64(b.N)/b.Elapsed().Seconds(), "tok/s")
+			b.ReportMetric(float64(l.arena.Used())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+		})
+	}
+	team.Close()
+	l.arena.Close()
+}
+
+// BenchmarkSets is the pass of BenchmarkPass on each instruction set of this machine, but plain Go.
+func BenchmarkSets(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * runtime.NumCPU()))
+	for _, t := range []gguf.Type{gguf.Q4_1, gguf.Q4_0, gguf.Q5_0, gguf.Q8_0, gguf.F16} {
+		for _, o := range sets()[1:] {
+			benchPass(b, fmt.Sprintf("%s/%s", t, o), o, t, 576, 1, 16)
+		}
 	}
 }
 

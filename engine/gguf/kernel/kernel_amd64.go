@@ -884,10 +884,395 @@ func mulF32x15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, m
 //go:noescape
 func mulF32x16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
 
+// avx2MulQ4x1 multiplies tiles of Q4 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4x2 multiplies tiles of Q4 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4x3 multiplies tiles of Q4 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4x4 multiplies tiles of Q4 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4Mx1 multiplies tiles of Q4M by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4Mx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4Mx2 multiplies tiles of Q4M by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4Mx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4Mx3 multiplies tiles of Q4M by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4Mx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4Mx4 multiplies tiles of Q4M by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4Mx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ8x1 multiplies tiles of Q8 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ8x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ8x2 multiplies tiles of Q8 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ8x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ8x3 multiplies tiles of Q8 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ8x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ8x4 multiplies tiles of Q8 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ8x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5x1 multiplies tiles of Q5 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5x2 multiplies tiles of Q5 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5x3 multiplies tiles of Q5 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5x4 multiplies tiles of Q5 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5Mx1 multiplies tiles of Q5M by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5Mx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5Mx2 multiplies tiles of Q5M by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5Mx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5Mx3 multiplies tiles of Q5M by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5Mx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5Mx4 multiplies tiles of Q5M by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5Mx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4Kx1 multiplies tiles of Q4K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4Kx2 multiplies tiles of Q4K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4Kx3 multiplies tiles of Q4K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ4Kx4 multiplies tiles of Q4K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ4Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5Kx1 multiplies tiles of Q5K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5Kx2 multiplies tiles of Q5K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5Kx3 multiplies tiles of Q5K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ5Kx4 multiplies tiles of Q5K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ5Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ6Kx1 multiplies tiles of Q6K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ6Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ6Kx2 multiplies tiles of Q6K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ6Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ6Kx3 multiplies tiles of Q6K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ6Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulQ6Kx4 multiplies tiles of Q6K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulQ6Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4x1 multiplies tiles of Q4 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4x2 multiplies tiles of Q4 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4x3 multiplies tiles of Q4 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4x4 multiplies tiles of Q4 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4Mx1 multiplies tiles of Q4M by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4Mx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4Mx2 multiplies tiles of Q4M by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4Mx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4Mx3 multiplies tiles of Q4M by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4Mx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4Mx4 multiplies tiles of Q4M by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4Mx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ8x1 multiplies tiles of Q8 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ8x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ8x2 multiplies tiles of Q8 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ8x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ8x3 multiplies tiles of Q8 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ8x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ8x4 multiplies tiles of Q8 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ8x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5x1 multiplies tiles of Q5 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5x2 multiplies tiles of Q5 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5x3 multiplies tiles of Q5 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5x4 multiplies tiles of Q5 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5Mx1 multiplies tiles of Q5M by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5Mx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5Mx2 multiplies tiles of Q5M by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5Mx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5Mx3 multiplies tiles of Q5M by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5Mx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5Mx4 multiplies tiles of Q5M by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5Mx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4Kx1 multiplies tiles of Q4K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4Kx2 multiplies tiles of Q4K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4Kx3 multiplies tiles of Q4K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ4Kx4 multiplies tiles of Q4K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ4Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5Kx1 multiplies tiles of Q5K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5Kx2 multiplies tiles of Q5K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5Kx3 multiplies tiles of Q5K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ5Kx4 multiplies tiles of Q5K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ5Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ6Kx1 multiplies tiles of Q6K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ6Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ6Kx2 multiplies tiles of Q6K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ6Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ6Kx3 multiplies tiles of Q6K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ6Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// vnniMulQ6Kx4 multiplies tiles of Q6K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulQ6Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulF16x1 multiplies tiles of F16 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulF16x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulF16x2 multiplies tiles of F16 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulF16x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulF16x3 multiplies tiles of F16 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulF16x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulF16x4 multiplies tiles of F16 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulF16x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulBF16x1 multiplies tiles of BF16 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulBF16x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulBF16x2 multiplies tiles of BF16 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulBF16x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulBF16x3 multiplies tiles of BF16 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulBF16x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulBF16x4 multiplies tiles of BF16 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulBF16x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulF32x1 multiplies tiles of F32 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulF32x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulF32x2 multiplies tiles of F32 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulF32x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulF32x3 multiplies tiles of F32 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulF32x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
+// avx2MulF32x4 multiplies tiles of F32 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulF32x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+
 // quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.
 //
 //go:noescape
 func quantize(x *float32, blocks int, q *byte, scales *byte, lanes int)
+
+// avx2Quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.
+//
+//go:noescape
+func avx2Quantize(x *float32, blocks int, q *byte, scales *byte, lanes int)
 
 //go:noescape
 func scaleMul(dst *float32, x *float32, w *float32, n int, scale float32)
@@ -917,6 +1302,35 @@ func toF16(dst *uint16, src *float32, n int)
 //
 //go:noescape
 func indexOf(x *float32, n int, e float32) int
+
+//go:noescape
+func avx2ScaleMul(dst *float32, x *float32, w *float32, n int, scale float32)
+
+//go:noescape
+func avx2AddTo(dst *float32, x *float32, n int)
+
+//go:noescape
+func avx2ScaleBy(x *float32, n int, s float32)
+
+//go:noescape
+func avx2SumSquares(x *float32, n int) float32
+
+//go:noescape
+func avx2MaxOf(x *float32, n int) float32
+
+//go:noescape
+func avx2ExpSum(x *float32, n int, m float32) float32
+
+//go:noescape
+func avx2SiluMul(dst *float32, gate *float32, up *float32, n int)
+
+//go:noescape
+func avx2ToF16(dst *uint16, src *float32, n int)
+
+// avx2IndexOf is the index of the first element equal to e, or n.
+//
+//go:noescape
+func avx2IndexOf(x *float32, n int, e float32) int
 
 //go:noescape
 func scores1(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
@@ -950,6 +1364,36 @@ func weigh4(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cel
 
 //go:noescape
 func weigh6(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2Scores1(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2Weigh1(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2Scores2(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2Weigh2(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2Scores3(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2Weigh3(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2Scores4(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2Weigh4(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2Scores6(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2Weigh6(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
 
 // pause lets a spinning thread breathe.
 func pause(n int)

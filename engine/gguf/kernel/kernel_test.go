@@ -10,12 +10,15 @@ import (
 	"serval/llm/gguf"
 )
 
-// sets are the instruction sets of this machine.
+// sets are the instruction sets of this machine: the best and all that it is more than.
 func sets() []Ops {
-	if Best() == Portable() {
-		return []Ops{Portable()}
+	list := []Ops{Portable()}
+	for isa := avx2; isa <= Best().isa; isa++ {
+		if isa != avxVNNI || hasVNNI() {
+			list = append(list, Ops{isa})
+		}
 	}
-	return []Ops{Portable(), Best()}
+	return list
 }
 
 // tensor is random weights as a GGUF file has them, and what they mean.

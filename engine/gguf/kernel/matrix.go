@@ -39,8 +39,12 @@ func (m *Matrix) Mul(y []float32, ld int, x *Acts, fromTile, toTile int) {
 	if x.cols != m.Cols {
 		panic("kernel: activations have other columns than the matrix") // a programming error, as an index out of range is
 	}
-	if m.ops.isa == avx512 {
+	switch m.ops.isa {
+	case avx512:
 		m.mulWide(y, ld, x, fromTile, toTile)
+		return
+	case avx2, avxVNNI:
+		m.mulNarrow(y, ld, x, fromTile, toTile)
 		return
 	}
 	tile, mul := m.form.tile(x.blocks), m.mulTile

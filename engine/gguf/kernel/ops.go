@@ -9,6 +9,8 @@ type isa uint8
 
 const (
 	portable isa = iota
+	avx2         // with FMA and F16C
+	avxVNNI      // these and AVX-VNNI
 	avx512       // F, BW, DQ, VL and VNNI
 )
 
@@ -17,10 +19,7 @@ func Portable() Ops { return Ops{portable} }
 
 // String names the instruction set as a log line should.
 func (o Ops) String() string {
-	if o.isa == avx512 {
-		return "AVX-512 VNNI"
-	}
-	return "portable Go"
+	return [...]string{portable: "portable Go", avx2: "AVX2", avxVNNI: "AVX-VNNI", avx512: "AVX-512 VNNI"}[o.isa]
 }
 
 // RMSNorm sets dst[i] = x[i]·w[i] / sqrt(mean(x²) + eps). dst may be x; all three have one length.
@@ -32,7 +31,7 @@ func (o Ops) RMSNorm(dst, x, w []float32, eps float32) {
 	dst, w = dst[:n], w[:n]
 	scale := float32(1 / math.Sqrt(float64(o.squares(x))/float64(n)+float64(eps)))
 	if v := o.vectors(n); v > 0 {
-		scaleMul(&dst[0], &x[0], &w[0], v, scale)
+		o.scaleMul(&dst[0], &x[0], &w[0], v, scale)
 		dst, x, w = dst[v:], x[v:], w[v:]
 	}
 	for i, e := range x {
@@ -43,7 +42,7 @@ func (o Ops) RMSNorm(dst, x, w []float32, eps float32) {
 func (o Ops) squares(x []float32) float32 {
 	var s float32
 	if v := o.vectors(len(x)); v > 0 {
-		s, x = sumSquares(&x[0], v), x[v:]
+		s, x = o.sumSquares(&x[0], v), x[v:]
 	}
 	for _, e := range x {
 		s += e * e
@@ -55,7 +54,7 @@ func (o Ops) squares(x []float32) float32 {
 func (o Ops) AddTo(dst, x []float32) {
 	dst = dst[:len(x)]
 	if v := o.vectors(len(x)); v > 0 {
-		addTo(&dst[0], &x[0], v)
+		o.addTo(&dst[0], &x[0], v)
 		dst, x = dst[v:], x[v:]
 	}
 	for i, e := range x {
@@ -68,7 +67,7 @@ func (o Ops) SiLUMul(dst, gate, up []float32) {
 	n := len(gate)
 	dst, up = dst[:n], up[:n]
 	if v := o.vectors(n); v > 0 {
-		siluMul(&dst[0], &gate[0], &up[0], v)
+		o.siluMul(&dst[0], &gate[0], &up[0], v)
 		dst, gate, up = dst[v:], gate[v:], up[v:]
 	}
 	for i, g := range gate {
@@ -80,7 +79,7 @@ func (o Ops) SiLUMul(dst, gate, up []float32) {
 func (o Ops) Max(x []float32) float32 {
 	m := float32(math.Inf(-1))
 	if v := o.vectors(len(x)); v > 0 {
-		m, x = maxOf(&x[0], v), x[v:]
+		m, x = o.maxOf(&x[0], v), x[v:]
 	}
 	for _, e := range x {
 		m = max(m, e)
@@ -92,7 +91,7 @@ func (o Ops) Max(x []float32) float32 {
 func (o Ops) ExpSum(x []float32, m float32) float32 {
 	var s float32
 	if v := o.vectors(len(x)); v > 0 {
-		s, x = expSum(&x[0], v, m), x[v:]
+		s, x = o.expSum(&x[0], v, m), x[v:]
 	}
 	for i, e := range x {
 		x[i] = float32(math.Exp(float64(e - m)))
@@ -104,7 +103,7 @@ func (o Ops) ExpSum(x []float32, m float32) float32 {
 // Scale multiplies x by s.
 func (o Ops) Scale(x []float32, s float32) {
 	if v := o.vectors(len(x)); v > 0 {
-		scaleBy(&x[0], v, s)
+		o.scaleBy(&x[0], v, s)
 		x = x[v:]
 	}
 	for i := range x {
@@ -123,7 +122,7 @@ func (o Ops) Softmax(x []float32) {
 func (o Ops) ToF16(dst []uint16, src []float32) {
 	dst = dst[:len(src)]
 	if v := o.vectors(len(src)); v > 0 {
-		toF16(&dst[0], &src[0], v)
+		o.toF16(&dst[0], &src[0], v)
 		dst, src = dst[v:], src[v:]
 	}
 	for i, e := range src {
@@ -139,8 +138,8 @@ func (o Ops) ArgMax(x []float32) int {
 	// Two passes, the second of which ends at the first hit: both read at the speed of the cache.
 	best, at := float32(math.Inf(-1)), 0
 	if v := o.vectors(len(x)); v > 0 {
-		best = maxOf(&x[0], v)
-		if i := indexOf(&x[0], v, best); i < v { // not so when all are NaN
+		best = o.maxOf(&x[0], v)
+		if i := o.indexOf(&x[0], v, best); i < v { // not so when all are NaN
 			at = i
 		} else {
 			best = float32(math.Inf(-1))

@@ -28,9 +28,13 @@ func main() {
 	ConstraintExpr("amd64")
 	multiply()
 	multiplyFloats()
+	multiplyNarrow()
 	quantize()
+	quantizeNarrow()
 	vectors()
+	vectorsNarrow()
 	attention()
+	attentionNarrow()
 	spinning()
 	Generate()
 }
@@ -68,6 +72,22 @@ func repeated(b uint8) Mem { return static(fmt.Sprintf("bytes%x", b), U32(uint32
 func single(f float32) Mem {
 	bits := math.Float32bits(f)
 	return static(fmt.Sprintf("single%x", bits), U32(bits))
+}
+
+// static32 is the same 32 bits eight times over.
+func static32(name string, value uint32) Mem {
+	return table(name, value, value, value, value, value, value, value, value)
+}
+
+// table is some numbers of 32 bits in memory.
+func table(name string, values ...uint32) Mem {
+	if _, made := statics[name]; !made {
+		statics[name] = GLOBL(name, RODATA|NOPTR)
+		for i, v := range values {
+			DATA(4*i, U32(v))
+		}
+	}
+	return statics[name]
 }
 
 // fold reduces the 16 lanes of register i to all lanes of its low 128 bits with a two-operand step; it changes register t.

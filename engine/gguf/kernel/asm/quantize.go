@@ -11,15 +11,7 @@ func quantize() {
 	TEXT("quantize", NOSPLIT, "func(x *float32, blocks int, q, scales *byte, lanes int)")
 	Pragma("noescape")
 	Doc("quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.")
-	arg("x", RSI)
-	arg("blocks", RCX)
-	arg("q", RDI)
-	arg("scales", RDX)
-	arg("lanes", R8)
-	SHLQ(U8(2), R8)                              // bytes of a field
-	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R9) // three fields
-	LEAQ(Mem{Base: R9, Index: R9, Scale: 1}, R10)
-	LEAQ(Mem{Base: R8, Index: R10, Scale: 2}, R10) // a block of all lanes: 13 fields
+	quantizeArguments()
 	MOVL(U32(0x7fffffff), EAX)
 	VPBROADCASTD(EAX, Z31)
 	constant(127, Z30)
@@ -44,19 +36,40 @@ func quantize() {
 	VPADDD(Z1, Z0, Z1)
 	foldInt(0, 3) // the sum of the first half, and of all
 	foldInt(1, 3)
-	VMOVD(X0, EAX)
+	quantizeFields(0, 1, 4)
+	VZEROUPPER()
+	RET()
+}
+
+// quantizeArguments loads them: SI floats, CX blocks, DI integers, DX fields, R8 bytes of a field of all lanes, R9 of three, R10 of a block.
+func quantizeArguments() {
+	arg("x", RSI)
+	arg("blocks", RCX)
+	arg("q", RDI)
+	arg("scales", RDX)
+	arg("lanes", R8)
+	SHLQ(U8(2), R8)                              // bytes of a field
+	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R9) // three fields
+	LEAQ(Mem{Base: R9, Index: R9, Scale: 1}, R10)
+	LEAQ(Mem{Base: R8, Index: R10, Scale: 2}, R10) // a block of all lanes: 13 fields
+}
+
+// quantizeFields stores the five fields and ends the loop over blocks: of the sums of a block's first half and of all of it, and of
+// the largest / 127, in these X registers. It changes the last two.
+func quantizeFields(first, all, largest int) {
+	VMOVD(x[first], EAX)
 	SHLL(U8(7), EAX)
 	NEGL(EAX)
 	MOVL(EAX, Mem{Base: RDX, Index: R8, Scale: 4})
-	VMOVD(X1, EAX)
-	VCVTDQ2PS(X1, X1)
-	VMULSS(X4, X1, X1) // scale × sum, the scale not yet rounded
-	for _, r := range []VecPhysical{X4, X1} {
+	VMOVD(x[all], EAX)
+	VCVTDQ2PS(x[all], x[all])
+	VMULSS(x[largest], x[all], x[all]) // scale × sum, the scale not yet rounded
+	for _, r := range []VecPhysical{x[largest], x[all]} {
 		VCVTPS2PH(U8(0), r, r)
 		VCVTPH2PS(r, r)
 	}
-	VMOVSS(X4, Mem{Base: RDX})
-	VMOVSS(X1, Mem{Base: RDX, Index: R8, Scale: 1})
+	VMOVSS(x[largest], Mem{Base: RDX})
+	VMOVSS(x[all], Mem{Base: RDX, Index: R8, Scale: 1})
 	NEGL(EAX)
 	SHLL(U8(3), EAX)
 	MOVL(EAX, Mem{Base: RDX, Index: R8, Scale: 2})
@@ -67,6 +80,4 @@ func quantize() {
 	ADDQ(R10, RDX)
 	DECQ(RCX)
 	JNZ(LabelRef("block"))
-	VZEROUPPER()
-	RET()
 }

@@ -76,9 +76,13 @@ func gated() {
 	VMOVUPS(Z0, at(RDI))
 }
 
-// each writes a function over n floats, 16 a step: its pointers in DI, SI, DX, in this order; BX counts bytes;
-// what after leaves in X1 is the result.
 func each(name, signature string, pointers []string, before, body, after func()) {
+	eachOf(name, signature, pointers, 64, before, body, after)
+}
+
+// eachOf writes a function over n floats, so many bytes a step: its pointers in DI, SI, DX, in this order; BX counts bytes;
+// what after leaves in X1 is the result.
+func eachOf(name, signature string, pointers []string, step uint8, before, body, after func()) {
 	TEXT(name, NOSPLIT, signature)
 	Pragma("noescape")
 	for i, p := range pointers {
@@ -92,7 +96,7 @@ func each(name, signature string, pointers []string, before, body, after func())
 	XORQ(RBX, RBX)
 	Label("loop")
 	body()
-	ADDQ(U8(64), RBX)
+	ADDQ(U8(step), RBX)
 	CMPQ(RBX, RCX)
 	JB(LabelRef("loop"))
 	if after != nil {
