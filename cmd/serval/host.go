@@ -19,7 +19,7 @@ func hostCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			// They come to every process of a service at once; it is the server that drains, and then ends this one.
 			signal.Ignore(os.Interrupt, syscall.SIGTERM)
-			tuneRuntime()
+			tuneProcs() // and collect as usual: there is a process for each model, and its heap holds what does not change
 			store, err := p.store(nil)
 			if err != nil {
 				return err

@@ -308,16 +308,21 @@ func self() (string, error) {
 	return os.Executable()
 }
 
-// tuneRuntime sets the Go runtime up for calls into C, and returns the number of cores. A C call keeps its thread, and the
-// goroutine that comes back from one waits for a free P: with more Ps than cores there is one (docs/decisions/0001). Heaps
-// here are small and garbage short-lived, so collecting less often costs little memory.
+// tuneRuntime sets the Go runtime up for a server, and returns the number of cores. Its heap is small and garbage short-lived, so
+// collecting less often costs little memory.
 func tuneRuntime() int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	return tuneProcs()
+}
+
+// tuneProcs sets the Go runtime up for calls into C, and returns the number of cores. A C call keeps its thread, and the goroutine
+// that comes back from one waits for a free P: with more Ps than cores there is one (docs/decisions/0001).
+func tuneProcs() int {
 	cores := runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(4 * cores)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
 	}
 	return cores
 }

@@ -16,7 +16,7 @@ import (
 	"serval/internal/testkit"
 )
 
-// TestMemory makes 1,000 requests (with the race detector 240) of all kinds that a language model takes, good and bad, eight at a time. What the server and
+// TestMemory makes 3,000 requests (with the race detector 240) of all kinds that a language model takes, good and bad, eight at a time. What the server and
 // the model's process hold in RAM after the first quarter, which fills caches and buffers, is what they hold at the end, but
 // for build.growth: 24 MiB each, with the race detector 96 MiB. The engine is the one that takes the model unasked, with the race detector
 // engine/llama.
@@ -50,7 +50,7 @@ func TestMemory(t *testing.T) {
 			one(i)
 		}
 		files, routines := descriptors(t, s), goroutines(t, s)
-		requests := pick(b, int64(1000), 240) // with the race detector, each takes five times as long
+		requests := pick(b, int64(3000), 240) // with the race detector, each takes five times as long
 		pid := pidOf(s.Cmd.Process.Pid, "chat:1")
 		var server, process []int64
 		var mu sync.Mutex
