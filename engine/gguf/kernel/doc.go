@@ -4,13 +4,15 @@
 //
 // # Choosing the instructions
 //
-// An [Ops] names an instruction set. [Best] asks the CPU; [Portable], which is also the zero value, is plain Go. Matrices and
-// activations are packed the same way for all of them, so that tests compare one with the other. Nothing here is global.
+// An [Ops] names an instruction set: AVX-512 VNNI, AVX2 (with FMA and F16C) with AVX-VNNI or without, or plain Go. [Best] asks the CPU;
+// [Portable], which is also the zero value, is plain Go, some hundred times slower. Matrices and activations are packed the same way
+// for all of them, and products of matrices are the same to the last bit, which the tests hold them to; the sums of vectors and
+// attention run in other orders. Nothing here is global.
 //
 // # Matrices and activations
 //
 // An [Arena] holds weights on huge pages, one matrix behind the other: pack them in the order in which a pass uses them. A
-// [Matrix] keeps 16 rows (a tile) interleaved per block of 32 columns, so that one VPDPBUSD serves 16 rows. [Acts] keeps the
+// [Matrix] keeps 16 rows (a tile) interleaved per block of 32 columns, so that one VPDPBUSD serves 16 rows, or with AVX2 8. [Acts] keeps the
 // activations of up to [Lanes] tokens interleaved per block, as integers, as floats, or as both where matrices of both kinds are. Results do not depend on which tokens share a product: a
 // token's row of y is the same bit for bit alone and in any batch, on one instruction set.
 //
