@@ -12,9 +12,10 @@
 // # Matrices and activations
 //
 // An [Arena] holds weights on huge pages, one matrix behind the other: pack them in the order in which a pass uses them. A
-// [Matrix] keeps 16 rows (a tile) interleaved per block of 32 columns, so that one VPDPBUSD serves 16 rows, or with AVX2 8. [Acts] keeps the
-// activations of up to [Lanes] tokens interleaved per block, as integers, as floats, or as both where matrices of both kinds are. Results do not depend on which tokens share a product: a
-// token's row of y is the same bit for bit alone and in any batch, on one instruction set.
+// [Matrix] keeps 16 rows (a tile) interleaved per block of 32 columns, so that one VPDPBUSD serves 16 rows, or with AVX2 8.
+// [Acts] keeps the activations of up to [Lanes] tokens interleaved per block, as integers, as floats, or as both where matrices of
+// both kinds are. Results do not depend on which tokens share a product: a token's row of y is the same bit for bit alone and in any
+// batch.
 //
 //	acts.Resize(tokens, cols)                 // or acts.Quantize(x, tokens, cols) for both
 //	team.Run(n, func(worker, i int) { acts.Fill(x, from, to) })
@@ -23,7 +24,10 @@
 //
 // Numbers are llama.cpp's: activations are rounded to int8 per 32 columns with a scale rounded to f16 as in its Q8_0 and
 // Q8_1; integer sums are exact; the sums over blocks are float32, in the order of the columns (llama.cpp's lanes add them
-// in another order). F32, F16 and BF16 weights are requantised to Q8_0 in this milestone.
+// in another order). For weights of the types named K llama.cpp rounds activations per 256 columns (Q8_K), this package per 32 as for all
+// others: it is nearer to the exact numbers, and that far from llama.cpp's. Weights are what the file says to the last bit: of the
+// types named K the factors of 256 columns and the small integers that multiply them are kept apart. F32, F16 and BF16 weights
+// stay floats, and so do their activations, which llama.cpp rounds to the weights' type: a quarter of the speed of integers.
 //
 // # KV cache
 //
