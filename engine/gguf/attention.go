@@ -51,8 +51,18 @@ func (n *net) attention(rows int) {
 func (n *net) ropeOne(worker, i int) {
 	ld := (n.heads + 2*n.kvHeads) * n.head
 	row, angles := n.qkv[i*ld:(i+1)*ld], n.angles[i*n.rope.dims:(i+1)*n.rope.dims]
+	if n.at.bias != nil {
+		n.ops.AddTo(row, n.at.bias)
+	}
 	for h := range n.heads + n.kvHeads {
-		n.rope.turn(row[h*n.head:(h+1)*n.head], angles)
+		head, norm := row[h*n.head:(h+1)*n.head], n.at.qNorm
+		if h >= n.heads {
+			norm = n.at.kNorm
+		}
+		if norm != nil {
+			n.ops.RMSNorm(head, head, norm, n.eps)
+		}
+		n.rope.turn(head, angles)
 	}
 	s := n.spanOf(i)
 	pos := s.pos + i - s.from

@@ -76,13 +76,18 @@ func (e *exact) normed(x [][]float64, name string) [][]float64 {
 // attention of queries, keys and values, each [position][heads of it times head].
 func (e *exact) attention(q, k, v [][]float64) [][]float64 {
 	x := e.x
+	pair := func(i int) (int, int) { return 2 * i, 2*i + 1 }
+	if x.halves {
+		pair = func(i int) (int, int) { return i, i + x.rope.dims/2 }
+	}
 	for p := range q {
 		for _, list := range [][]float64{q[p], k[p]} {
 			for h := 0; h < len(list); h += x.head {
 				for i := 0; i < x.rope.dims/2; i++ {
 					sin, cos := math.Sincos(float64(p) * math.Pow(e.base(), -2*float64(i)/float64(x.rope.dims)))
-					a, b := list[h+2*i], list[h+2*i+1]
-					list[h+2*i], list[h+2*i+1] = a*cos-b*sin, a*sin+b*cos
+					one, two := pair(i)
+					a, b := list[h+one], list[h+two]
+					list[h+one], list[h+two] = a*cos-b*sin, a*sin+b*cos
 				}
 			}
 		}
@@ -110,8 +115,29 @@ func (e *exact) attention(q, k, v [][]float64) [][]float64 {
 	return out
 }
 
+// projected are queries, keys or values: with their biases, and each head normed.
+func (e *exact) projected(in [][]float64, layer int, name string) [][]float64 {
+	out := e.mul(in, layerName(layer, name))
+	if e.x.biases {
+		bias, _ := e.tensor(biasName(layer, name))
+		for p := range out {
+			for i := range bias {
+				out[p][i] += float64(bias[i])
+			}
+		}
+	}
+	if e.x.headNorms && name != "attn_v" {
+		for p := range out {
+			for h := 0; h < len(out[p]); h += e.x.head {
+				copy(out[p][h:], e.normed([][]float64{out[p][h : h+e.x.head]}, layerName(layer, name+"_norm"))[0])
+			}
+		}
+	}
+	return out
+}
+
 func (e *exact) base() float64 {
-	b, ok := e.f.Float("llama.rope.freq_base")
+	b, ok := e.f.Float(e.x.arch + ".rope.freq_base")
 	if !ok {
 		return 10000
 	}
@@ -137,7 +163,8 @@ func (e *exact) logits(tokens []int32) [][]float64 {
 	for i := range e.x.layers {
 		of := func(name string) string { return layerName(i, name) }
 		in := e.normed(x, of("attn_norm"))
-		add(e.mul(e.attention(e.mul(in, of("attn_q")), e.mul(in, of("attn_k")), e.mul(in, of("attn_v"))), of("attn_output")))
+		q, k, v := e.projected(in, i, "attn_q"), e.projected(in, i, "attn_k"), e.projected(in, i, "attn_v")
+		add(e.mul(e.attention(q, k, v), of("attn_output")))
 		in = e.normed(x, of("ffn_norm"))
 		gate, up := e.mul(in, of("ffn_gate")), e.mul(in, of("ffn_up"))
 		for p := range gate {

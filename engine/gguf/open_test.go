@@ -48,7 +48,7 @@ func refused(t *testing.T, raw []byte, code serval.Code, words ...string) {
 
 // What is not known is declined, and what cannot be is refused, each by name.
 func TestDeclined(t *testing.T) {
-	refused(t, patched(t, "general.architecture\x08\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00llama", "general.architecture\x08\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00qwen2"), serval.Unimplemented, `"qwen2"`, "engine: llama")
+	refused(t, patched(t, "general.architecture\x08\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00llama", "general.architecture\x08\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00mamba"), serval.Unimplemented, `"mamba"`, "engine: llama")
 	refused(t, patched(t, "blk.0.ffn_gate.weight", "blk.0.ffn_gatf.weight"), serval.InvalidArgument, "no tensor blk.0.ffn_gate.weight")
 	refused(t, patched(t, "blk.0.attn_q.weight", "blk.0.attn_q.weighs"), serval.InvalidArgument, "no tensor blk.0.attn_q.weight")
 	more := tiny{kind: gguf.Q8_0, heads: 2, kvHeads: 2, head: 32, inner: 32, layer: 1, freqs: true}.write()

@@ -10,6 +10,7 @@ import (
 type rope struct {
 	dims  int       // values of a head that are turned
 	freqs []float64 // of each pair, in radians a position
+	apart int       // values between the two of a pair: 1, or half of dims
 }
 
 // read makes the frequencies from the header and, where there is one, the tensor that divides them (Llama 3).
@@ -19,6 +20,10 @@ func (r *rope) read(h *header, x *shape) {
 	if r.dims > x.head || r.dims%2 != 0 {
 		h.decline("%d of the %d values of a head are turned", r.dims, x.head)
 		return
+	}
+	r.apart = 1
+	if x.halves {
+		r.apart = r.dims / 2
 	}
 	base, scale := h.real("rope.freq_base", 10000), 1.0
 	if base <= 0 {
@@ -43,7 +48,7 @@ func (r *rope) read(h *header, x *shape) {
 	for i := range factors {
 		factors[i] = 1
 	}
-	if t := f.Tensor(freqsName); t != nil {
+	if t := f.Tensor(freqsName); t != nil && x.factors {
 		if t.Type != gguf.F32 || t.Elements() != int64(len(factors)) {
 			h.decline("tensor %s is of type %s and has %d values", freqsName, t.Type, t.Elements())
 			return
@@ -77,7 +82,15 @@ func (r *rope) angles(dst []float32, pos int) {
 func (r *rope) turn(head, angles []float32) {
 	head = head[:r.dims]
 	angles = angles[:r.dims]
-	for i := 0; i+1 < len(head); i += 2 { // neighbours
+	if r.apart > 1 {
+		low, high := head[:r.apart], head[r.apart:]
+		for i, a := range low {
+			cos, sin, b := angles[2*i], angles[2*i+1], high[i]
+			low[i], high[i] = a*cos-b*sin, a*sin+b*cos
+		}
+		return
+	}
+	for i := 0; i+1 < len(head); i += 2 {
 		cos, sin := angles[i], angles[i+1]
 		a, b := head[i], head[i+1]
 		head[i], head[i+1] = a*cos-b*sin, a*sin+b*cos

@@ -27,6 +27,28 @@ type shape struct {
 	rope    rope
 	tied    bool  // the output is the token embedding
 	packed  int64 // bytes of the weights as the kernels want them
+	traits
+}
+
+// traits are what an architecture has beside llama's net.
+type traits struct {
+	biases    bool // of queries, keys and values
+	headNorms bool // each head of queries and keys is normed before it is turned
+	halves    bool // rope turns the i-th value with the one half of a head further, not with its neighbour
+	factors   bool // a tensor may divide rope's frequencies
+}
+
+// traitsOf are the traits of an architecture; false if it is not known.
+func traitsOf(arch string) (traits, bool) {
+	switch arch {
+	case "llama":
+		return traits{factors: true}, true
+	case "qwen2":
+		return traits{halves: true, biases: true}, true
+	case "qwen3":
+		return traits{halves: true, headNorms: true}, true
+	}
+	return traits{}, false
 }
 
 // Limits on what a header may say. They bound sums, not memory: the tensors, which the file holds, do that.
@@ -97,8 +119,9 @@ func shapeOf(f *gguf.File) (*shape, error) {
 		return nil, serval.Errorf(serval.InvalidArgument, "%s: it holds a %s, not a model", path, kind)
 	}
 	x := &shape{file: path, arch: f.Architecture()}
-	if x.arch != "llama" {
-		return nil, declined(path, "its architecture is %q, and only llama is known", x.arch)
+	known := false
+	if x.traits, known = traitsOf(x.arch); !known {
+		return nil, declined(path, "its architecture is %q, and only llama, qwen2 and qwen3 are known", x.arch)
 	}
 	x.layers = h.number("block_count", 0, maxLayers)
 	x.width = h.number("embedding_length", 0, maxWidth)
@@ -137,6 +160,9 @@ func shapeOf(f *gguf.File) (*shape, error) {
 	}
 	if causal, said := f.Bool(x.arch + ".attention.causal"); said && !causal {
 		h.decline("it makes vectors, not text")
+	}
+	if kind := h.real("pooling_type", 0); kind != 0 && kind != 3 {
+		h.decline("its %s.pooling_type is %g, and not that of its last token", x.arch, kind)
 	}
 	x.rope.read(h, x)
 	if h.err != nil {
@@ -177,7 +203,7 @@ func (x *shape) tensors(f *gguf.File) error {
 		}
 	}
 	for name := range byName {
-		if _, known := want[name]; !known && name != freqsName && !strings.HasSuffix(name, ".attn_rot_embd") {
+		if _, known := want[name]; !known && !(name == freqsName && x.factors) && !strings.HasSuffix(name, ".attn_rot_embd") {
 			return declined(x.file, "it does not know the tensor %s", name)
 		}
 	}
@@ -194,6 +220,8 @@ const (
 
 func layerName(i int, name string) string { return fmt.Sprintf("blk.%d.%s.weight", i, name) }
 
+func biasName(i int, name string) string { return fmt.Sprintf("blk.%d.%s.bias", i, name) }
+
 // each calls f for each tensor that the net needs.
 func (x *shape) each(f func(name string, cols, rows int)) {
 	f(embedName, x.width, x.vocab)
@@ -207,6 +235,15 @@ func (x *shape) each(f func(name string, cols, rows int)) {
 		f(of("attn_q"), x.width, x.heads*x.head)
 		f(of("attn_k"), x.width, x.kvHeads*x.head)
 		f(of("attn_v"), x.width, x.kvHeads*x.head)
+		if x.biases {
+			f(biasName(i, "attn_q"), x.heads*x.head, 1)
+			f(biasName(i, "attn_k"), x.kvHeads*x.head, 1)
+			f(biasName(i, "attn_v"), x.kvHeads*x.head, 1)
+		}
+		if x.headNorms {
+			f(of("attn_q_norm"), x.head, 1)
+			f(of("attn_k_norm"), x.head, 1)
+		}
 		f(of("attn_output"), x.heads*x.head, x.width)
 		f(of("ffn_norm"), x.width, 1)
 		f(of("ffn_gate"), x.width, x.inner)

@@ -119,6 +119,8 @@ func random(r *rand.Rand, kind gguf.Type, cols, rows int) []byte {
 
 // net of a tiny model.
 type tiny struct {
+	arch               string // "": llama
+	wide               int    // of the residual stream; 0: what the heads have together
 	kind               gguf.Type
 	heads, kvHeads     int
 	head, inner, layer int
@@ -133,15 +135,27 @@ const tinyVocab = 320
 func (y tiny) write() []byte {
 	r := rand.New(rand.NewPCG(1, uint64(y.kind)))
 	f := &file{}
-	width := y.heads * y.head
-	f.put("general.architecture", gguf.String, "llama")
+	all := y.heads * y.head
+	width := all
+	if y.wide > 0 {
+		width = y.wide
+	}
+	arch := y.arch
+	if arch == "" {
+		arch = "llama"
+	}
+	has, _ := traitsOf(arch)
+	f.put("general.architecture", gguf.String, arch)
+	if y.wide > 0 {
+		f.put(arch+".attention.key_length", gguf.Uint32, uint32(y.head)).put(arch+".attention.value_length", gguf.Uint32, uint32(y.head))
+	}
 	for key, n := range map[string]int{"block_count": y.layer, "context_length": 512, "embedding_length": width, "feed_forward_length": y.inner,
 		"attention.head_count": y.heads, "attention.head_count_kv": y.kvHeads, "vocab_size": tinyVocab, "rope.dimension_count": y.head} {
-		f.put("llama."+key, gguf.Uint32, uint32(n))
+		f.put(arch+"."+key, gguf.Uint32, uint32(n))
 	}
-	f.put("llama.attention.layer_norm_rms_epsilon", gguf.Float32, float32(1e-5)).put("llama.rope.freq_base", gguf.Float32, float32(10000))
+	f.put(arch+".attention.layer_norm_rms_epsilon", gguf.Float32, float32(1e-5)).put(arch+".rope.freq_base", gguf.Float32, float32(10000))
 	if y.scaling > 0 {
-		f.put("llama.rope.scaling.type", gguf.String, "linear").put("llama.rope.scaling.factor", gguf.Float32, float32(y.scaling))
+		f.put(arch+".rope.scaling.type", gguf.String, "linear").put(arch+".rope.scaling.factor", gguf.Float32, float32(y.scaling))
 	}
 	f.put("tokenizer.ggml.model", gguf.String, "gpt2").put("tokenizer.ggml.pre", gguf.String, "gpt-2")
 	var tokens []string
@@ -176,10 +190,19 @@ func (y tiny) write() []byte {
 		of := func(name string) string { return layerName(i, name) }
 		ones(of("attn_norm"), width)
 		ones(of("ffn_norm"), width)
-		matrix(of("attn_q"), y.kind, width, width)
+		matrix(of("attn_q"), y.kind, width, all)
 		matrix(of("attn_k"), y.kind, width, y.kvHeads*y.head)
 		matrix(of("attn_v"), y.kind, width, y.kvHeads*y.head)
-		matrix(of("attn_output"), y.kind, width, width)
+		if has.biases {
+			matrix(biasName(i, "attn_q"), gguf.F32, all, 1)
+			matrix(biasName(i, "attn_k"), gguf.F32, y.kvHeads*y.head, 1)
+			matrix(biasName(i, "attn_v"), gguf.F32, y.kvHeads*y.head, 1)
+		}
+		if has.headNorms {
+			ones(of("attn_q_norm"), y.head)
+			ones(of("attn_k_norm"), y.head)
+		}
+		matrix(of("attn_output"), y.kind, all, width)
 		matrix(of("ffn_gate"), y.kind, width, y.inner)
 		matrix(of("ffn_up"), y.kind, width, y.inner)
 		matrix(of("ffn_down"), y.kind, y.inner, width)
@@ -212,6 +235,10 @@ func TestTiny(t *testing.T) {
 		"Q4_0, own output":   {kind: gguf.Q4_0, heads: 6, kvHeads: 2, head: 32, inner: 256, layer: 2, untied: true},
 		"Q8_0, one head":     {kind: gguf.Q8_0, heads: 2, kvHeads: 1, head: 64, inner: 128, layer: 3, scaling: 2},
 		"Q8_0, each its own": {kind: gguf.Q8_0, heads: 4, kvHeads: 4, head: 32, inner: 160, layer: 2, freqs: true},
+		"qwen2":              {arch: "qwen2", kind: gguf.Q8_0, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2},
+		"qwen2, own output":  {arch: "qwen2", kind: gguf.F32, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2, untied: true},
+		"qwen3":              {arch: "qwen3", kind: gguf.Q8_0, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 2},
+		"qwen3, floats":      {arch: "qwen3", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 2, untied: true},
 		"F16":                {kind: gguf.F16, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2},
 		"F32":                {kind: gguf.F32, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2, untied: true},
 	} {
@@ -253,7 +280,13 @@ func TestTiny(t *testing.T) {
 
 // A batch changes no bit of an answer, nor do pieces of prompts, nor what is in the cache.
 func TestBatchIsNothing(t *testing.T) {
-	dir := written(t, tiny{kind: gguf.Q4_1, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2}.write())
+	for _, arch := range []string{"llama", "qwen2", "qwen3"} {
+		t.Run(arch, func(t *testing.T) { batchIsNothing(t, arch) })
+	}
+}
+
+func batchIsNothing(t *testing.T, arch string) {
+	dir := written(t, tiny{arch: arch, kind: gguf.Q4_1, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2}.write())
 	settings := serval.TextSettings{Context: 512, Slots: 16, Cache: 8192}
 	d := ours(t, dir, settings)
 	ask16 := func() []*answer {

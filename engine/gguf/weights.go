@@ -28,6 +28,8 @@ type weights struct {
 // layer is one of the net's.
 type layer struct {
 	norm, ffnNorm  []float32
+	bias           []float32 // of q, k and v; nil: none
+	qNorm, kNorm   []float32 // of a head; nil: none
 	q, k, v, o     *kernel.Matrix
 	gate, up, down *kernel.Matrix
 }
@@ -62,6 +64,14 @@ func load(ctx context.Context, f *gguf.File, x *shape) (*weights, error) {
 			norm: l.floats(of("attn_norm")), ffnNorm: l.floats(of("ffn_norm")),
 			q: l.matrix(of("attn_q")), k: l.matrix(of("attn_k")), v: l.matrix(of("attn_v")), o: l.matrix(of("attn_output")),
 			gate: l.matrix(of("ffn_gate")), up: l.matrix(of("ffn_up")), down: l.matrix(of("ffn_down")),
+		}
+		if x.biases {
+			for _, name := range []string{"attn_q", "attn_k", "attn_v"} {
+				w.layer[i].bias = append(w.layer[i].bias, l.floats(biasName(i, name))...)
+			}
+		}
+		if x.headNorms {
+			w.layer[i].qNorm, w.layer[i].kNorm = l.floats(of("attn_q_norm")), l.floats(of("attn_k_norm"))
 		}
 		if l.err != nil {
 			break
