@@ -50,7 +50,10 @@ func (n *net) attention(rows int) {
 // ropeOne turns a row's queries and keys, and stores its keys and values.
 func (n *net) ropeOne(worker, i int) {
 	ld := (n.heads + 2*n.kvHeads) * n.head
-	row, angles := n.qkv[i*ld:(i+1)*ld], n.angles[i*n.rope.dims:(i+1)*n.rope.dims]
+	row, angles, rope := n.qkv[i*ld:(i+1)*ld], n.angles[i*(n.rope.dims+n.near.dims):], &n.rope
+	if n.near.dims > 0 && n.sees(n.number) > 0 {
+		angles, rope = angles[n.rope.dims:], &n.near
+	}
 	if n.at.bias != nil {
 		n.ops.AddTo(row, n.at.bias)
 	}
@@ -62,7 +65,7 @@ func (n *net) ropeOne(worker, i int) {
 		if norm != nil {
 			n.ops.RMSNorm(head, head, norm, n.eps)
 		}
-		n.rope.turn(head, angles)
+		rope.turn(head, angles)
 	}
 	s := n.spanOf(i)
 	pos := s.pos + i - s.from
@@ -79,6 +82,34 @@ func (n *net) ropeOne(worker, i int) {
 	}
 }
 
+// from is the first cell that the row at a position sees.
+func (n *net) from(pos int) int {
+	if window := n.sees(n.number); window > 0 {
+		return max(pos+1-window, 0)
+	}
+	return 0
+}
+
+// weigh makes weights of the scores that the row at a position has; cells before begin have none. What is summed with what depends on
+// the position alone: it goes from a block's beginning to a multiple of 16 cells.
+func (n *net) weigh(row []float32, begin, pos int) {
+	from, sees := n.from(pos), pos+1
+	low, high := from/block*block, min((sees+15)&^15, len(row))
+	none := float32(math.Inf(-1))
+	if n.cap > 0 {
+		softcap(row[from:sees], n.cap)
+	}
+	for c := low; c < from; c++ {
+		row[c] = none
+	}
+	for c := sees; c < high; c++ {
+		row[c] = none
+	}
+	n.ops.Softmax(row[low:high])
+	clear(row[begin:low])
+	clear(row[sees:])
+}
+
 // attend computes one head of keys for the rows of a work: the scores of each query with the cells before it, their softmax, and the
 // values weighed by it. The cells go in the order of positions, whatever the other rows.
 func (n *net) attend(worker, i int) {
@@ -92,30 +123,24 @@ func (n *net) attend(worker, i int) {
 		copy(scratch.query[t*group*n.head:], n.qkv[at:at+group*n.head])
 	}
 	last := s.pos + w.from + w.n // cells that the last row sees
+	begin := n.from(s.pos+w.from) / block
 	stride := blocksFor(last) * block
 	scores := kernel.Rows{Data: scratch.scores, N: queries, Stride: stride}
 	query := kernel.Rows{Data: scratch.query, N: queries, Stride: n.head}
-	for b := 0; b*block < last; b++ {
+	for b := begin; b*block < last; b++ {
 		keys, _ := n.cells(s.table[b], head)
 		scores.Data = scratch.scores[b*block:]
 		n.ops.ScoresF16(scores, query, kernel.Span{Data: keys, Cells: min(block, last-b*block), Dim: n.head}, n.scale)
 	}
-	none := float32(math.Inf(-1))
 	for t := range w.n {
-		sees := s.pos + w.from + t + 1
+		pos := s.pos + w.from + t
 		for g := range group {
-			row := scratch.scores[(t*group+g)*stride:][:stride]
-			padded := min((sees+15)&^15, stride) // the kernels take 16 at once
-			for c := sees; c < padded; c++ {
-				row[c] = none
-			}
-			n.ops.Softmax(row[:padded])
-			clear(row[sees:])
+			n.weigh(scratch.scores[(t*group+g)*stride:][:stride], begin*block, pos)
 		}
 	}
 	mixed := kernel.Rows{Data: scratch.mixed, N: queries, Stride: n.head}
 	clear(scratch.mixed[:queries*n.head])
-	for b := 0; b*block < last; b++ {
+	for b := begin; b*block < last; b++ {
 		_, values := n.cells(s.table[b], head)
 		scores.Data = scratch.scores[b*block:]
 		n.ops.WeighF16(mixed, scores, kernel.Span{Data: values, Cells: min(block, last-b*block), Dim: n.head})

@@ -1,5 +1,7 @@
 package gguf
 
+import "math"
+
 // normalize makes the acts of the rows: normed by weights, after delta was added where more says so.
 func (n *net) normalize(rows int, by []float32) {
 	n.by = by
@@ -10,9 +12,17 @@ func (n *net) normalize(rows int, by []float32) {
 func (n *net) embedOne(worker, i int) {
 	s := &n.scratch[worker]
 	span := n.spanOf(i)
-	n.rope.angles(n.angles[i*n.rope.dims:(i+1)*n.rope.dims], span.pos+i-span.from)
-	if err := n.embed.read(n.x[i*n.width:(i+1)*n.width], int(n.tokens[i]), s.bytes); err != nil {
+	size, pos := n.rope.dims+n.near.dims, span.pos+i-span.from
+	angles := n.angles[i*size : (i+1)*size]
+	n.rope.angles(angles, pos)
+	n.near.angles(angles[n.rope.dims:], pos)
+	x := n.x[i*n.width : (i+1)*n.width]
+	if err := n.embed.read(x, int(n.tokens[i]), s.bytes); err != nil {
 		s.err = err
+		return
+	}
+	if n.gemma {
+		n.ops.Scale(x, float32(math.Sqrt(float64(n.width))))
 	}
 }
 
@@ -29,25 +39,33 @@ func (n *net) spanOf(row int) *span {
 	return &n.spans[low]
 }
 
-func (n *net) normOne(worker, i int) {
-	x, row := n.x[i*n.width:(i+1)*n.width], n.scratch[worker].row[:n.width]
-	if n.more {
-		n.ops.AddTo(x, n.delta[i*n.width:(i+1)*n.width])
+// summed is a row of the residual stream, after delta was added where more says so.
+func (n *net) summed(i int) []float32 {
+	x, delta := n.x[i*n.width:(i+1)*n.width], n.delta[i*n.width:(i+1)*n.width]
+	if !n.more {
+		return x
 	}
-	n.ops.RMSNorm(row, x, n.by, n.eps)
+	if n.post != nil {
+		n.ops.RMSNorm(delta, delta, n.post, n.eps)
+	}
+	n.ops.AddTo(x, delta)
+	return x
+}
+
+func (n *net) normOne(worker, i int) {
+	row := n.scratch[worker].row[:n.width]
+	n.ops.RMSNorm(row, n.summed(i), n.by, n.eps)
 	n.acts.FillRow(row, i)
 }
 
 // outOne makes the acts of a row whose logits are wanted.
 func (n *net) outOne(worker, i int) {
-	r := int(n.outs[i])
-	x, row := n.x[r*n.width:(r+1)*n.width], n.scratch[worker].row[:n.width]
-	if n.more {
-		n.ops.AddTo(x, n.delta[r*n.width:(r+1)*n.width])
-	}
-	n.ops.RMSNorm(row, x, n.by, n.eps)
+	row := n.scratch[worker].row[:n.width]
+	n.ops.RMSNorm(row, n.summed(int(n.outs[i])), n.by, n.eps)
 	n.acts.FillRow(row, i)
 }
+
+func (n *net) capOne(_, i int) { softcap(n.logits(i), n.outCap) }
 
 func (n *net) mixedOne(_, i int) {
 	cols := n.heads * n.head
@@ -55,8 +73,12 @@ func (n *net) mixedOne(_, i int) {
 }
 
 func (n *net) gluOne(_, i int) {
-	gate := n.gate[i*n.inner : (i+1)*n.inner]
-	n.ops.SiLUMul(gate, gate, n.up[i*n.inner:(i+1)*n.inner])
+	gate, up := n.gate[i*n.inner:(i+1)*n.inner], n.up[i*n.inner:(i+1)*n.inner]
+	if n.gemma {
+		geluMul(n.ops, gate, up)
+	} else {
+		n.ops.SiLUMul(gate, gate, up)
+	}
 	n.acts.FillRow(gate, i)
 }
 

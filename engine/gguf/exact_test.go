@@ -74,7 +74,7 @@ func (e *exact) normed(x [][]float64, name string) [][]float64 {
 }
 
 // attention of queries, keys and values, each [position][heads of it times head].
-func (e *exact) attention(q, k, v [][]float64) [][]float64 {
+func (e *exact) attention(q, k, v [][]float64, layer int) [][]float64 {
 	x := e.x
 	pair := func(i int) (int, int) { return 2 * i, 2*i + 1 }
 	if x.halves {
@@ -84,7 +84,7 @@ func (e *exact) attention(q, k, v [][]float64) [][]float64 {
 		for _, list := range [][]float64{q[p], k[p]} {
 			for h := 0; h < len(list); h += x.head {
 				for i := 0; i < x.rope.dims/2; i++ {
-					sin, cos := math.Sincos(float64(p) * math.Pow(e.base(), -2*float64(i)/float64(x.rope.dims)))
+					sin, cos := math.Sincos(float64(p) * math.Pow(e.base(layer), -2*float64(i)/float64(x.rope.dims)))
 					one, two := pair(i)
 					a, b := list[h+one], list[h+two]
 					list[h+one], list[h+two] = a*cos-b*sin, a*sin+b*cos
@@ -99,10 +99,17 @@ func (e *exact) attention(q, k, v [][]float64) [][]float64 {
 			at, kv := h*x.head, h/(x.heads/x.kvHeads)*x.head
 			scores, sum := make([]float64, p+1), 0.0
 			for c := range scores {
+				if window := x.sees(layer); window > 0 && p-c >= window {
+					continue
+				}
 				for i := range x.head {
 					scores[c] += q[p][at+i] * k[c][kv+i]
 				}
-				scores[c] = math.Exp(scores[c] / math.Sqrt(float64(x.head)))
+				scores[c] /= math.Sqrt(float64(x.head))
+				if most := float64(x.cap); most > 0 {
+					scores[c] = most * math.Tanh(scores[c]/most)
+				}
+				scores[c] = math.Exp(scores[c])
 				sum += scores[c]
 			}
 			for c, s := range scores {
@@ -136,7 +143,10 @@ func (e *exact) projected(in [][]float64, layer int, name string) [][]float64 {
 	return out
 }
 
-func (e *exact) base() float64 {
+func (e *exact) base(layer int) float64 {
+	if e.x.arch == "gemma3" && layer%6 != 5 {
+		return 10000
+	}
 	b, ok := e.f.Float(e.x.arch + ".rope.freq_base")
 	if !ok {
 		return 10000
@@ -153,7 +163,17 @@ func (e *exact) logits(tokens []int32) [][]float64 {
 			x[p] = append(x[p], float64(v))
 		}
 	}
-	add := func(d [][]float64) {
+	if e.x.gemma {
+		for p := range x {
+			for i := range x[p] {
+				x[p][i] *= math.Sqrt(float64(cols))
+			}
+		}
+	}
+	add := func(d [][]float64, norm string) {
+		if e.x.gemma {
+			d = e.normed(d, norm)
+		}
 		for p := range x {
 			for i := range x[p] {
 				x[p][i] += d[p][i]
@@ -164,21 +184,33 @@ func (e *exact) logits(tokens []int32) [][]float64 {
 		of := func(name string) string { return layerName(i, name) }
 		in := e.normed(x, of("attn_norm"))
 		q, k, v := e.projected(in, i, "attn_q"), e.projected(in, i, "attn_k"), e.projected(in, i, "attn_v")
-		add(e.mul(e.attention(q, k, v), of("attn_output")))
+		add(e.mul(e.attention(q, k, v, i), of("attn_output")), of("post_attention_norm"))
 		in = e.normed(x, of("ffn_norm"))
 		gate, up := e.mul(in, of("ffn_gate")), e.mul(in, of("ffn_up"))
 		for p := range gate {
 			for j, g := range gate[p] {
-				gate[p][j] = g / (1 + math.Exp(-g)) * up[p][j]
+				if e.x.gemma {
+					gate[p][j] = g / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(g+0.044715*g*g*g))) * up[p][j]
+				} else {
+					gate[p][j] = g / (1 + math.Exp(-g)) * up[p][j]
+				}
 			}
 		}
-		add(e.mul(gate, of("ffn_down")))
+		add(e.mul(gate, of("ffn_down")), of("post_ffw_norm"))
 	}
 	name := outName
 	if e.x.tied {
 		name = embedName
 	}
-	return e.mul(e.normed(x, outNormName), name)
+	out := e.mul(e.normed(x, outNormName), name)
+	if most := float64(e.x.outCap); most > 0 {
+		for p := range out {
+			for i, v := range out[p] {
+				out[p][i] = most * math.Tanh(v/most)
+			}
+		}
+	}
+	return out
 }
 
 // logprob is of a token, in logits.

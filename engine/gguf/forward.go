@@ -24,7 +24,7 @@ type net struct {
 	qkv      []float32 // [rows][heads and twice kvHeads][head]
 	mixed    []float32 // [rows][heads][head]: what attention gives
 	gate, up []float32 // [rows][inner]
-	angles   []float32 // [rows][rope.dims]
+	angles   []float32 // [rows][rope.dims and near.dims]
 	out      []float32 // [outputs][vocab]
 	acts     *kernel.Acts
 	scratch  []scratch // of each worker
@@ -33,12 +33,13 @@ type net struct {
 	at       *layer // that is computed, and its number
 	number   int
 	by       []float32 // weights of the norm that is computed
-	more     bool      // delta is added first
+	more     bool      // delta is added first,
+	post     []float32 // and before that normed by these weights, if there are some
 
 	row          func(worker, i int) // of each, and how many rows, and of a piece
 	count, grain int
 
-	embedRow, normRow, ropeRow, attendPiece, mixedRow, gluRow, mulPiece, outRow, rowsPiece func(worker, i int)
+	embedRow, normRow, ropeRow, attendPiece, mixedRow, gluRow, mulPiece, outRow, capRow, rowsPiece func(worker, i int)
 }
 
 // span is a run of a sequence's tokens: rows from, from+1, … at the positions pos, pos+1, …
@@ -77,7 +78,7 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	floats := func(cols int) []float32 { return make([]float32, p.rows*cols) }
 	n.x, n.delta = floats(x.width), floats(x.width)
 	n.qkv, n.mixed = floats((x.heads+2*x.kvHeads)*x.head), floats(x.heads*x.head)
-	n.gate, n.up, n.angles = floats(x.inner), floats(x.inner), floats(x.rope.dims)
+	n.gate, n.up, n.angles = floats(x.inner), floats(x.inner), floats(x.rope.dims+x.near.dims)
 	n.out = make([]float32, p.outputs*x.vocab)
 	n.tokens, n.outs = make([]int32, 0, p.rows), make([]int32, 0, p.outputs)
 	n.spans = make([]span, 0, p.slots)
@@ -94,7 +95,7 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	}
 	n.embedRow, n.normRow, n.ropeRow, n.attendPiece = n.embedOne, n.normOne, n.ropeOne, n.attend
 	n.rowsPiece = n.rowsOf
-	n.mixedRow, n.gluRow, n.mulPiece, n.outRow = n.mixedOne, n.gluOne, n.mulOne, n.outOne
+	n.mixedRow, n.gluRow, n.mulPiece, n.outRow, n.capRow = n.mixedOne, n.gluOne, n.mulOne, n.outOne, n.capOne
 	return n, nil
 }
 
@@ -125,9 +126,8 @@ func (n *net) logits(i int) []float32 { return n.out[i*n.vocab : (i+1)*n.vocab] 
 
 // vector is the last layer's normed output for a row, valid until the next call.
 func (n *net) vector(row int) []float32 {
-	x, out := n.x[row*n.width:(row+1)*n.width], n.scratch[0].row[:n.width]
-	n.ops.AddTo(x, n.delta[row*n.width:(row+1)*n.width])
-	n.ops.RMSNorm(out, x, n.norm, n.eps)
+	out := n.scratch[0].row[:n.width]
+	n.ops.RMSNorm(out, n.summed(row), n.norm, n.eps)
 	return out
 }
 
@@ -173,12 +173,13 @@ func (n *net) run() error {
 		n.acts.Resize(rows, n.heads*n.head)
 		n.each(rows, n.heads*n.head, n.mixedRow)
 		n.multiply(mul{m: l.o, y: n.delta, ld: n.width})
-		n.more = true
+		n.more, n.post = true, l.post
 		n.normalize(rows, l.ffnNorm)
 		n.multiply(mul{m: l.gate, y: n.gate, ld: n.inner}, mul{m: l.up, y: n.up, ld: n.inner})
 		n.acts.Resize(rows, n.inner)
 		n.each(rows, n.inner, n.gluRow)
 		n.multiply(mul{m: l.down, y: n.delta, ld: n.width})
+		n.post = l.ffnPost
 	}
 	if len(n.outs) == 0 {
 		return nil
@@ -187,5 +188,8 @@ func (n *net) run() error {
 	n.acts.Resize(len(n.outs), n.width)
 	n.each(len(n.outs), n.width, n.outRow)
 	n.multiply(mul{m: n.output, y: n.out, ld: n.vocab})
+	if n.outCap > 0 {
+		n.each(len(n.outs), n.vocab, n.capRow)
+	}
 	return nil
 }

@@ -70,6 +70,16 @@ func (r *rope) read(h *header, x *shape) {
 	}
 }
 
+// unscaled is a rope of the same pairs with another base.
+func (r *rope) unscaled(base float64) rope {
+	out := *r
+	out.freqs = make([]float64, len(r.freqs))
+	for i := range out.freqs {
+		out.freqs[i] = math.Pow(base, -2*float64(i)/float64(r.dims))
+	}
+	return out
+}
+
 // angles writes the cosines and sines of a position, a pair for each frequency.
 func (r *rope) angles(dst []float32, pos int) {
 	for i, f := range r.freqs {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"serval"
+	"serval/internal/testkit"
 )
 
 // text is n tokens of real English: the licence that stands in the repository.
@@ -23,7 +24,7 @@ func text(t testing.TB, d *decoder, n int) []int32 {
 }
 
 // difference compares the log-probabilities that two decoders give the tokens of a text, and the most likely ones.
-func difference(t testing.TB, mine, other []serval.Token) (most, mean, same float64) {
+func difference(t testing.TB, mine, other []serval.Token, tie float64) (most, mean, same float64) {
 	t.Helper()
 	n := 0.0
 	for i := range mine {
@@ -39,25 +40,37 @@ func difference(t testing.TB, mine, other []serval.Token) (most, mean, same floa
 		most, mean = max(most, d), mean+d
 		if mine[i].Top[0].ID == other[i].Top[0].ID {
 			same++
-		} else if second, ok := theirs[mine[i].Top[0].ID]; !ok || other[i].Top[0].Logprob-second > 0.5 {
+		} else if second, ok := theirs[mine[i].Top[0].ID]; !ok || float64(other[i].Top[0].Logprob-second) > tie {
 			t.Errorf("position %d: token %d is the most likely, for llama.cpp token %d (%g and %g)", i, mine[i].Top[0].ID, other[i].Top[0].ID, other[i].Top[0].Logprob, second)
 		}
 	}
 	return most, mean / n, same / n
 }
 
-// Log-probabilities are llama.cpp's.
+// bounds are how far log-probabilities may be from llama.cpp's: at most, in the mean, where another token is the most likely, and how
+// often it may be another.
+type bounds struct{ most, mean, tie, same float64 }
+
+// Log-probabilities are llama.cpp's. Activations are int8: of SmolLM2 llama.cpp's own are off by 0.11 in the mean from numbers that are
+// not rounded, and ours as much; of Gemma 3 (40 tokens) llama.cpp's by 0.31 and ours by 0.19.
 func TestLogits(t *testing.T) {
-	dir, settings := smol(t), serval.TextSettings{Context: 512, Slots: 2, Cache: 1024}
+	t.Run("smollm2", func(t *testing.T) { logits(t, smol(t), 300, bounds{1, 0.1, 0.5, 0.95}) })
+	t.Run("gemma3", func(t *testing.T) {
+		logits(t, folder(t, testkit.GGUF(t, "gemma3.gguf")), 100, bounds{2, 0.3, 1.2, 0.85})
+	})
+}
+
+func logits(t *testing.T, dir string, n int, b bounds) {
+	settings := serval.TextSettings{Context: 512, Slots: 2, Cache: 1024}
 	d := ours(t, dir, settings)
-	in := greedy(text(t, d, 300), 0)
+	in := greedy(text(t, d, n), 0)
 	in.PromptLogprobs = 5
 	mine, other := ask(in), ask(in)
 	run(t, d, mine)
 	run(t, theirs(t, dir, settings, 1), other)
-	most, mean, same := difference(t, mine.prompt, other.prompt)
+	most, mean, same := difference(t, mine.prompt, other.prompt, b.tie)
 	t.Logf("log-probabilities differ by %.4f at most and %.4f in the mean; %.1f %% agree on the most likely token", most, mean, 100*same)
-	if most > 1 || mean > 0.1 || same < 0.95 { // int8 activations: llama.cpp's own are off by 0.11 in the mean from numbers that are not rounded, and ours as much
+	if most > b.most || mean > b.mean || same < b.same {
 		t.Error("that is too much")
 	}
 }

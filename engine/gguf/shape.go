@@ -25,8 +25,12 @@ type shape struct {
 	eps     float32
 	scale   float32 // of the scores of attention
 	rope    rope
-	tied    bool  // the output is the token embedding
-	packed  int64 // bytes of the weights as the kernels want them
+	tied    bool    // the output is the token embedding
+	packed  int64   // bytes of the weights as the kernels want them
+	window  int     // cells that a row of a local layer sees, with its own; 0: all
+	near    rope    // of the local layers, where it is not rope
+	cap     float32 // of the scores of attention; 0: none
+	outCap  float32 // of the logits; 0: none
 	traits
 }
 
@@ -36,6 +40,12 @@ type traits struct {
 	headNorms bool // each head of queries and keys is normed before it is turned
 	halves    bool // rope turns the i-th value with the one half of a head further, not with its neighbour
 	factors   bool // a tensor may divide rope's frequencies
+	gemma     bool // embeddings times √width, GELU, and what a layer adds is normed before it is added
+	period    int  // every so many-th layer sees all cells, the others are local; 0: all see all
+	nearBase  float64
+	wide      int     // layers of the model whose scores are scaled by its width; 0: none
+	capped    float64 // the cap of scores, and
+	outCapped float64 // of logits, where the file does not say
 }
 
 // traitsOf are the traits of an architecture; false if it is not known.
@@ -47,6 +57,10 @@ func traitsOf(arch string) (traits, bool) {
 		return traits{halves: true, biases: true}, true
 	case "qwen3":
 		return traits{halves: true, headNorms: true}, true
+	case "gemma2":
+		return traits{halves: true, gemma: true, period: 2, wide: 46, capped: 50, outCapped: 30}, true
+	case "gemma3":
+		return traits{halves: true, headNorms: true, gemma: true, period: 6, nearBase: 10000, wide: 62}, true
 	}
 	return traits{}, false
 }
@@ -121,7 +135,7 @@ func shapeOf(f *gguf.File) (*shape, error) {
 	x := &shape{file: path, arch: f.Architecture()}
 	known := false
 	if x.traits, known = traitsOf(x.arch); !known {
-		return nil, declined(path, "its architecture is %q, and only llama, qwen2 and qwen3 are known", x.arch)
+		return nil, declined(path, "its architecture is %q, and only llama, qwen2, qwen3, gemma2 and gemma3 are known", x.arch)
 	}
 	x.layers = h.number("block_count", 0, maxLayers)
 	x.width = h.number("embedding_length", 0, maxWidth)
@@ -152,8 +166,17 @@ func shapeOf(f *gguf.File) (*shape, error) {
 	x.scale = float32(h.real("attention.scale", 0))
 	if x.scale == 0 {
 		x.scale = float32(1 / math.Sqrt(float64(x.head)))
+		if x.wide > 0 && x.layers == x.wide {
+			x.scale = float32(1 / math.Sqrt(float64(x.width/x.heads)))
+		}
 	}
-	for _, key := range []string{"expert_count", "attention.clamp_kqv", "attention.sliding_window", "logit_scale", "residual_scale", "embedding_scale"} {
+	unknown := []string{"expert_count", "attention.clamp_kqv", "logit_scale", "residual_scale", "embedding_scale"}
+	if x.gemma {
+		x.windows(h)
+	} else {
+		unknown = append(unknown, "attention.sliding_window", "attn_logit_softcapping", "final_logit_softcapping")
+	}
+	for _, key := range unknown {
 		if v := h.real(key, 0); v != 0 {
 			h.decline("it has %s.%s", x.arch, key)
 		}
@@ -165,10 +188,42 @@ func shapeOf(f *gguf.File) (*shape, error) {
 		h.decline("its %s.pooling_type is %g, and not that of its last token", x.arch, kind)
 	}
 	x.rope.read(h, x)
+	if x.window > 0 && x.nearBase > 0 {
+		x.near = x.rope.unscaled(x.nearBase)
+	}
 	if h.err != nil {
 		return nil, h.err
 	}
 	return x, x.tensors(f)
+}
+
+// windows reads which cells are seen, and the caps.
+func (x *shape) windows(h *header) {
+	said := 0
+	if x.capped > 0 {
+		said = 4096
+	}
+	if _, _, ok := h.f.Kind(x.arch + ".attention.sliding_window"); ok || said > 0 {
+		x.window = h.number("attention.sliding_window", said, maxContext)
+	}
+	if n := h.number("attention.sliding_window_pattern", x.period, maxLayers); n != x.period {
+		h.decline("every %d-th of its layers sees all, not every %d-th", n, x.period)
+	}
+	if base := h.real("rope.freq_base_swa", 0); base > 0 && base != x.nearBase {
+		h.decline("its rope.freq_base_swa is %g", base)
+	}
+	x.cap, x.outCap = float32(h.real("attn_logit_softcapping", x.capped)), float32(h.real("final_logit_softcapping", x.outCapped))
+	if x.cap > 0 != (x.capped > 0) {
+		h.decline("its attn_logit_softcapping is %g", x.cap)
+	}
+}
+
+// sees is how many cells a layer's rows see; 0: all.
+func (x *shape) sees(layer int) int {
+	if x.period > 0 && layer%x.period < x.period-1 {
+		return x.window
+	}
+	return 0
 }
 
 // tensors checks that the file has the net's tensors, in these shapes, and no others.
@@ -246,6 +301,10 @@ func (x *shape) each(f func(name string, cols, rows int)) {
 		}
 		f(of("attn_output"), x.heads*x.head, x.width)
 		f(of("ffn_norm"), x.width, 1)
+		if x.gemma {
+			f(of("post_attention_norm"), x.width, 1)
+			f(of("post_ffw_norm"), x.width, 1)
+		}
 		f(of("ffn_gate"), x.width, x.inner)
 		f(of("ffn_up"), x.width, x.inner)
 		f(of("ffn_down"), x.inner, x.width)

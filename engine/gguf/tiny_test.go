@@ -125,6 +125,7 @@ type tiny struct {
 	heads, kvHeads     int
 	head, inner, layer int
 	untied             bool
+	window             int     // of local layers
 	scaling            float64 // of rope, linear; 0: none
 	freqs              bool    // a tensor of factors
 }
@@ -154,6 +155,9 @@ func (y tiny) write() []byte {
 		f.put(arch+"."+key, gguf.Uint32, uint32(n))
 	}
 	f.put(arch+".attention.layer_norm_rms_epsilon", gguf.Float32, float32(1e-5)).put(arch+".rope.freq_base", gguf.Float32, float32(10000))
+	if y.window > 0 {
+		f.put(arch+".attention.sliding_window", gguf.Uint32, uint32(y.window))
+	}
 	if y.scaling > 0 {
 		f.put(arch+".rope.scaling.type", gguf.String, "linear").put(arch+".rope.scaling.factor", gguf.Float32, float32(y.scaling))
 	}
@@ -190,6 +194,10 @@ func (y tiny) write() []byte {
 		of := func(name string) string { return layerName(i, name) }
 		ones(of("attn_norm"), width)
 		ones(of("ffn_norm"), width)
+		if has.gemma {
+			ones(of("post_attention_norm"), width)
+			ones(of("post_ffw_norm"), width)
+		}
 		matrix(of("attn_q"), y.kind, width, all)
 		matrix(of("attn_k"), y.kind, width, y.kvHeads*y.head)
 		matrix(of("attn_v"), y.kind, width, y.kvHeads*y.head)
@@ -239,6 +247,10 @@ func TestTiny(t *testing.T) {
 		"qwen2, own output":  {arch: "qwen2", kind: gguf.F32, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2, untied: true},
 		"qwen3":              {arch: "qwen3", kind: gguf.Q8_0, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 2},
 		"qwen3, floats":      {arch: "qwen3", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 2, untied: true},
+		"gemma3":             {arch: "gemma3", kind: gguf.Q8_0, heads: 4, kvHeads: 1, head: 64, wide: 160, inner: 192, layer: 7, window: 40},
+		"gemma3, floats":     {arch: "gemma3", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 7, window: 20},
+		"gemma2":             {arch: "gemma2", kind: gguf.Q8_0, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 3, window: 40},
+		"gemma2, floats":     {arch: "gemma2", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 3, window: 20},
 		"F16":                {kind: gguf.F16, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2},
 		"F32":                {kind: gguf.F32, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2, untied: true},
 	} {
@@ -280,13 +292,17 @@ func TestTiny(t *testing.T) {
 
 // A batch changes no bit of an answer, nor do pieces of prompts, nor what is in the cache.
 func TestBatchIsNothing(t *testing.T) {
-	for _, arch := range []string{"llama", "qwen2", "qwen3"} {
+	for _, arch := range []string{"llama", "qwen2", "qwen3", "gemma2", "gemma3"} {
 		t.Run(arch, func(t *testing.T) { batchIsNothing(t, arch) })
 	}
 }
 
 func batchIsNothing(t *testing.T, arch string) {
-	dir := written(t, tiny{arch: arch, kind: gguf.Q4_1, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2}.write())
+	y := tiny{arch: arch, kind: gguf.Q4_1, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2}
+	if has, _ := traitsOf(arch); has.gemma {
+		y.window = 50
+	}
+	dir := written(t, y.write())
 	settings := serval.TextSettings{Context: 512, Slots: 16, Cache: 8192}
 	d := ours(t, dir, settings)
 	ask16 := func() []*answer {

@@ -30,6 +30,7 @@ type layer struct {
 	norm, ffnNorm  []float32
 	bias           []float32 // of q, k and v; nil: none
 	qNorm, kNorm   []float32 // of a head; nil: none
+	post, ffnPost  []float32 // of what attention and the feed-forward layers add; nil: none
 	q, k, v, o     *kernel.Matrix
 	gate, up, down *kernel.Matrix
 }
@@ -72,6 +73,9 @@ func load(ctx context.Context, f *gguf.File, x *shape) (*weights, error) {
 		}
 		if x.headNorms {
 			w.layer[i].qNorm, w.layer[i].kNorm = l.floats(of("attn_q_norm")), l.floats(of("attn_k_norm"))
+		}
+		if x.gemma {
+			w.layer[i].post, w.layer[i].ffnPost = l.floats(of("post_attention_norm")), l.floats(of("post_ffw_norm"))
 		}
 		if l.err != nil {
 			break
