@@ -188,6 +188,9 @@ func testMul(t *testing.T, o Ops, typ gguf.Type, rows, cols int) {
 		}
 	}
 	for tokens := 1; tokens <= 40; tokens++ {
+		if o == Portable() && tokens > 2 && tokens%16 != 1 { // it is slow, and has no kernels by number of tokens
+			continue
+		}
 		acts.Resize(tokens, cols)
 		acts.Fill(x, tokens/2, tokens)
 		acts.Fill(x, 0, tokens/2)
