@@ -16,7 +16,7 @@ func (e *Engine) Instead() string { return "llama" }
 // so by this engine's plan, today as tomorrow.
 func (e *Engine) Claim(dir string, s *serval.ModelSettings) error {
 	if kernel.Best() == kernel.Portable() {
-		return errors.New("gguf: it has no kernels for this processor (AVX-512 VNNI is wanted), so that libllama is faster; engine: gguf asks for it all the same")
+		return errors.New("gguf: it has no kernels for this processor (AVX2 or AVX-512 VNNI is wanted), so that libllama is faster; engine: gguf asks for it all the same")
 	}
 	if len(s.Options) > 0 {
 		return errors.New("gguf: options are engine llama's")
