@@ -14,9 +14,9 @@ run() { "$go" test -vet=off "$@" | { grep -v "no test files" || true; } || statu
 
 # What computes and shares nothing is tested as users get it: the race detector has nothing to see there, and takes ten times as
 # long. Those of its tests that do things beside each other run under it as well.
-compute=(./batch/arrow ./batch/parquet ./engine/tree ./llm/grammar ./llm/template ./llm/vocab ./native)
+compute=(./batch/arrow ./batch/parquet ./engine/gguf ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/template ./llm/vocab ./native)
 CGO_ENABLED=0 run -timeout 5m -gcflags=serval/engine/tree=-d=checkptr "${compute[@]}"
-said=$("$go" test -vet=off -race -timeout 5m -run '^Test(Concurrent|Share)' ./engine/tree ./llm/grammar ./llm/vocab ./native 2>&1) || { printf '%s\n' "$said"; status=1; }
+said=$("$go" test -vet=off -race -timeout 5m -run '^Test(Concurrent|Share|Team|BatchIsNothing)' ./engine/gguf ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/vocab ./native 2>&1) || { printf '%s\n' "$said"; status=1; }
 
 # The other packages by themselves; those first that wait for servers of others most of the time, which the rest runs beside.
 waiting=(./stream/sqs ./stream/kafka ./stream/nats ./stream/postgres ./stream/webhook ./store/blob)

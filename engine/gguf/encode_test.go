@@ -23,7 +23,7 @@ func cosine(a, b []float32) float64 {
 func TestEncode(t *testing.T) {
 	dir := smol(t)
 	settings := serval.TextSettings{Context: 1024, Slots: 4, Cache: 1024}
-	d, peer := ours(t, dir, settings), theirs(t, dir, settings, 2)
+	d, peer := ours(t, dir, settings), theirs(t, dir, settings, 1)
 	all := text(t, d, 1500)
 	texts := [][]int32{all[:12], all[40:80], all[:700], all[100:101], all[200:230]}
 	for _, pooling := range []string{"mean", "last", "cls", ""} {
