@@ -10,18 +10,21 @@ import (
 type contender struct {
 	name, title string
 	peer        bool   // llama-server
+	openvino    bool   // OpenVINO GenAI behind openvino_front.py
 	native      bool   // Serval opens the libraries of llama-server's build
 	speculate   bool   // guesses by prompt lookup
 	settings    string // more lines of Serval's model.yaml
-	file        string // in the folder of re-quantised files; "": the file that the command names
+	file        string // in the folder of files that setup.sh made; "": the file that the command names
+	beside      string // a file in the folder of that which the command names, instead
 }
 
 func contenders() []contender {
+	const own = "engine: gguf\n"
 	return []contender{
 		{name: "serval", title: "Serval, llama-server's library build", native: true},
 		{name: "llama-server", title: "llama-server", peer: true},
 		{name: "serval-shipped", title: "Serval as shipped"},
-		{name: "serval-own", title: "Serval's own engine, `engine: gguf`", settings: "engine: gguf\n"},
+		{name: "serval-own", title: "Serval's own engine, `engine: gguf`", settings: own},
 		{name: "serval-own-apart", title: "Serval's own engine, `isolation: process`", settings: "engine: gguf\nisolation: process\n"},
 		{name: "serval-inside", title: "Serval as shipped, `isolation: none`", settings: "isolation: none\n"},
 		{name: "serval-guessing", title: "Serval, llama-server's library build, `text.speculate`", native: true, speculate: true},
@@ -30,6 +33,21 @@ func contenders() []contender {
 		{name: "serval-q4", title: "Serval, llama-server's library build, Q4_0 file", native: true, file: "q4_0.gguf"},
 		{name: "llama-server-q4", title: "llama-server, Q4_0 file", peer: true, file: "q4_0.gguf"},
 		{name: "serval-shipped-q4", title: "Serval as shipped, Q4_0 file", file: "q4_0.gguf"},
+		{name: "openvino", title: "OpenVINO GenAI", openvino: true},
+		{name: "serval-own-q8", title: "Serval's own engine, Q8_0 file", settings: own, file: "q8_0.gguf"},
+		{name: "openvino-q8", title: "OpenVINO GenAI, Q8_0 file", openvino: true, file: "q8_0.gguf"},
+		{name: "serval-own-q4", title: "Serval's own engine, Q4_0 file", settings: own, file: "q4_0.gguf"},
+		{name: "openvino-q4", title: "OpenVINO GenAI, Q4_0 file", openvino: true, file: "q4_0.gguf"},
+		{name: "serval-own-gemma", title: "Serval's own engine, Gemma-3-270M Q4_K_M", settings: own, beside: "gemma3.gguf"},
+		{name: "llama-server-gemma", title: "llama-server, Gemma-3-270M Q4_K_M", peer: true, beside: "gemma3.gguf"},
+		{name: "serval-own-qwen05", title: "Serval's own engine, Qwen2.5 0.5B's shape, Q4_0", settings: own, file: "qwen05-q4_0.gguf"},
+		{name: "llama-server-qwen05", title: "llama-server, Qwen2.5 0.5B's shape, Q4_0", peer: true, file: "qwen05-q4_0.gguf"},
+		{name: "serval-own-qwen05-k", title: "Serval's own engine, Qwen2.5 0.5B's shape, Q4_K", settings: own, file: "qwen05-q4_k.gguf"},
+		{name: "llama-server-qwen05-k", title: "llama-server, Qwen2.5 0.5B's shape, Q4_K", peer: true, file: "qwen05-q4_k.gguf"},
+		{name: "serval-own-qwen15", title: "Serval's own engine, Qwen2.5 1.5B's shape, Q4_0", settings: own, file: "qwen15-q4_0.gguf"},
+		{name: "llama-server-qwen15", title: "llama-server, Qwen2.5 1.5B's shape, Q4_0", peer: true, file: "qwen15-q4_0.gguf"},
+		{name: "serval-own-qwen15-k", title: "Serval's own engine, Qwen2.5 1.5B's shape, Q4_K", settings: own, file: "qwen15-q4_k.gguf"},
+		{name: "llama-server-qwen15-k", title: "llama-server, Qwen2.5 1.5B's shape, Q4_K", peer: true, file: "qwen15-q4_k.gguf"},
 	}
 }
 

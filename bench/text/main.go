@@ -18,7 +18,8 @@ type options struct {
 	serval  string // the binary under test
 	build   string // folder of llama-server's build
 	gguf    string
-	files   string // folder of the re-quantised files
+	files   string // folder of the files that setup.sh made
+	python  string // with openvino-genai
 	write   string
 	threads int
 	rounds  int
@@ -36,7 +37,8 @@ func main() {
 	flag.StringVar(&o.serval, "serval", "bin/serval", "the binary under test")
 	flag.StringVar(&o.build, "build", filepath.Join(home, "serval-bench", "llama-server", "build"), "folder of llama-server's build; see setup.sh")
 	flag.StringVar(&o.gguf, "gguf", filepath.Join(home, "serval-test", "gguf", "smollm2.gguf"), "the model, which test/setup.sh fetches")
-	flag.StringVar(&o.files, "files", filepath.Join(home, "serval-bench", "llama-server", "files"), "folder of the re-quantised files, made by llama.cpp's llama-quantize")
+	flag.StringVar(&o.files, "files", filepath.Join(home, "serval-bench", "llama-server", "files"), "folder of the files that setup.sh makes: re-quantised ones, and random weights")
+	flag.StringVar(&o.python, "python", filepath.Join(home, "serval-bench", "openvino", "venv", "bin", "python"), "the Python that has openvino-genai; see setup.sh")
 	flag.StringVar(&o.write, "write", "", "Markdown file whose section of this workload is replaced")
 	flag.IntVar(&o.threads, "threads", 2, "threads of each server")
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds")
@@ -68,7 +70,7 @@ func fail(code int, err error) {
 func printList() {
 	fmt.Println("contenders:")
 	for _, c := range contenders() {
-		fmt.Printf("  %-18s %s\n", c.name, c.title)
+		fmt.Printf("  %-22s %s\n", c.name, c.title)
 	}
 	fmt.Println("workloads:")
 	for _, w := range workloads() {

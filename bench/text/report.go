@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"serval/bench/chat"
 	"serval/bench/load"
 )
 
@@ -18,7 +19,7 @@ func report(o *options, machine string, cells []*cell) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s. `%s`, %d interleaved rounds, during which other programs took at most %.1f %% of the processors. %s\n\n",
 		o.work.title, command(), len(cells[0].rounds), 100*cells[0].foreign, machine)
-	prefix, behind := o.work.load.Workload.Shared > 0, o.work.behind != nil
+	prefix, behind, reads := o.work.load.Workload.Shared > 0, o.work.behind != nil, o.work.load.Workload.Tokens == chat.Fixed(1)
 	head := []string{"", "tokens/s", "first token p50 / p99 ms", "gap p50 / p99 / max ms", "failed"}
 	if prefix {
 		head = append(head, "of the common tokens cached")
@@ -26,11 +27,18 @@ func report(o *options, machine string, cells []*cell) string {
 	if behind {
 		head = append(head, "first token of the long prompt ms")
 	}
+	if reads { // what is made of an answer of one token says nothing
+		head[1], head[3] = "prompt tokens/s", ""
+	}
+	rate := tokens
+	if reads {
+		rate = promptTokens
+	}
 	row := func(columns []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(columns, " | ")) }
 	row(head)
 	row(strings.Split(strings.Repeat("---,", len(head)-1)+"---", ","))
 	for _, c := range cells {
-		columns := []string{c.title, fmt.Sprintf("%.1f", c.median(tokens)),
+		columns := []string{c.title, fmt.Sprintf("%.1f", c.median(rate)),
 			fmt.Sprintf("%.0f / %.0f", c.median(first(p50)), c.median(first(p99))),
 			fmt.Sprintf("%.1f / %.1f / %.0f", c.median(gap(p50)), c.median(gap(p99)), c.median(gap(longest))), c.failed()}
 		if prefix {
@@ -43,7 +51,7 @@ func report(o *options, machine string, cells []*cell) string {
 	}
 	for _, c := range cells[1:] {
 		ratio := func(of func(*figures) float64) string { return fmt.Sprintf("%.2f", cells[0].over(c, of)) }
-		columns := []string{"**" + cells[0].name + " ÷ " + c.name + "**", "**" + ratio(tokens) + "**", ratio(first(p50)) + " / " + ratio(first(p99)),
+		columns := []string{"**" + cells[0].name + " ÷ " + c.name + "**", "**" + ratio(rate) + "**", ratio(first(p50)) + " / " + ratio(first(p99)),
 			ratio(gap(p50)) + " / " + ratio(gap(p99)) + " / " + ratio(gap(longest)), ""}
 		if prefix {
 			columns = append(columns, "")
@@ -61,7 +69,13 @@ func p99(l load.Latency) time.Duration     { return l.P99 }
 func longest(l load.Latency) time.Duration { return l.Max }
 
 func tokens(f *figures) float64 { return f.OutputRate() }
-func late(f *figures) float64   { return milliseconds(f.prompt) }
+
+// promptTokens is how many tokens of prompts were read a second, of one caller: until the first token came.
+func promptTokens(f *figures) float64 {
+	return float64(f.PromptTokens) / float64(f.Requests-f.Failures) / f.TTFT.Mean.Seconds()
+}
+
+func late(f *figures) float64 { return milliseconds(f.prompt) }
 
 func first(of func(load.Latency) time.Duration) func(*figures) float64 {
 	return func(f *figures) float64 { return milliseconds(of(f.TTFT)) }

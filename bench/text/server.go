@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"net"
@@ -20,6 +21,9 @@ const (
 	stopTimeout  = 15 * time.Second
 	model        = "model" // by which clients ask for it
 )
+
+//go:embed openvino_front.py
+var openvinoFront string
 
 // server is a process that speaks OpenAI's chat on a loopback port. Whoever starts it stops it.
 type server struct {
@@ -41,17 +45,29 @@ func describe(o *options, c contender, dir string) (*server, error) {
 	defer func() { _ = listener.Close() }() // the port is free again for the server
 	s := &server{contender: c, address: listener.Addr().String(), logFile: filepath.Join(dir, c.name+".log")}
 	file := o.gguf
-	if c.file != "" {
+	switch {
+	case c.file != "":
 		file = filepath.Join(o.files, c.file)
+	case c.beside != "":
+		file = filepath.Join(filepath.Dir(o.gguf), c.beside)
 	}
 	if _, err := os.Stat(file); err != nil {
-		return nil, fmt.Errorf("%s: %w (re-quantised ones are made by llama.cpp's llama-quantize)", c.name, err)
+		return nil, fmt.Errorf("%s: %w (setup.sh makes it)", c.name, err)
 	}
 	threads, slots := strconv.Itoa(o.threads), o.work.slots
 	if c.peer {
 		_, port, _ := strings.Cut(s.address, ":")
 		s.argv = []string{filepath.Join(o.build, "bin", "llama-server"), "--model", file, "--alias", model, "--host", "127.0.0.1", "--port", port,
 			"--threads", threads, "--parallel", strconv.Itoa(slots), "--ctx-size", strconv.Itoa(slots * o.work.context), "--cont-batching", "--no-webui"}
+		return s, nil
+	}
+	if c.openvino {
+		_, port, _ := strings.Cut(s.address, ":")
+		front := filepath.Join(dir, "openvino_front.py")
+		if err := os.WriteFile(front, []byte(openvinoFront), 0o644); err != nil {
+			return nil, err
+		}
+		s.argv = []string{o.python, front, file, port, threads, strconv.Itoa(slots), strconv.Itoa(o.work.context)}
 		return s, nil
 	}
 	home := filepath.Join(dir, c.name)
@@ -114,7 +130,7 @@ func (s *server) start(ctx context.Context) error {
 // ready asks for the health of a server, and of the model in it.
 func (s *server) ready(ctx context.Context) bool {
 	path := "/v2/models/" + model + "/ready"
-	if s.peer {
+	if s.peer || s.openvino {
 		path = "/health"
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+path, nil)

