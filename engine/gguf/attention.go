@@ -97,7 +97,7 @@ func (n *net) weigh(row []float32, begin, pos int) {
 	low, high := from/block*block, min((sees+15)&^15, len(row))
 	none := float32(math.Inf(-1))
 	if n.cap > 0 {
-		softcap(row[from:sees], n.cap)
+		softcap(n.ops, row[from:sees], n.cap)
 	}
 	for c := low; c < from; c++ {
 		row[c] = none

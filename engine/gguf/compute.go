@@ -65,7 +65,7 @@ func (n *net) outOne(worker, i int) {
 	n.acts.FillRow(row, i)
 }
 
-func (n *net) capOne(_, i int) { softcap(n.logits(i), n.outCap) }
+func (n *net) capOne(_, i int) { softcap(n.ops, n.logits(i), n.outCap) }
 
 func (n *net) mixedOne(_, i int) {
 	cols := n.heads * n.head

@@ -200,6 +200,11 @@ func (d *decoder) dropJobs() (moved bool) {
 // finishJobs answers the jobs whose vectors are all there.
 func (d *decoder) finishJobs() (moved bool) {
 	d.jobs = slices.DeleteFunc(d.jobs, func(j *encodeJob) bool {
+		if j.left == 0 && slices.ContainsFunc(j.out.List, broken) {
+			j.call.Stream.End(d.damaged())
+			moved = true
+			return true
+		}
 		if j.left > 0 || !j.call.Stream.Emit(serval.Chunk{Output: &j.out, Usage: serval.Usage{Rows: int64(len(j.out.List)), Prompt: j.tokens}, Finish: serval.Stop}) {
 			return false
 		}
@@ -208,4 +213,9 @@ func (d *decoder) finishJobs() (moved bool) {
 		return true
 	})
 	return moved
+}
+
+// broken says of a vector that some of its numbers are none.
+func broken(v []float32) bool {
+	return slices.ContainsFunc(v, func(x float32) bool { return x-x != 0 })
 }

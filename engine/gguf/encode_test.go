@@ -3,6 +3,7 @@ package gguf
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"serval"
@@ -73,5 +74,24 @@ func TestEncodeCanceled(t *testing.T) {
 	}
 	if !a.ended || a.err == nil || b.err != nil || len(b.vector) != 1 || d.cache.idle() != d.cache.size() {
 		t.Errorf("ended %v, errors %v and %v, %d vectors, %d of %d blocks are idle", a.ended, a.err, b.err, len(b.vector), d.cache.idle(), d.cache.size())
+	}
+}
+
+// What a damaged file makes of a text is an error, not a vector of no numbers.
+func TestEncodeDamaged(t *testing.T) {
+	d := ours(t, smol(t), serval.TextSettings{Context: 512, Slots: 1})
+	d.net.norm[3] = float32(math.NaN())
+	a := ask(&serval.Encode{List: [][]int32{text(t, d, 9)}})
+	if err := d.Admit(&a.call); err != nil {
+		t.Fatal(err)
+	}
+	for !a.ended {
+		if _, err := d.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.audit(t)
+	}
+	if len(a.vector) != 0 || a.err == nil || !strings.Contains(a.err.Error(), "may be damaged") {
+		t.Errorf("%d vectors, %v", len(a.vector), a.err)
 	}
 }

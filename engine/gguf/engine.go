@@ -69,7 +69,7 @@ func open(ctx context.Context, f *gguf.File, spec *engine.Spec) (*decoder, error
 	if err != nil {
 		return nil, err
 	}
-	p, err := makePlan(x, &spec.Settings, engine.FreeMemory("/"))
+	p, err := makePlan(x, &spec.Settings, threadsOf(spec), engine.FreeMemory("/"))
 	if err != nil {
 		return nil, err
 	}

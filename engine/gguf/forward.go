@@ -83,14 +83,10 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	n.tokens, n.outs = make([]int32, 0, p.rows), make([]int32, 0, p.outputs)
 	n.spans = make([]span, 0, p.slots)
 	n.scratch = make([]scratch, team.Size())
-	cells := p.blocks * block
-	if m := blocksFor(p.context) * block; m < cells {
-		cells = m
-	}
 	for i := range n.scratch {
 		n.scratch[i] = scratch{
 			row: make([]float32, max(x.width, x.inner)), bytes: make([]byte, w.embed.bytes), query: make([]float32, x.tile()*x.head),
-			mixed: make([]float32, x.tile()*x.head), scores: make([]float32, x.tile()*cells), halves: make([]uint16, x.kvHeads*x.head),
+			mixed: make([]float32, x.tile()*x.head), scores: make([]float32, x.tile()*p.seen()), halves: make([]uint16, x.kvHeads*x.head),
 		}
 	}
 	n.embedRow, n.normRow, n.ropeRow, n.attendPiece = n.embedOne, n.normOne, n.ropeOne, n.attend

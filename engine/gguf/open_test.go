@@ -52,6 +52,7 @@ func TestDeclined(t *testing.T) {
 	refused(t, patched(t, "blk.0.ffn_gate.weight", "blk.0.ffn_gatf.weight"), serval.InvalidArgument, "no tensor blk.0.ffn_gate.weight")
 	refused(t, patched(t, "blk.0.attn_q.weight", "blk.0.attn_q.weighs"), serval.InvalidArgument, "no tensor blk.0.attn_q.weight")
 	more := tiny{kind: gguf.Q8_0, heads: 2, kvHeads: 2, head: 32, inner: 32, layer: 1, freqs: true}.write()
+	refused(t, patched(t, "llama.vocab_size", "llama.vocab_tilt"), serval.Unimplemented, "llama.vocab_tilt", "engine: llama")
 	refused(t, bytes.Replace(more, []byte(freqsName), []byte("rope_other.weight"), 1), serval.Unimplemented, "the tensor rope_other.weight", "engine: llama")
 }
 
@@ -126,8 +127,20 @@ func TestSettings(t *testing.T) {
 	if err != nil || p.Context != 512 || p.Slots != 4 || p.Cache != 4*slotCells || p.Total <= p.Parts[1].Bytes || p.Parts[1].Bytes != int64(p.Cache)*2*32*2 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if p, err := makePlan(&shape{layers: 30, kvHeads: 3, head: 64, width: 576, inner: 1536, heads: 9, vocab: 49152, trained: 1 << 20}, &serval.ModelSettings{}, 2<<30); err != nil || !p.fits || p.context >= 1<<20 || len(p.advice) == 0 {
+	if p, err := makePlan(&shape{layers: 30, kvHeads: 3, head: 64, width: 576, inner: 1536, heads: 9, vocab: 49152, trained: 1 << 20}, &serval.ModelSettings{}, 2, 2<<30); err != nil || !p.fits || p.context >= 1<<20 || len(p.advice) == 0 {
 		t.Errorf("a context that the memory does not have: %+v, %v", p, err)
+	}
+}
+
+// Scores are counted: thousands of heads that share one, in a file of some megabytes, would else be the end of the process.
+func TestScoresArePlanned(t *testing.T) {
+	x := &shape{layers: 1, kvHeads: 1, head: 32, width: 32, inner: 32, heads: 4096, vocab: 320, trained: 1 << 22}
+	p, err := makePlan(x, &serval.ModelSettings{Text: &serval.TextSettings{Context: 1 << 22, Slots: 1}}, 2, 16<<30)
+	if err != nil || p.fits || p.compute < 2*4096*4<<22 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err = makePlan(x, &serval.ModelSettings{}, 2, 16<<30); err != nil || !p.fits || p.context >= 1<<22 || p.compute < 2*4096*4*int64(p.context) {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 

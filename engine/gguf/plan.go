@@ -15,6 +15,7 @@ type plan struct {
 	context   int // most tokens of one sequence
 	slots     int
 	blocks    int // of the cache
+	workers   int
 	rows      int // most that are computed at once
 	outputs   int // most rows of logits
 	weights   int64
@@ -38,9 +39,9 @@ const (
 	leastOutputs   = 64  // rows of logits
 )
 
-// makePlan works out what the net takes with these settings, where free bytes of memory are left (0: not known). The error says
-// what of the settings cannot be; that it does not fit is no error.
-func makePlan(x *shape, s *serval.ModelSettings, free int64) (*plan, error) {
+// makePlan works out what the net takes with these settings and so many workers, where free bytes of memory are left (0: not known).
+// The error says what of the settings cannot be; that it does not fit is no error.
+func makePlan(x *shape, s *serval.ModelSettings, workers int, free int64) (*plan, error) {
 	text := serval.TextSettings{}
 	if s.Text != nil {
 		text = *s.Text
@@ -48,7 +49,7 @@ func makePlan(x *shape, s *serval.ModelSettings, free int64) (*plan, error) {
 	for key := range s.Options {
 		return nil, serval.Errorf(serval.InvalidArgument, "options.%s: engine gguf has no options", key).At("options." + key)
 	}
-	p := &plan{shape: x, slots: text.Slots, free: free, cellBytes: x.cellBytes(), weights: x.packed}
+	p := &plan{shape: x, workers: workers, slots: text.Slots, free: free, cellBytes: x.cellBytes(), weights: x.packed}
 	if p.slots == 0 {
 		p.slots = defaultSlots
 	}
@@ -86,7 +87,7 @@ func makePlan(x *shape, s *serval.ModelSettings, free int64) (*plan, error) {
 	}
 	if text.Context == 0 {
 		whole := p.context
-		for p.context > leastContext && !p.fits {
+		for p.context > leastContext && p.total > p.free/10*9 { // it is taken at the load, and others need some, too
 			p.context = max(leastContext, p.context*7/8)
 			p.cells(p.context)
 		}
@@ -103,11 +104,15 @@ func (p *plan) cells(n int) {
 	p.blocks = (n + block - 1) / block
 	p.cache = int64(p.blocks) * block * p.cellBytes
 	perRow := 4 * int64(3*x.width+2*x.heads*x.head+2*x.kvHeads*x.head+2*x.inner)
-	const rest = 16 << 20 // the vocabulary, int8 activations, scores
+	const rest = 16 << 20 // the vocabulary, int8 activations
 	p.compute = int64(p.rows)*perRow + 4*int64(p.outputs)*int64(x.vocab) + rest
+	p.compute += 4 * int64(p.workers) * int64(x.tile()) * int64(p.seen()+2*x.head)
 	p.total = p.weights + p.cache + p.compute
 	p.fits = p.free == 0 || p.total <= p.free
 }
+
+// seen is the most cells that a row may see, in whole blocks.
+func (p *plan) seen() int { return min(p.blocks, blocksFor(p.context)) * block }
 
 // err says that the plan does not fit and what to change; nil where it fits.
 func (p *plan) err(model string) error {
@@ -143,7 +148,7 @@ func (e *Engine) Plan(spec engine.Spec) (*engine.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := makePlan(x, &spec.Settings, engine.FreeMemory("/"))
+	p, err := makePlan(x, &spec.Settings, threadsOf(&spec), engine.FreeMemory("/"))
 	if err != nil {
 		return nil, err
 	}

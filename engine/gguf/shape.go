@@ -113,6 +113,9 @@ func (h *header) number(key string, otherwise, most int) int {
 // real is the number at the architecture's key.
 func (h *header) real(key string, otherwise float64) float64 {
 	v, ok := h.f.Float(h.f.Architecture() + "." + key)
+	if _, array, _ := h.f.Kind(h.f.Architecture() + "." + key); array {
+		h.decline("%s.%s differs from layer to layer", h.f.Architecture(), key)
+	}
 	if !ok {
 		return otherwise
 	}
@@ -170,17 +173,16 @@ func shapeOf(f *gguf.File) (*shape, error) {
 			x.scale = float32(1 / math.Sqrt(float64(x.width/x.heads)))
 		}
 	}
-	unknown := []string{"expert_count", "attention.clamp_kqv", "logit_scale", "residual_scale", "embedding_scale"}
 	if x.gemma {
 		x.windows(h)
 	} else {
-		unknown = append(unknown, "attention.sliding_window", "attn_logit_softcapping", "final_logit_softcapping")
-	}
-	for _, key := range unknown {
-		if v := h.real(key, 0); v != 0 {
-			h.decline("it has %s.%s", x.arch, key)
+		for _, key := range []string{"attention.sliding_window", "attn_logit_softcapping", "final_logit_softcapping"} {
+			if v := h.real(key, 0); v != 0 {
+				h.decline("it has %s.%s", x.arch, key)
+			}
 		}
 	}
+	h.strange()
 	if causal, said := f.Bool(x.arch + ".attention.causal"); said && !causal {
 		h.decline("it makes vectors, not text")
 	}
@@ -195,6 +197,35 @@ func shapeOf(f *gguf.File) (*shape, error) {
 		return nil, h.err
 	}
 	return x, x.tensors(f)
+}
+
+// strange declines a model that says something of its net which is not read here, unless it is zero or false: it is another net.
+func (h *header) strange() {
+	for _, key := range h.f.Keys() {
+		rest, own := strings.CutPrefix(key, h.f.Architecture()+".")
+		if !own || isRead(rest) {
+			continue
+		}
+		n, number := h.f.Float(key)
+		is, truth := h.f.Bool(key)
+		if !(number && n == 0 || truth && !is) {
+			h.decline("it does not know %s", key)
+		}
+	}
+}
+
+// isRead says of an architecture's key that shapeOf reads it, or that it changes nothing.
+func isRead(key string) bool {
+	switch key {
+	case "block_count", "context_length", "embedding_length", "feed_forward_length", "vocab_size", "tensor_data_layout",
+		"attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length", "attention.scale",
+		"attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon", "attention.causal", "pooling_type",
+		"attention.sliding_window", "attention.sliding_window_pattern", "attn_logit_softcapping", "final_logit_softcapping",
+		"rope.dimension_count", "rope.freq_base", "rope.freq_base_swa", "rope.scale_linear", "rope.scaling.type", "rope.scaling.factor",
+		"rope.scaling.original_context_length", "rope.scaling.finetuned", "rope.scaling.attn_factor", "rope.scaling.yarn_log_multiplier":
+		return true
+	}
+	return false
 }
 
 // windows reads which cells are seen, and the caps.

@@ -134,11 +134,16 @@ func (d *decoder) conclude(s *sequence, id int32) {
 func (d *decoder) impossible(s *sequence, logits []float32) error {
 	for _, l := range logits {
 		if math.IsNaN(float64(l)) {
-			return serval.Errorf(serval.Internal, "model '%s' computed numbers that are none (NaN); its file may be damaged", d.name)
+			return d.damaged()
 		}
 	}
 	if s.state != nil {
 		return serval.Errorf(serval.Internal, "model '%s' has no token that the constraint allows here", d.name)
 	}
 	return serval.Errorf(serval.InvalidArgument, "no token is left that may be picked; see logit_bias").At("logit_bias")
+}
+
+// damaged is the answer where what was computed is no number.
+func (d *decoder) damaged() error {
+	return serval.Errorf(serval.Internal, "model '%s' computed numbers that are none (NaN); its file may be damaged", d.name)
 }

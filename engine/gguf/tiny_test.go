@@ -255,6 +255,7 @@ func TestTiny(t *testing.T) {
 		"qwen3, floats":      {arch: "qwen3", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 2, untied: true},
 		"gemma3":             {arch: "gemma3", kind: gguf.Q8_0, heads: 4, kvHeads: 1, head: 64, wide: 160, inner: 192, layer: 6, window: 40},
 		"gemma3, floats":     {arch: "gemma3", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 6, window: 20},
+		"gemma3, scaled":     {arch: "gemma3", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 7, window: 20, scaling: 8},
 		"gemma2":             {arch: "gemma2", kind: gguf.Q8_0, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 3, window: 40},
 		"gemma2, floats":     {arch: "gemma2", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 3, window: 20},
 		"F16":                {kind: gguf.F16, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2},
