@@ -19,20 +19,20 @@ type contender struct {
 }
 
 func contenders() []contender {
-	const own = "engine: gguf\n"
+	const own, llama = "engine: gguf\n", "engine: llama\n"
 	return []contender{
-		{name: "serval", title: "Serval, llama-server's library build", native: true},
+		{name: "serval", title: "Serval, `engine: llama`, llama-server's library build", native: true, settings: llama},
 		{name: "llama-server", title: "llama-server", peer: true},
-		{name: "serval-shipped", title: "Serval as shipped"},
+		{name: "serval-shipped", title: "Serval, `engine: llama` as shipped", settings: llama},
 		{name: "serval-own", title: "Serval's own engine, `engine: gguf`", settings: own},
 		{name: "serval-own-apart", title: "Serval's own engine, `isolation: process`", settings: "engine: gguf\nisolation: process\n"},
-		{name: "serval-inside", title: "Serval as shipped, `isolation: none`", settings: "isolation: none\n"},
-		{name: "serval-guessing", title: "Serval, llama-server's library build, `text.speculate`", native: true, speculate: true},
-		{name: "serval-q8", title: "Serval, llama-server's library build, Q8_0 file", native: true, file: "q8_0.gguf"},
+		{name: "serval-inside", title: "Serval as shipped, `isolation: none`", settings: llama + "isolation: none\n"},
+		{name: "serval-guessing", title: "Serval, llama-server's library build, `text.speculate`", native: true, speculate: true, settings: llama},
+		{name: "serval-q8", title: "Serval, llama-server's library build, Q8_0 file", native: true, file: "q8_0.gguf", settings: llama},
 		{name: "llama-server-q8", title: "llama-server, Q8_0 file", peer: true, file: "q8_0.gguf"},
-		{name: "serval-q4", title: "Serval, llama-server's library build, Q4_0 file", native: true, file: "q4_0.gguf"},
+		{name: "serval-q4", title: "Serval, llama-server's library build, Q4_0 file", native: true, file: "q4_0.gguf", settings: llama},
 		{name: "llama-server-q4", title: "llama-server, Q4_0 file", peer: true, file: "q4_0.gguf"},
-		{name: "serval-shipped-q4", title: "Serval as shipped, Q4_0 file", file: "q4_0.gguf"},
+		{name: "serval-shipped-q4", title: "Serval as shipped, Q4_0 file", file: "q4_0.gguf", settings: llama},
 		{name: "openvino", title: "OpenVINO GenAI", openvino: true},
 		{name: "serval-own-q8", title: "Serval's own engine, Q8_0 file", settings: own, file: "q8_0.gguf"},
 		{name: "openvino-q8", title: "OpenVINO GenAI, Q8_0 file", openvino: true, file: "q8_0.gguf"},

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,16 +28,18 @@ func report(o *options, machine string, cells []*cell) string {
 	if behind {
 		head = append(head, "first token of the long prompt ms")
 	}
-	if reads { // what is made of an answer of one token says nothing
-		head[1], head[3] = "prompt tokens/s", ""
-	}
 	rate := tokens
-	if reads {
-		rate = promptTokens
+	if reads { // an answer of one token has no gaps
+		head[1], rate = "prompt tokens/s", promptTokens
 	}
-	row := func(columns []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(columns, " | ")) }
-	row(head)
-	row(strings.Split(strings.Repeat("---,", len(head)-1)+"---", ","))
+	row := func(columns []string) {
+		if reads {
+			columns = slices.Delete(columns, 3, 4)
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(columns, " | "))
+	}
+	row(slices.Clone(head))
+	row(slices.Repeat([]string{"---"}, len(head)))
 	for _, c := range cells {
 		columns := []string{c.title, fmt.Sprintf("%.1f", c.median(rate)),
 			fmt.Sprintf("%.0f / %.0f", c.median(first(p50)), c.median(first(p99))),

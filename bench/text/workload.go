@@ -37,6 +37,8 @@ func workloads() []workload {
 	read.Workload = chat.Workload{Words: chat.Fixed(600), Tokens: chat.Fixed(1)}
 	short, shorter, single := closed(16, 16), closed(16, 16), closed(1, 3)
 	short.Workload.Tokens, shorter.Workload.Tokens, single.Workload.Tokens = chat.Fixed(32), chat.Fixed(16), chat.Fixed(32)
+	gemma, gemma1 := closed(16, 32), closed(1, 6) // the file has no chat template
+	gemma.API, gemma1.API = chat.Completions, chat.Completions
 	prefix := closed(16, 32)
 	prefix.Workload = chat.Workload{Shared: 300, Words: chat.Fixed(20), Tokens: chat.Fixed(32)}
 	mixed := closed(16, 48)
@@ -63,8 +65,8 @@ func workloads() []workload {
 		{name: "q4", title: "16 callers as above, the file re-quantised to Q4_0", of: "serval-own-q4,llama-server-q4,openvino-q4", slots: 16, context: 2048,
 			load: closed(16, 32)},
 		{name: "q8c1", title: "1 caller as above, the file re-quantised to Q8_0", of: "serval-own-q8,llama-server-q8,openvino-q8", slots: 16, context: 2048, load: closed(1, 6)},
-		{name: "gemma", title: "16 callers as above, Gemma-3-270M", of: "serval-own-gemma,llama-server-gemma", slots: 16, context: 2048, load: closed(16, 32)},
-		{name: "gemmac1", title: "1 caller as above, Gemma-3-270M", of: "serval-own-gemma,llama-server-gemma", slots: 16, context: 2048, load: closed(1, 6)},
+		{name: "gemma", title: "16 callers as above, plain completions, Gemma-3-270M", of: "serval-own-gemma,llama-server-gemma", slots: 16, context: 2048, load: gemma},
+		{name: "gemmac1", title: "1 caller as above, plain completions, Gemma-3-270M", of: "serval-own-gemma,llama-server-gemma", slots: 16, context: 2048, load: gemma1},
 		{name: "qwen05", title: "16 callers as above, answers of 32 tokens, random weights in the shape of Qwen2.5 0.5B", slots: 16, context: 1024, load: short,
 			of: "serval-own-qwen05,llama-server-qwen05,serval-own-qwen05-k,llama-server-qwen05-k"},
 		{name: "qwen05c1", title: "1 caller as above, answers of 32 tokens, random weights in the shape of Qwen2.5 0.5B", slots: 16, context: 1024, load: single,
