@@ -30,9 +30,10 @@ func (r *rope) read(h *header, x *shape) {
 		h.decline("its rope.freq_base is %g", base)
 		return
 	}
-	switch kind, said := f.String(x.arch + ".rope.scaling.type"); {
+	factor := h.real("rope.scaling.factor", h.real("rope.scale_linear", 0))
+	switch kind, said := f.String(h.key("rope.scaling.type")); {
 	case kind == "linear" || !said:
-		if factor := h.real("rope.scaling.factor", h.real("rope.scale_linear", 0)); factor > 0 {
+		if factor > 0 {
 			scale = 1 / factor
 		}
 	case kind == "none":

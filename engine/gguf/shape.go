@@ -78,10 +78,24 @@ func declined(path, format string, args ...any) error {
 	return serval.Errorf(serval.Unimplemented, "%s: engine gguf does not take it: %s; use engine: llama", path, fmt.Sprintf(format, args...)).At("engine")
 }
 
-// header reads numbers of a file and keeps the first error.
+// header reads what a file says of its architecture's net, remembers which keys it was asked for, and keeps the first error.
 type header struct {
-	f   *gguf.File
-	err error
+	f    *gguf.File
+	read map[string]bool
+	err  error
+}
+
+// key is the whole name of an architecture's key, which is read.
+func (h *header) key(name string) string {
+	name = h.f.Architecture() + "." + name
+	h.read[name] = true
+	return name
+}
+
+// said tells whether the file has the architecture's key.
+func (h *header) said(name string) bool {
+	_, _, ok := h.f.Kind(h.key(name))
+	return ok
 }
 
 func (h *header) decline(format string, args ...any) {
@@ -92,7 +106,7 @@ func (h *header) decline(format string, args ...any) {
 
 // number is the whole number at the architecture's key, between 1 and most; otherwise 0 makes it required.
 func (h *header) number(key string, otherwise, most int) int {
-	key = h.f.Architecture() + "." + key
+	key = h.key(key)
 	if _, array, ok := h.f.Kind(key); !ok && otherwise > 0 {
 		return otherwise
 	} else if ok && array {
@@ -112,16 +126,17 @@ func (h *header) number(key string, otherwise, most int) int {
 
 // real is the number at the architecture's key.
 func (h *header) real(key string, otherwise float64) float64 {
-	v, ok := h.f.Float(h.f.Architecture() + "." + key)
-	if _, array, _ := h.f.Kind(h.f.Architecture() + "." + key); array {
-		h.decline("%s.%s differs from layer to layer", h.f.Architecture(), key)
+	key = h.key(key)
+	v, ok := h.f.Float(key)
+	if _, array, _ := h.f.Kind(key); array {
+		h.decline("%s differs from layer to layer", key)
 	}
 	if !ok {
 		return otherwise
 	}
 	if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 || v > 1e12 {
 		if h.err == nil {
-			h.err = serval.Errorf(serval.InvalidArgument, "%s: %s.%s is %g", h.f.Paths[0], h.f.Architecture(), key, v)
+			h.err = serval.Errorf(serval.InvalidArgument, "%s: %s is %g", h.f.Paths[0], key, v)
 		}
 		return otherwise
 	}
@@ -130,7 +145,7 @@ func (h *header) real(key string, otherwise float64) float64 {
 
 // shapeOf reads a header. It declines what the engine does not know, and refuses what cannot be.
 func shapeOf(f *gguf.File) (*shape, error) {
-	h := &header{f: f}
+	h := &header{f: f, read: map[string]bool{}}
 	path := f.Paths[0]
 	if kind, ok := f.String("general.type"); ok && kind != "model" {
 		return nil, serval.Errorf(serval.InvalidArgument, "%s: it holds a %s, not a model", path, kind)
@@ -159,7 +174,7 @@ func shapeOf(f *gguf.File) (*shape, error) {
 		h.decline("its widths are %d and %d, which are no multiples of 32", x.width, x.inner)
 	}
 	x.trained = h.number("context_length", maxContext, maxContext)
-	if _, _, said := f.Kind(x.arch + ".context_length"); !said {
+	if !h.said("context_length") {
 		x.trained = 0
 	}
 	x.eps = float32(h.real("attention.layer_norm_rms_epsilon", 0))
@@ -182,8 +197,7 @@ func shapeOf(f *gguf.File) (*shape, error) {
 			}
 		}
 	}
-	h.strange()
-	if causal, said := f.Bool(x.arch + ".attention.causal"); said && !causal {
+	if causal, said := f.Bool(h.key("attention.causal")); said && !causal {
 		h.decline("it makes vectors, not text")
 	}
 	if kind := h.real("pooling_type", 0); kind != 0 && kind != 3 {
@@ -193,17 +207,21 @@ func shapeOf(f *gguf.File) (*shape, error) {
 	if x.window > 0 && x.nearBase > 0 {
 		x.near = x.rope.unscaled(x.nearBase)
 	}
+	h.strange()
 	if h.err != nil {
 		return nil, h.err
 	}
 	return x, x.tensors(f)
 }
 
-// strange declines a model that says something of its net which is not read here, unless it is zero or false: it is another net.
+// strange declines a model whose file says something of its net that nobody has read by now, unless it is zero or false, or
+// changes nothing: it is another net.
 func (h *header) strange() {
+	for _, name := range []string{"vocab_size", "tensor_data_layout", "attention.layer_norm_epsilon", "rope.scaling.original_context_length", "rope.scaling.finetuned"} {
+		h.key(name)
+	}
 	for _, key := range h.f.Keys() {
-		rest, own := strings.CutPrefix(key, h.f.Architecture()+".")
-		if !own || isRead(rest) {
+		if !strings.HasPrefix(key, h.f.Architecture()+".") || h.read[key] {
 			continue
 		}
 		n, number := h.f.Float(key)
@@ -214,27 +232,13 @@ func (h *header) strange() {
 	}
 }
 
-// isRead says of an architecture's key that shapeOf reads it, or that it changes nothing.
-func isRead(key string) bool {
-	switch key {
-	case "block_count", "context_length", "embedding_length", "feed_forward_length", "vocab_size", "tensor_data_layout",
-		"attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length", "attention.scale",
-		"attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon", "attention.causal", "pooling_type",
-		"attention.sliding_window", "attention.sliding_window_pattern", "attn_logit_softcapping", "final_logit_softcapping",
-		"rope.dimension_count", "rope.freq_base", "rope.freq_base_swa", "rope.scale_linear", "rope.scaling.type", "rope.scaling.factor",
-		"rope.scaling.original_context_length", "rope.scaling.finetuned", "rope.scaling.attn_factor", "rope.scaling.yarn_log_multiplier":
-		return true
-	}
-	return false
-}
-
 // windows reads which cells are seen, and the caps.
 func (x *shape) windows(h *header) {
 	said := 0
 	if x.capped > 0 {
 		said = 4096
 	}
-	if _, _, ok := h.f.Kind(x.arch + ".attention.sliding_window"); ok || said > 0 {
+	if h.said("attention.sliding_window") || said > 0 {
 		x.window = h.number("attention.sliding_window", said, maxContext)
 	}
 	if n := h.number("attention.sliding_window_pattern", x.period, maxLayers); n != x.period {
