@@ -27,13 +27,13 @@ func sameAnswers(ctx context.Context, w *workload, list []*server) error {
 			}
 			got, err := ask(ctx, s, w.name, p.Bytes)
 			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
+				return fmt.Errorf("%s: %w", s.Name, err)
 			}
 			if first == nil {
 				first, want = s, got
 			}
 			if math.Abs(got-want) > 1e-5 {
-				return fmt.Errorf("%s answers %v, %s answers %v", s.name, got, first.name, want)
+				return fmt.Errorf("%s answers %v, %s answers %v", s.Name, got, first.Name, want)
 			}
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"serval/bench/bed"
 )
 
 // options are the command's flags.
@@ -105,7 +107,7 @@ func run(ctx context.Context, o options) error {
 	text := report.markdown()
 	fmt.Print(text)
 	if o.write != "" {
-		return replaceSection(o.write, o.work.section, text)
+		return bed.ReplaceSection(o.write, o.work.section, text)
 	}
 	return nil
 }
@@ -153,7 +155,7 @@ func prepare(ctx context.Context, o options, dir string) ([]*server, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.argv = append([]string{p.run[0], port(s.rest), port(s.grpc)}, p.run[1:]...)
+		s.Argv = append([]string{p.run[0], port(s.rest), port(s.grpc)}, p.run[1:]...)
 		list = append(list, s)
 	}
 	floor := filepath.Join(dir, "floor")
@@ -164,7 +166,7 @@ func prepare(ctx context.Context, o options, dir string) ([]*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.argv = []string{floor, "--listen", s.rest, "--grpc", s.grpc}
+	s.Argv = []string{floor, "--listen", s.rest, "--grpc", s.grpc}
 	return append(list, s), nil
 }
 

@@ -58,12 +58,12 @@ func measureAll(ctx context.Context, o options, list []*server) ([]*cell, error)
 					return nil, err
 				}
 				if result.Errors > 0 || result.Requests == 0 {
-					return nil, fmt.Errorf("%s, %s: %d of %d requests failed: %s", s.name, c, result.Errors, result.Requests, result.FirstError)
+					return nil, fmt.Errorf("%s, %s: %d of %d requests failed: %s", s.Name, c, result.Errors, result.Requests, result.FirstError)
 				}
 				c.results[s] = append(c.results[s], result)
 				done++
 				progress("[%d/%d, %v left] %s, round %d: %-24s %8.0f/s  p50 %6.3f ms  p99 %6.3f ms", done, total, (time.Duration(total-done) * each).Round(time.Second),
-					c, round+1, s.name, result.Throughput(), milliseconds(result.Latency.P50), milliseconds(result.Latency.P99))
+					c, round+1, s.Name, result.Throughput(), milliseconds(result.Latency.P50), milliseconds(result.Latency.P99))
 			}
 		}
 	}

@@ -39,11 +39,11 @@ func (r *report) markdown() string {
 				head = append(head, "share of the floor")
 				continue
 			}
-			head = append(head, "× "+s.name, "p99 ÷ its p99")
+			head = append(head, "× "+s.Name, "p99 ÷ its p99")
 		}
 	}
 	for _, s := range r.servers {
-		head = append(head, s.name+": requests/s, p50 / p99 ms")
+		head = append(head, s.Name+": requests/s, p50 / p99 ms")
 	}
 	row := func(columns []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(columns, " | ")) }
 	row(head)

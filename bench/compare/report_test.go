@@ -1,12 +1,11 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"serval/bench/bed"
 	"serval/bench/load"
 )
 
@@ -15,7 +14,7 @@ func result(perSecond uint64, p99 time.Duration) load.Result {
 }
 
 func TestMarkdown(t *testing.T) {
-	serval, triton, floor := &server{key: "serval", name: "serval"}, &server{key: "triton", name: "Triton, Python backend"}, &server{key: "floor", name: "floor"}
+	serval, triton, floor := &server{key: "serval", Process: bed.Process{Name: "serval"}}, &server{key: "triton", Process: bed.Process{Name: "Triton, Python backend"}}, &server{key: "floor", Process: bed.Process{Name: "floor"}}
 	c := &cell{format: load.JSON, concurrency: 16, results: map[*server][]load.Result{
 		serval: {result(200, 2*time.Millisecond), result(90, time.Millisecond), result(300, 4*time.Millisecond)},
 		triton: {result(100, 4*time.Millisecond), result(100, time.Millisecond), result(100, 8*time.Millisecond)},
@@ -37,29 +36,6 @@ func TestMarkdown(t *testing.T) {
 `
 	if got := r.markdown(); !strings.HasPrefix(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
-	}
-}
-
-func TestReplaceSection(t *testing.T) {
-	const section, sectionBegin, sectionEnd = "bench/x", "<!-- bench/x: begin -->", "<!-- bench/x: end -->"
-	file := filepath.Join(t.TempDir(), "b.md")
-	for range 2 {
-		if err := os.WriteFile(file, []byte("before\n"+sectionBegin+"\nold\n"+sectionEnd+"\nafter\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := replaceSection(file, section, "new\n"); err != nil {
-			t.Fatal(err)
-		}
-		got, err := os.ReadFile(file)
-		if want := "before\n" + sectionBegin + "\nnew\n" + sectionEnd + "\nafter\n"; err != nil || string(got) != want {
-			t.Errorf("%v, %q, want %q", err, got, want)
-		}
-	}
-	if err := os.WriteFile(file, []byte(sectionEnd+sectionBegin), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := replaceSection(file, section, "new"); err == nil {
-		t.Error("markers in the wrong order were accepted")
 	}
 }
 

@@ -20,11 +20,11 @@ func TestFloorIsStartedMeasuredAndStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.argv = []string{binary, "--listen", s.rest, "--grpc", s.grpc}
-	if _, err := s.start(context.Background()); err != nil {
+	s.Argv = []string{binary, "--listen", s.rest, "--grpc", s.grpc}
+	if _, err := s.Start(context.Background(), time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	defer s.stop()
+	defer s.Stop()
 	if n, err := s.residentBytes(); err != nil || n < 1e6 {
 		t.Errorf("%d bytes resident, %v", n, err)
 	}
@@ -35,8 +35,8 @@ func TestFloorIsStartedMeasuredAndStopped(t *testing.T) {
 	if err != nil || len(cells) != 6 || cells[5].throughput(s)[0] == 0 {
 		t.Errorf("%v, %v", cells, err)
 	}
-	s.stop()
-	if s.ready(context.Background()) {
+	s.Stop()
+	if s.Ready(context.Background()) {
 		t.Error("it still answers")
 	}
 }
@@ -46,8 +46,8 @@ func TestServerThatEndsIsReported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.argv = []string{"sh", "-c", "echo no such model; exit 3"}
-	if _, err := s.start(context.Background()); err == nil || !strings.Contains(err.Error(), "no such model") || !strings.Contains(err.Error(), "exit status 3") {
+	s.Argv = []string{"sh", "-c", "echo no such model; exit 3"}
+	if _, err := s.Start(context.Background(), time.Millisecond); err == nil || !strings.Contains(err.Error(), "no such model") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Error(err)
 	}
 }

@@ -33,8 +33,8 @@ func measureStarts(ctx context.Context, o options, dir string, list []*server) (
 		}
 		var times []float64
 		for range rounds {
-			s.stop()
-			took, err := s.start(ctx)
+			s.Stop()
+			took, err := s.Start(ctx, time.Millisecond)
 			if err != nil {
 				return result, err
 			}
@@ -45,17 +45,17 @@ func measureStarts(ctx context.Context, o options, dir string, list []*server) (
 			return result, err
 		}
 		result.byServer[s] = started{ready: time.Duration(median(times)), resident: resident}
-		progress("%s: ready after %v, %.1f MB", s.name, time.Duration(median(times)).Round(time.Millisecond), megabytes(resident))
+		progress("%s: ready after %v, %.1f MB", s.Name, time.Duration(median(times)).Round(time.Millisecond), megabytes(resident))
 	}
 	if o.serval == "" {
 		return result, nil
 	}
-	empty, err := newServal(dir, "empty", list[0].argv[0], filepath.Join(dir, "no-models"))
+	empty, err := newServal(dir, "empty", list[0].Argv[0], filepath.Join(dir, "no-models"))
 	if err != nil {
 		return result, err
 	}
-	defer empty.stop()
-	if _, err := empty.start(ctx); err != nil {
+	defer empty.Stop()
+	if _, err := empty.Start(ctx, time.Millisecond); err != nil {
 		return result, err
 	}
 	result.empty, err = empty.idle(ctx)

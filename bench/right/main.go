@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"serval/bench/bed"
 )
 
 // options are the command's flags.
@@ -103,7 +105,7 @@ func run(ctx context.Context, o *options) error {
 	if section == "" {
 		section = o.show
 	}
-	return replaceSection(o.write, section, text)
+	return bed.ReplaceSection(o.write, section, text)
 }
 
 // about is the command, the day and the commit.
@@ -113,19 +115,4 @@ func about(o *options) string {
 		commit = strings.TrimSpace(string(out))
 	}
 	return fmt.Sprintf("`go run ./bench/right %s`, %s, %s, commit %s.", strings.Join(os.Args[1:], " "), filepath.Base(o.gguf), time.Now().Format("2006-01-02 15:04"), commit)
-}
-
-// replaceSection puts text between the markers of a section in a Markdown file.
-func replaceSection(file, section, text string) error {
-	begin, end := "<!-- "+section+": begin -->", "<!-- "+section+": end -->"
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(data), begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !ok || !ended {
-		return fmt.Errorf("%s: the markers %q and %q are missing", file, begin, end)
-	}
-	return os.WriteFile(file, []byte(before+begin+"\n"+text+end+after), 0o644)
 }

@@ -2,25 +2,21 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"serval/bench/bed"
 	"serval/bench/chat"
 )
 
 const (
 	pieces = 10 // after each of which memory is read
 	idle   = 2 * time.Second
-	wait   = 90 * time.Second
 )
 
 // memory sends short requests to the real server and reads what memory it has after each tenth of them.
@@ -34,7 +30,7 @@ func memory(ctx context.Context, o *options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer s.stop()
+	defer s.Stop()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d chats of 16 callers, prompts of 4 to 40 words, answers of 1 to 12 tokens, to `serval serve` with `engine: gguf`; MiB after a pause of %v.\n\n| requests | resident | of which anonymous | failed |\n| --- | --- | --- | --- |\n", o.requests, idle)
 	row := func(done int, failed uint64) error {
@@ -65,9 +61,8 @@ func memory(ctx context.Context, o *options) (string, error) {
 
 // server is the process of serval under test.
 type server struct {
-	process *exec.Cmd
+	bed.Process
 	address string
-	exited  chan error
 }
 
 // serve starts the server, and waits until the model is ready. dir is for its files.
@@ -76,7 +71,7 @@ func serve(ctx context.Context, o *options, dir string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{address: listener.Addr().String(), exited: make(chan error, 1)}
+	s := &server{address: listener.Addr().String()}
 	_ = listener.Close() // the port is free again for the server
 	folder := filepath.Join(dir, "models", "model")
 	if err := os.MkdirAll(filepath.Join(folder, "1"), 0o755); err != nil {
@@ -93,61 +88,19 @@ func serve(ctx context.Context, o *options, dir string) (*server, error) {
 	if err := os.WriteFile(config, []byte("admin: 127.0.0.1:0\n"), 0o644); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
+	s.Process = bed.Process{Name: "serval", LogFile: filepath.Join(dir, "log"), Health: "http://" + s.address + "/v2/models/model/ready",
+		Argv: []string{o.serval, "serve", "--config", config, "--models", filepath.Join(dir, "models"), "--listen", s.address,
+			"--grpc", "127.0.0.1:0", "--data", filepath.Join(dir, "data")}}
+	if _, err := s.Start(ctx, 20*time.Millisecond); err != nil {
+		s.Stop()
 		return nil, err
-	}
-	defer func() { _ = log.Close() }() // the process has its own descriptor
-	s.process = exec.Command(o.serval, "serve", "--config", config, "--models", filepath.Join(dir, "models"), "--listen", s.address,
-		"--grpc", "127.0.0.1:0", "--data", filepath.Join(dir, "data"))
-	s.process.Stdout, s.process.Stderr = log, log
-	if err := s.process.Start(); err != nil {
-		return nil, err
-	}
-	go func() { s.exited <- s.process.Wait() }() // stop waits for it
-	for begin := time.Now(); !s.ready(ctx); time.Sleep(20 * time.Millisecond) {
-		select {
-		case err := <-s.exited:
-			said, _ := os.ReadFile(log.Name()) // without it the error says less
-			return nil, fmt.Errorf("serval ended before it was ready: %w\n%s", errors.Join(err), said)
-		default:
-		}
-		if time.Since(begin) > wait || ctx.Err() != nil {
-			s.stop()
-			return nil, fmt.Errorf("serval was not ready after %v", time.Since(begin))
-		}
 	}
 	return s, nil
 }
 
-func (s *server) ready(ctx context.Context) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/v2/models/model/ready", nil)
-	if err != nil {
-		return false
-	}
-	request.Close = true
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	_ = answer.Body.Close() // only the status matters
-	return answer.StatusCode == http.StatusOK
-}
-
-// stop ends the process and waits for it.
-func (s *server) stop() {
-	_ = s.process.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-	select {
-	case <-s.exited:
-	case <-time.After(15 * time.Second):
-		_ = s.process.Process.Kill()
-		<-s.exited
-	}
-}
-
 // resident is the memory of the process in KiB: all of it, and what no file stands behind.
 func (s *server) resident() (all, anonymous int, err error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Process.Pid))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
 	if err != nil {
 		return 0, 0, err
 	}

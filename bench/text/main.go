@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
+
+	"serval/bench/bed"
 )
 
 // options are the command's flags.
@@ -109,7 +112,7 @@ func run(ctx context.Context, o *options) error {
 	var list []*server
 	defer func() {
 		for _, s := range list {
-			s.stop()
+			s.Stop()
 		}
 	}()
 	for _, c := range o.of {
@@ -117,7 +120,7 @@ func run(ctx context.Context, o *options) error {
 		if err != nil {
 			return err
 		}
-		if err := s.start(ctx); err != nil {
+		if _, err := s.Start(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
 		list = append(list, s)
@@ -130,7 +133,7 @@ func run(ctx context.Context, o *options) error {
 	text := report(o, machine, cells)
 	fmt.Print(text)
 	if o.write != "" {
-		return replaceSection(o.write, o.work.name, text)
+		return bed.ReplaceSection(o.write, o.work.name, text)
 	}
 	return nil
 }

@@ -153,18 +153,3 @@ func peerVersion(o *options) string {
 	}
 	return "llama-server"
 }
-
-// replaceSection puts text between the markers of a section in a Markdown file.
-func replaceSection(file, section, text string) error {
-	begin, end := "<!-- "+section+": begin -->", "<!-- "+section+": end -->"
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(data), begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !ok || !ended {
-		return fmt.Errorf("%s: the markers %q and %q are missing", file, begin, end)
-	}
-	return os.WriteFile(file, []byte(before+begin+"\n"+text+end+after), 0o644)
-}

@@ -73,7 +73,8 @@ var rules = []rule{
 
 	{"bench/load", []string{".", "wire/..."}},
 	{"bench/batch", []string{".", "batch", "batch/parquet", "engine", "engine/tree"}},
-	{"bench/right", []string{".", "bench/chat", "engine", "engine/gguf", "engine/llama", "llm/...", "native"}},
+	{"bench/bed", nil},
+	{"bench/right", []string{".", "bench/bed", "bench/chat", "engine", "engine/gguf", "engine/llama", "llm/...", "native"}},
 	{"bench", []string{".", "wire/...", "bench/..."}},
 	{"cmd", []string{".", "batch", "batch/all", "batch/postgres", "store/blob", "server", "client", "client/...", "config", "native", "registry/source", "starter", "bench/load", "bench/chat", "engine/all", "schedule/tune"}},
 	{"test", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "test/...", "wire/...", "internal/testkit"}},

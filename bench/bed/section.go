@@ -1,4 +1,4 @@
-package main
+package bed
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// replaceSection puts text between the markers of a section in a Markdown file.
-func replaceSection(file, section, text string) error {
+// ReplaceSection puts text between the markers of a section in a Markdown file, <!-- section: begin --> and <!-- section: end -->.
+func ReplaceSection(file, section, text string) error {
 	sectionBegin, sectionEnd := "<!-- "+section+": begin -->", "<!-- "+section+": end -->"
 	data, err := os.ReadFile(file)
 	if err != nil {
