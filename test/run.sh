@@ -12,11 +12,14 @@ fi
 status=0
 run() { "$go" test -vet=off "$@" | { grep -v "no test files" || true; } || status=1; } # vet was run
 
-# What computes and shares nothing is tested as users get it: the race detector has nothing to see there, and takes ten times as
-# long. Those of its tests that do things beside each other run under it as well.
+# What computes is tested as users get it: the race detector has nothing to see there, and takes ten times as long. Those of its
+# tests that do things beside each other run under it as well: of engine/gguf, whose team shares every pass, all but the long
+# comparisons with llama.cpp.
 compute=(./batch/arrow ./batch/parquet ./engine/gguf ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/template ./llm/vocab ./native)
 CGO_ENABLED=0 run -timeout 5m -gcflags=serval/engine/tree=-d=checkptr "${compute[@]}"
-said=$("$go" test -vet=off -race -timeout 5m -run '^Test(Concurrent|Share|Team|BatchIsNothing)' ./engine/gguf ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/vocab ./native 2>&1) || { printf '%s\n' "$said"; status=1; }
+raced() { local said; said=$("$go" test -vet=off -race -timeout 5m "$@" 2>&1) || { printf '%s\n' "$said"; status=1; }; }
+raced -run '^Test(Concurrent|Share|Team)' ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/vocab ./native
+raced -skip '^Test(Encode|Greedy|Logits|Tiny|Types)$' ./engine/gguf
 
 # The other packages by themselves; those first that wait for servers of others most of the time, which the rest runs beside.
 waiting=(./stream/sqs ./stream/kafka ./stream/nats ./stream/postgres ./stream/webhook ./store/blob)

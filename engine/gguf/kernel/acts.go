@@ -33,9 +33,6 @@ func NewActs(o Ops) *Acts { return &Acts{ops: o, ints: true, floats: true} }
 // Tokens is how many tokens the activations hold.
 func (a *Acts) Tokens() int { return a.tokens }
 
-// Cols is how many columns each token has.
-func (a *Acts) Cols() int { return a.cols }
-
 // Resize makes room for so many tokens of cols columns, a multiple of 32, whose content is undefined until filled.
 func (a *Acts) Resize(tokens, cols int) {
 	a.tokens, a.cols, a.blocks = tokens, cols, cols/block

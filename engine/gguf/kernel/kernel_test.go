@@ -134,6 +134,24 @@ func TestMul(t *testing.T) {
 	}
 }
 
+// Row sets dst, of Cols elements, to the dequantised weights of one row, as they are packed.
+func (m *Matrix) Row(dst []float32, row int) {
+	var p piece
+	blocks := m.Cols / block
+	size := m.form.tile(blocks)
+	tile := m.data[row/16*size:][:size]
+	if m.form.float() {
+		for c := range dst[:m.Cols] {
+			dst[c] = m.form.number(tile[(c*16+row%16)*formats[m.form].bits/8:])
+		}
+		return
+	}
+	for b := range blocks {
+		p.read(m.form, tile, b, row%16)
+		p.floats(dst[b*block:][:block])
+	}
+}
+
 func testMul(t *testing.T, o Ops, typ gguf.Type, rows, cols int) {
 	rng := rand.New(rand.NewPCG(1, uint64(rows)))
 	data, weights := tensor(rng, typ, rows, cols)

@@ -119,24 +119,6 @@ func dot(w []int16, q []byte) int32 {
 	return n
 }
 
-// Row sets dst, of Cols elements, to the dequantised weights of one row: the embedding of a token.
-func (m *Matrix) Row(dst []float32, row int) {
-	var p piece
-	blocks := m.Cols / block
-	size := m.form.tile(blocks)
-	tile := m.data[row/16*size:][:size]
-	if m.form.float() {
-		for c := range dst[:m.Cols] {
-			dst[c] = m.form.number(tile[(c*16+row%16)*formats[m.form].bits/8:])
-		}
-		return
-	}
-	for b := range blocks {
-		p.read(m.form, tile, b, row%16)
-		p.floats(dst[b*block:][:block])
-	}
-}
-
 // Grain is the most tiles that one piece of work should have, so that it takes some 50 µs and a call of assembly in it less:
 // Go cannot preempt assembly. Mul itself makes one such call for each lane group.
 func (m *Matrix) Grain(tokens int) int {
