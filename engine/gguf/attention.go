@@ -34,6 +34,12 @@ func (n *net) divide() {
 // blockHalves is how many 16-bit floats a block of the cache has.
 func (x *shape) blockHalves() int { return x.layers * x.kvHeads * 2 * block * x.head }
 
+// copyBlock copies what a block of the cache holds to another.
+func (n *net) copyBlock(to, from int32) {
+	size := n.blockHalves()
+	copy(n.kv[int(to)*size:(int(to)+1)*size], n.kv[int(from)*size:(int(from)+1)*size])
+}
+
 // cells are the keys and values of a head in a block of the cache, in the layer that is computed.
 func (n *net) cells(b int32, head int) (keys, values []uint16) {
 	size := block * n.head

@@ -14,15 +14,27 @@ type name struct {
 	tokens [block]int32
 }
 
+// parent is what blocks that may follow each other's place have in common: the block before, and whose they are where there is none.
+type parent struct {
+	before uint64
+	salt   string
+}
+
 // cache counts the blocks of keys and values and finds those that begin alike. A block is free, held by one or more sequences, or
-// kept: full, held by nobody, and there until room is needed. It belongs to one goroutine.
+// kept: named, held by nobody, and there until room is needed. A name is given to a block that is full, and to the last one of a
+// sequence that ends, with what it holds: a tail, which is only ever copied. It belongs to one goroutine.
 type cache struct {
 	refs   []int32
 	number []uint64 // of a block that has a name; 0: it has none
 	names  []name
-	index  map[name]int32
+	filled []int32        // tokens of the name
+	index  map[name]int32 // of full blocks
 	free   []int32
 	last   uint64 // number that was given
+
+	// Of the blocks that have a name: those of one parent, the youngest first; -1 ends a list.
+	youngest       map[parent]int32
+	older, younger []int32
 
 	// Of the kept blocks: a ring through next and prev with the one let go longest ago behind its head, which is one past the last block.
 	next, prev []int32
@@ -31,8 +43,9 @@ type cache struct {
 
 func newCache(blocks int) *cache {
 	c := &cache{
-		refs: make([]int32, blocks), number: make([]uint64, blocks), names: make([]name, blocks), index: map[name]int32{},
-		free: make([]int32, blocks), next: make([]int32, blocks+1), prev: make([]int32, blocks+1),
+		refs: make([]int32, blocks), number: make([]uint64, blocks), names: make([]name, blocks), filled: make([]int32, blocks),
+		index: map[name]int32{}, free: make([]int32, blocks), youngest: map[parent]int32{}, older: make([]int32, blocks),
+		younger: make([]int32, blocks), next: make([]int32, blocks+1), prev: make([]int32, blocks+1),
 	}
 	for i := range c.free {
 		c.free[i] = int32(blocks - 1 - i)
@@ -77,10 +90,96 @@ func (c *cache) take() (int32, bool) {
 	return b, true
 }
 
+// call gives block b its name, of which filled tokens count.
+func (c *cache) call(b int32, n name, filled int32) {
+	c.last++
+	c.names[b], c.filled[b], c.number[b] = n, filled, c.last
+	if filled == block {
+		c.index[n] = b
+	}
+	p := parent{n.before, n.salt}
+	c.older[b], c.younger[b] = -1, -1
+	if o, ok := c.youngest[p]; ok {
+		c.older[b], c.younger[o] = o, b
+	}
+	c.youngest[p] = b
+}
+
 // forget takes a block's name away.
 func (c *cache) forget(b int32) {
-	delete(c.index, c.names[b])
-	c.number[b], c.names[b] = 0, name{}
+	n := c.names[b]
+	if c.filled[b] == block {
+		delete(c.index, n)
+	}
+	o, y := c.older[b], c.younger[b]
+	if o >= 0 {
+		c.younger[o] = y
+	}
+	switch {
+	case y >= 0:
+		c.older[y] = o
+	case o >= 0:
+		c.youngest[parent{n.before, n.salt}] = o
+	default:
+		delete(c.youngest, parent{n.before, n.salt})
+	}
+	c.number[b], c.filled[b], c.names[b] = 0, 0, name{}
+}
+
+// closest is the block that holds most of what follows the block with the number before (0: of what begins a sequence), and how
+// many tokens those are.
+func (c *cache) closest(before uint64, salt string, follows []int32) (at int32, n int) {
+	b, ok := c.youngest[under(before, salt)]
+	if !ok {
+		return -1, 0
+	}
+	for at = -1; b >= 0; b = c.older[b] {
+		if m := common(c.names[b].tokens[:c.filled[b]], follows); m > n {
+			at, n = b, m
+		}
+	}
+	return at, n
+}
+
+// under is the parent of blocks that follow another one.
+func under(before uint64, salt string) parent {
+	if before != 0 {
+		salt = ""
+	}
+	return parent{before, salt}
+}
+
+// supersede lets the tails go that nobody holds and that end inside a block with these tokens, of the same parent.
+func (c *cache) supersede(p parent, tokens []int32) {
+	b, ok := c.youngest[p]
+	for ok && b >= 0 {
+		o := c.older[b]
+		if n := int(c.filled[b]); c.refs[b] == 0 && n < block && n <= len(tokens) && common(c.names[b].tokens[:n], tokens) == n {
+			c.unlink(b)
+			c.forget(b)
+			c.free = append(c.free, b)
+		}
+		b = o
+	}
+}
+
+// hold keeps a block that is kept from being given away, until it is released.
+func (c *cache) hold(b int32) {
+	if c.refs[b]++; c.refs[b] == 1 {
+		c.unlink(b)
+	}
+}
+
+// tail names the last block of a sequence that ends, where no other block holds as much of what it does. tokens are those in it.
+func (c *cache) tail(b int32, before uint64, salt string, tokens []int32) {
+	p := under(before, salt)
+	if _, n := c.closest(before, salt, tokens); n == len(tokens) {
+		return
+	}
+	c.supersede(p, tokens)
+	n := name{before: p.before, salt: p.salt}
+	copy(n.tokens[:], tokens)
+	c.call(b, n, int32(len(tokens)))
 }
 
 // release lets a sequence's blocks go, its end first, so that its beginning is kept longest.
@@ -114,9 +213,7 @@ func (c *cache) find(table []int32, salt string, tokens []int32) (_ []int32, las
 		if !ok {
 			break
 		}
-		if c.refs[b]++; c.refs[b] == 1 {
-			c.unlink(b)
-		}
+		c.hold(b)
 		table, last = append(table, b), c.number[b]
 	}
 	return table, last
@@ -145,8 +242,8 @@ func (c *cache) full(b int32, before uint64, salt string, i int, tokens []int32)
 	if other, ok := c.index[n]; ok {
 		return c.number[other]
 	}
-	c.last++
-	c.index[n], c.names[b], c.number[b] = b, n, c.last
+	c.supersede(parent{n.before, n.salt}, n.tokens[:])
+	c.call(b, n, block)
 	return c.last
 }
 
@@ -161,13 +258,19 @@ func (c *cache) check(tables ...[]int32) error {
 			held[b]++
 		}
 	}
-	kept := 0
+	kept, named := 0, 0
 	for b := range c.refs {
 		if c.refs[b] != held[b] {
 			return fmt.Errorf("block %d counts %d holders and has %d", b, c.refs[b], held[b])
 		}
-		if c.number[b] != 0 && c.index[c.names[b]] != int32(b) {
-			return fmt.Errorf("block %d is not found by its name", b)
+		if c.number[b] != 0 {
+			if c.filled[b] == block && c.index[c.names[b]] != int32(b) {
+				return fmt.Errorf("block %d is not found by its name", b)
+			}
+			if _, n := c.closest(c.names[b].before, c.names[b].salt, c.names[b].tokens[:c.filled[b]]); n != int(c.filled[b]) {
+				return fmt.Errorf("block %d has %d tokens, and of them %d are found", b, c.filled[b], n)
+			}
+			named++
 		}
 		if c.refs[b] == 0 && c.number[b] != 0 {
 			kept++
@@ -189,6 +292,15 @@ func (c *cache) check(tables ...[]int32) error {
 		if n > 0 {
 			used++
 		}
+	}
+	listed := 0
+	for _, b := range c.youngest {
+		for ; b >= 0; b = c.older[b] {
+			listed++
+		}
+	}
+	if listed != named {
+		return fmt.Errorf("%d blocks have names, and %d are in the lists of their parents", named, listed)
 	}
 	if kept != c.kept || ring != kept || free+kept+used != len(c.refs) {
 		return fmt.Errorf("%d blocks: %d free, %d held, %d kept (%d counted, %d in the ring)", len(c.refs), free, used, kept, c.kept, ring)

@@ -70,6 +70,15 @@ func (d *decoder) place(s *sequence) {
 	s.table, s.last = d.cache.find(s.table[:0], s.in.Salt, s.tokens[:s.most()])
 	s.placed, s.named = true, len(s.table)
 	s.done = s.named * block
+	if from, n := d.cache.closest(s.last, s.in.Salt, s.tokens[s.done:s.most()]); n > 0 { // some of what follows is there, too
+		d.cache.hold(from)
+		if b, ok := d.cache.take(); ok {
+			d.net.copyBlock(b, from)
+			s.table = append(s.table, b)
+			s.done += n
+		}
+		d.cache.release([]int32{from})
+	}
 	if !s.told {
 		s.cached = min(s.done, s.prompt)
 	}
@@ -77,6 +86,9 @@ func (d *decoder) place(s *sequence) {
 
 // unplace takes it away.
 func (d *decoder) unplace(s *sequence) {
+	if at := s.named * block; s.done > at {
+		d.cache.tail(s.table[s.named], s.last, s.in.Salt, s.tokens[at:s.done])
+	}
 	d.cache.release(s.table)
 	s.placed, s.table, s.named, s.last, s.done = false, s.table[:0], 0, 0, 0
 }
