@@ -197,3 +197,29 @@ func BenchmarkRoof(b *testing.B) {
 		b.ReportMetric(v, "tok/s@"+m[1])
 	}
 }
+
+// BenchmarkFillRow is two threads that round neighbouring rows, as those of a batch of running sequences are.
+func BenchmarkFillRow(b *testing.B) {
+	const cols = 1536
+	acts, x := NewActs(Best()), make([]float32, cols)
+	for i := range x {
+		x[i] = float32(i%37) - 18
+	}
+	acts.floats = false
+	for _, rows := range []int{16, 128} {
+		for threads := range 2 {
+			b.Run(fmt.Sprintf("%d/%d", rows, threads+1), func(b *testing.B) {
+				acts.Resize(rows, cols)
+				team := NewTeam(threads + 1)
+				defer team.Close()
+				for b.Loop() {
+					team.Run(rows/2, func(_, i int) {
+						acts.FillRow(x, 2*i)
+						acts.FillRow(x, 2*i+1)
+					})
+				}
+				b.ReportMetric(b.Elapsed().Seconds()*1e9*float64(threads+1)/float64(b.N*rows*cols/block), "thread-ns/block")
+			})
+		}
+	}
+}

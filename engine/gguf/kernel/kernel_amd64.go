@@ -887,392 +887,392 @@ func mulF32x16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, m
 // avx2MulQ4x1 multiplies tiles of Q4 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4x2 multiplies tiles of Q4 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4x3 multiplies tiles of Q4 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4x4 multiplies tiles of Q4 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4Mx1 multiplies tiles of Q4M by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4Mx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4Mx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4Mx2 multiplies tiles of Q4M by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4Mx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4Mx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4Mx3 multiplies tiles of Q4M by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4Mx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4Mx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4Mx4 multiplies tiles of Q4M by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4Mx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4Mx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ8x1 multiplies tiles of Q8 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ8x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ8x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ8x2 multiplies tiles of Q8 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ8x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ8x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ8x3 multiplies tiles of Q8 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ8x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ8x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ8x4 multiplies tiles of Q8 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ8x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ8x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5x1 multiplies tiles of Q5 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5x2 multiplies tiles of Q5 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5x3 multiplies tiles of Q5 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5x4 multiplies tiles of Q5 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5Mx1 multiplies tiles of Q5M by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5Mx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5Mx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5Mx2 multiplies tiles of Q5M by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5Mx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5Mx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5Mx3 multiplies tiles of Q5M by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5Mx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5Mx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5Mx4 multiplies tiles of Q5M by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5Mx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5Mx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4Kx1 multiplies tiles of Q4K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4Kx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4Kx2 multiplies tiles of Q4K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4Kx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4Kx3 multiplies tiles of Q4K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4Kx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ4Kx4 multiplies tiles of Q4K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ4Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ4Kx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5Kx1 multiplies tiles of Q5K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5Kx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5Kx2 multiplies tiles of Q5K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5Kx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5Kx3 multiplies tiles of Q5K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5Kx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ5Kx4 multiplies tiles of Q5K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ5Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ5Kx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ6Kx1 multiplies tiles of Q6K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ6Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ6Kx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ6Kx2 multiplies tiles of Q6K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ6Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ6Kx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ6Kx3 multiplies tiles of Q6K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ6Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ6Kx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulQ6Kx4 multiplies tiles of Q6K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulQ6Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulQ6Kx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4x1 multiplies tiles of Q4 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4x2 multiplies tiles of Q4 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4x3 multiplies tiles of Q4 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4x4 multiplies tiles of Q4 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4Mx1 multiplies tiles of Q4M by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4Mx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4Mx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4Mx2 multiplies tiles of Q4M by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4Mx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4Mx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4Mx3 multiplies tiles of Q4M by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4Mx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4Mx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4Mx4 multiplies tiles of Q4M by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4Mx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4Mx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ8x1 multiplies tiles of Q8 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ8x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ8x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ8x2 multiplies tiles of Q8 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ8x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ8x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ8x3 multiplies tiles of Q8 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ8x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ8x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ8x4 multiplies tiles of Q8 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ8x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ8x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5x1 multiplies tiles of Q5 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5x2 multiplies tiles of Q5 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5x3 multiplies tiles of Q5 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5x4 multiplies tiles of Q5 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5Mx1 multiplies tiles of Q5M by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5Mx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5Mx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5Mx2 multiplies tiles of Q5M by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5Mx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5Mx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5Mx3 multiplies tiles of Q5M by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5Mx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5Mx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5Mx4 multiplies tiles of Q5M by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5Mx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5Mx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4Kx1 multiplies tiles of Q4K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4Kx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4Kx2 multiplies tiles of Q4K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4Kx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4Kx3 multiplies tiles of Q4K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4Kx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ4Kx4 multiplies tiles of Q4K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ4Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ4Kx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5Kx1 multiplies tiles of Q5K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5Kx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5Kx2 multiplies tiles of Q5K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5Kx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5Kx3 multiplies tiles of Q5K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5Kx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ5Kx4 multiplies tiles of Q5K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ5Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ5Kx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ6Kx1 multiplies tiles of Q6K by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ6Kx1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ6Kx1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ6Kx2 multiplies tiles of Q6K by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ6Kx2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ6Kx2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ6Kx3 multiplies tiles of Q6K by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ6Kx3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ6Kx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // vnniMulQ6Kx4 multiplies tiles of Q6K by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func vnniMulQ6Kx4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func vnniMulQ6Kx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulF16x1 multiplies tiles of F16 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulF16x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulF16x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulF16x2 multiplies tiles of F16 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulF16x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulF16x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulF16x3 multiplies tiles of F16 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulF16x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulF16x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulF16x4 multiplies tiles of F16 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulF16x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulF16x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulBF16x1 multiplies tiles of BF16 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulBF16x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulBF16x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulBF16x2 multiplies tiles of BF16 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulBF16x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulBF16x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulBF16x3 multiplies tiles of BF16 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulBF16x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulBF16x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulBF16x4 multiplies tiles of BF16 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulBF16x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulBF16x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulF32x1 multiplies tiles of F32 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulF32x1(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulF32x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulF32x2 multiplies tiles of F32 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulF32x2(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulF32x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulF32x3 multiplies tiles of F32 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulF32x3(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulF32x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulF32x4 multiplies tiles of F32 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
-func avx2MulF32x4(w *byte, tiles int, blocks int, acts *byte, fields *byte, lanes int, y *float32, ld int)
+func avx2MulF32x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.
 //
 //go:noescape
-func quantize(x *float32, blocks int, q *byte, scales *byte, lanes int)
+func quantize(x *float32, blocks int, q *byte, lanes int)
 
 // avx2Quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.
 //
 //go:noescape
-func avx2Quantize(x *float32, blocks int, q *byte, scales *byte, lanes int)
+func avx2Quantize(x *float32, blocks int, q *byte, lanes int)
 
 //go:noescape
 func scaleMul(dst *float32, x *float32, w *float32, n int, scale float32)

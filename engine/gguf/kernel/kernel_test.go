@@ -106,12 +106,11 @@ func floats(rng *rand.Rand, n int) []float32 {
 // dequantized is what the activations of one token stand for: scale × int8.
 func dequantized(x []float32) []float64 {
 	out := make([]float64, len(x))
-	var q [block]byte
-	var scales [record - block]byte
+	var to [record]byte
 	for b := 0; b < len(x); b += block {
-		quantizeBlock(x[b:b+block], q[:], scales[:], 1)
-		d := math.Float32frombits(binary.LittleEndian.Uint32(scales[:]))
-		for i, e := range q {
+		quantizeBlock(x[b:b+block], to[:])
+		d := math.Float32frombits(binary.LittleEndian.Uint32(to[block:]))
+		for i, e := range to[:block] {
 			out[b+i] = float64(int8(e)) * float64(d)
 		}
 	}

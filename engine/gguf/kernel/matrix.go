@@ -72,11 +72,10 @@ func (m *Matrix) mulTile(y []float32, ld int, tile, acts []byte, lanes, rows int
 		var sum [Lanes]float32
 		for b := range m.Cols / block {
 			p.read(m.form, tile, b, r)
-			a := acts[b*lanes*record:]
 			for t := range lanes {
-				q := a[t*block : (t+1)*block]
+				q := acts[(b*lanes+t)*record:][:record]
 				field := func(i int) float32 {
-					return math.Float32frombits(binary.LittleEndian.Uint32(a[lanes*(block+4*i)+4*t:]))
+					return math.Float32frombits(binary.LittleEndian.Uint32(q[block+4*i:]))
 				}
 				for h := range halves {
 					from, to := h*16, (h+1)*block/halves

@@ -28,7 +28,7 @@ var mulKernels = [...][Lanes]mulKernel{
 		mulF32x9, mulF32x10, mulF32x11, mulF32x12, mulF32x13, mulF32x14, mulF32x15, mulF32x16},
 }
 
-type narrowKernel func(w *byte, tiles, blocks int, acts, fields *byte, lanes int, y *float32, ld int)
+type narrowKernel func(w *byte, tiles, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // few is the most tokens of one kernel of AVX2.
 const few = 4
@@ -99,18 +99,18 @@ func (m *Matrix) mulNarrow(y []float32, ld int, x *Acts, from, to int) {
 		acts := x.group(start, float)
 		for first := 0; first < lanes; first += few {
 			n := min(few, lanes-first)
-			mul, in, fields := kernels[m.form][n-1], &acts[first*4], &acts[0]
+			mul, in := kernels[m.form][n-1], &acts[first*4]
 			if !float {
-				in, fields = &acts[first*block], &acts[lanes*block+first*4]
+				in = &acts[first*record]
 			}
 			out := y[(start+first)*ld:]
 			most := m.Grain(n)
 			for t := from; t < whole; t += most {
-				mul(&m.data[t*tile], min(most, whole-t), x.blocks, in, fields, lanes, &out[t*16], ld*4)
+				mul(&m.data[t*tile], min(most, whole-t), x.blocks, in, lanes, &out[t*16], ld*4)
 			}
 			if whole < to {
 				t := max(whole, from)
-				part(mul, &m.data[t*tile], x.blocks, in, fields, lanes, out[t*16:], ld, n, m.Rows-t*16)
+				part(mul, &m.data[t*tile], x.blocks, in, lanes, out[t*16:], ld, n, m.Rows-t*16)
 			}
 		}
 		start += lanes
@@ -118,9 +118,9 @@ func (m *Matrix) mulNarrow(y []float32, ld int, x *Acts, from, to int) {
 }
 
 // part is the last tile of a matrix whose rows do not fill it: all of it is computed aside, and the rows are copied.
-func part(mul narrowKernel, w *byte, blocks int, acts, fields *byte, lanes int, y []float32, ld, n, rows int) {
+func part(mul narrowKernel, w *byte, blocks int, acts *byte, lanes int, y []float32, ld, n, rows int) {
 	var rest [few * 16]float32
-	mul(w, 1, blocks, acts, fields, lanes, &rest[0], 16*4)
+	mul(w, 1, blocks, acts, lanes, &rest[0], 16*4)
 	for i := range n {
 		copy(y[i*ld:i*ld+rows], rest[16*i:])
 	}

@@ -12,16 +12,16 @@ func (m *Matrix) mulNarrow(y []float32, ld int, x *Acts, from, to int) {}
 func (o Ops) scoresWide(dst, q Rows, k Span, scale float32)            {}
 func (o Ops) weighWide(dst, p Rows, v Span)                            {}
 
-func (Ops) quantize(x *float32, blocks int, q, scales *byte, lanes int) {}
-func (Ops) scaleMul(dst, x, w *float32, n int, scale float32)           {}
-func (Ops) sumSquares(x *float32, n int) float32                        { return 0 }
-func (Ops) addTo(dst, x *float32, n int)                                {}
-func (Ops) siluMul(dst, gate, up *float32, n int)                       {}
-func (Ops) maxOf(x *float32, n int) float32                             { return 0 }
-func (Ops) expSum(x *float32, n int, m float32) float32                 { return 0 }
-func (Ops) scaleBy(x *float32, n int, s float32)                        {}
-func (Ops) toF16(dst *uint16, src *float32, n int)                      {}
-func (Ops) indexOf(x *float32, n int, e float32) int                    { return n }
+func (Ops) quantize(x *float32, blocks int, q *byte, lanes int) {}
+func (Ops) scaleMul(dst, x, w *float32, n int, scale float32)   {}
+func (Ops) sumSquares(x *float32, n int) float32                { return 0 }
+func (Ops) addTo(dst, x *float32, n int)                        {}
+func (Ops) siluMul(dst, gate, up *float32, n int)               {}
+func (Ops) maxOf(x *float32, n int) float32                     { return 0 }
+func (Ops) expSum(x *float32, n int, m float32) float32         { return 0 }
+func (Ops) scaleBy(x *float32, n int, s float32)                {}
+func (Ops) toF16(dst *uint16, src *float32, n int)              {}
+func (Ops) indexOf(x *float32, n int, e float32) int            { return n }
 
 // pause lets a spinning thread breathe.
 func pause(n int) {}

@@ -88,7 +88,7 @@ func TestArenaActs(t *testing.T) {
 		m, other := pack(c.pack, a), pack(c.other, b)
 		acts, y := a.Acts(), make([]float32, 1)
 		acts.Quantize(x, 1, 32)
-		if (len(acts.data) >= 52) != c.ints || (len(acts.whole) >= 128) != c.floats {
+		if (len(acts.data) >= record) != c.ints || (len(acts.whole) >= 128) != c.floats {
 			t.Fatalf("%s: %d bytes of integers, %d of floats", c.pack, len(acts.data), len(acts.whole))
 		}
 		m.Mul(y, 1, acts, 0, 1)

@@ -3,11 +3,11 @@ package kernel
 // What follows chooses between the kernels of AVX-512 and those of AVX2 by calls that the compiler sees through: what they are given
 // stays on the stack.
 
-func (o Ops) quantize(x *float32, blocks int, q, scales *byte, lanes int) {
+func (o Ops) quantize(x *float32, blocks int, q *byte, lanes int) {
 	if o.isa == avx512 {
-		quantize(x, blocks, q, scales, lanes)
+		quantize(x, blocks, q, lanes)
 	} else {
-		avx2Quantize(x, blocks, q, scales, lanes)
+		avx2Quantize(x, blocks, q, lanes)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 const lanes = 16
 
 // record is what one token's block of activations takes.
-const record = 52
+const record = 64
 
 // ahead is how many bytes the weights are prefetched before their use.
 const ahead = 7680
@@ -59,6 +59,7 @@ func multiplyBy(f form, n int) {
 	arg("tiles", R10)
 	arg("blocks", R8)
 	arg("acts", R11)
+	ADDQ(U32(uint32(middle(n))), R11)
 	arg("y", RDX)
 	arg("ld", RCX)
 	arg("mask", RAX)
@@ -105,6 +106,9 @@ func multiplyBy(f form, n int) {
 	VZEROUPPER()
 	RET()
 }
+
+// middle is where DI points in a block's activations of n tokens: displacements from there fit a byte, times the four of an operand.
+func middle(n int) int { return n / 2 * record }
 
 // weights unpacks a block into Z21 to Z28; those of 5 and 6 bits at the upper end of a byte. It changes Z16 to Z20.
 func (f form) weights() {
@@ -188,7 +192,8 @@ func (f form) factors() {
 
 // products adds the share of the block's columns 4×from to 4×to for the tokens t to t+k of n: k chains of VPDPBUSD side by side.
 func (f form) products(n, t, k, from, to int, scale Register) {
-	field := func(i, t int) Mem { return Mem{Base: RDI, Disp: n*(32+4*i) + 4*t} }
+	at := func(t, byte int) Mem { return Mem{Base: RDI, Disp: record*t + byte - middle(n)} }
+	field := func(i, t int) Mem { return at(t, 32+4*i) }
 	for i := range k {
 		switch {
 		case f.minimum:
@@ -206,7 +211,7 @@ func (f form) products(n, t, k, from, to int, scale Register) {
 	}
 	for g := from; g < to; g++ {
 		for i := range k {
-			raw("VPDPBUSD", "BCST", Mem{Base: RDI, Disp: 32*(t+i) + 4*g}, z[21+g], z[16+i])
+			raw("VPDPBUSD", "BCST", at(t+i, 4*g), z[21+g], z[16+i])
 		}
 	}
 	for i := range k {

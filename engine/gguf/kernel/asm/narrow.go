@@ -12,14 +12,14 @@ import (
 // few is the most tokens of one kernel for AVX2: 4 sums, 4 integer sums of a block, 4 of 16 bits, and 4 registers for the rest.
 const few = 4
 
-const narrowSignature = "func(w *byte, tiles, blocks int, acts, fields *byte, lanes int, y *float32, ld int)"
+const narrowSignature = "func(w *byte, tiles, blocks int, acts *byte, lanes int, y *float32, ld int)"
 
 // multiplyNarrow writes the kernels of AVX2, with AVX-VNNI and without: for each form and number of tokens a run of tiles times some
 // tokens of a lane group. Of each tile the upper 8 rows come first, then the lower.
 //
 // Y0 to Y3 hold a token's sums over the blocks, Y4 to Y7 the integer sums of one block, Y8 to Y11 those of 16 bits, Y12 weights, Y13 to
-// Y15 are for the rest. R8 tile, SI weights, AX scales, R12 head, BX 0 or 16 for the upper or lower rows, DI activations, R13 their fields,
-// R11 bytes of a field of all lanes, R15 of three, CX of a block, R9 blocks left, R10 tiles left, DX y.
+// Y15 are for the rest. R8 tile, SI weights, AX scales, R12 head, BX 0 or 16 for the upper or lower rows, DI activations,
+// CX bytes of a block of all lanes, R9 blocks left, R10 tiles left, DX y.
 func multiplyNarrow() {
 	for _, vnni := range []bool{false, true} {
 		for _, f := range forms {
@@ -52,11 +52,9 @@ func (k *narrow) write() {
 	Doc(fmt.Sprintf("%s multiplies tiles of %s by %d tokens of so many lanes; ld in bytes; whole tiles are stored.", name, k.name, k.tokens))
 	arg("w", R8)
 	arg("tiles", R10)
-	arg("lanes", R11)
+	arg("lanes", RCX)
 	arg("y", RDX)
-	SHLQ(U8(2), R11)
-	LEAQ(Mem{Base: R11, Index: R11, Scale: 2}, R15)
-	LEAQ(Mem{Base: R11, Index: R15, Scale: 4}, RCX)
+	SHLQ(U8(6), RCX) // records of 64
 	Label("tile")
 	XORQ(RBX, RBX)
 	Label("half")
@@ -64,7 +62,6 @@ func (k *narrow) write() {
 		VPXOR(y[t], y[t], y[t])
 	}
 	arg("acts", RDI)
-	arg("fields", R13)
 	arg("blocks", R9)
 	LEAQ(Mem{Base: R8, Index: RBX, Scale: 2}, RSI)
 	LEAQ(Mem{Base: R8, Index: RBX, Scale: 1, Disp: k.scales}, RAX)
@@ -95,7 +92,6 @@ func (k *narrow) write() {
 	ADDQ(U32(uint32(k.size)), RSI)
 	ADDQ(U32(uint32(k.size)), RAX)
 	ADDQ(RCX, RDI)
-	ADDQ(RCX, R13)
 	DECQ(R9)
 	JNZ(LabelRef("block"))
 	arg("ld", R12)
@@ -126,7 +122,7 @@ func (k *narrow) part(from, to int) {
 		for g := from; g < to; g++ {
 			k.weights(g)
 			for t := range k.tokens {
-				VPBROADCASTD(Mem{Base: RDI, Disp: 32*t + 4*g}, Y13)
+				VPBROADCASTD(Mem{Base: RDI, Disp: record*t + 4*g}, Y13)
 				vpdpbusd(13, 12, 4+t)
 			}
 		}
@@ -152,7 +148,7 @@ func (k *narrow) run(from, to int, first bool) {
 			VPABSB(Y12, Y14)
 		}
 		for t := range k.tokens {
-			VPBROADCASTD(Mem{Base: RDI, Disp: 32*t + 4*g}, Y13)
+			VPBROADCASTD(Mem{Base: RDI, Disp: record*t + 4*g}, Y13)
 			unsigned, into := VecPhysical(Y12), VecPhysical(Y13)
 			if k.bits == 8 {
 				VPSIGNB(Y12, Y13, Y13)
@@ -231,18 +227,7 @@ func (k *narrow) factors(from int) {
 }
 
 // field is one of token t.
-func field(i, t int) Mem {
-	m := Mem{Base: R13, Disp: 4 * t, Index: R11, Scale: 1}
-	switch i {
-	case 0:
-		m.Index, m.Scale = nil, 0
-	case 3:
-		m.Index = R15
-	default:
-		m.Scale = uint8(i)
-	}
-	return m
-}
+func field(i, t int) Mem { return Mem{Base: RDI, Disp: record*t + 32 + 4*i} }
 
 // add adds what one token's integer sums are worth to its sum. It changes Y13 and Y15.
 func (k *narrow) add(t, from, to int) {

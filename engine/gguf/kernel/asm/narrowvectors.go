@@ -162,7 +162,7 @@ func indexOfNarrow() {
 
 // quantizeNarrow is quantize for AVX2.
 func quantizeNarrow() {
-	TEXT("avx2Quantize", NOSPLIT, "func(x *float32, blocks int, q, scales *byte, lanes int)")
+	TEXT("avx2Quantize", NOSPLIT, "func(x *float32, blocks int, q *byte, lanes int)")
 	Pragma("noescape")
 	Doc("avx2Quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.")
 	quantizeArguments()

@@ -8,7 +8,7 @@ import (
 
 // quantize writes what quantizeBlock does, for a row of blocks.
 func quantize() {
-	TEXT("quantize", NOSPLIT, "func(x *float32, blocks int, q, scales *byte, lanes int)")
+	TEXT("quantize", NOSPLIT, "func(x *float32, blocks int, q *byte, lanes int)")
 	Pragma("noescape")
 	Doc("quantize rounds a row to blocks of 32 int8 with their five fields, among so many lanes.")
 	quantizeArguments()
@@ -41,17 +41,13 @@ func quantize() {
 	RET()
 }
 
-// quantizeArguments loads them: SI floats, CX blocks, DI integers, DX fields, R8 bytes of a field of all lanes, R9 of three, R10 of a block.
+// quantizeArguments loads them: SI floats, CX blocks, DI the first record, R10 the bytes from one to the next.
 func quantizeArguments() {
 	arg("x", RSI)
 	arg("blocks", RCX)
 	arg("q", RDI)
-	arg("scales", RDX)
-	arg("lanes", R8)
-	SHLQ(U8(2), R8)                              // bytes of a field
-	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R9) // three fields
-	LEAQ(Mem{Base: R9, Index: R9, Scale: 1}, R10)
-	LEAQ(Mem{Base: R8, Index: R10, Scale: 2}, R10) // a block of all lanes: 13 fields
+	arg("lanes", R10)
+	SHLQ(U8(6), R10) // of 64 bytes each
 }
 
 // quantizeFields stores the five fields and ends the loop over blocks: of the sums of a block's first half and of all of it, and of
@@ -60,7 +56,7 @@ func quantizeFields(first, all, largest int) {
 	VMOVD(x[first], EAX)
 	SHLL(U8(7), EAX)
 	NEGL(EAX)
-	MOVL(EAX, Mem{Base: RDX, Index: R8, Scale: 4})
+	MOVL(EAX, Mem{Base: RDI, Disp: 48})
 	VMOVD(x[all], EAX)
 	VCVTDQ2PS(x[all], x[all])
 	VMULSS(x[largest], x[all], x[all]) // scale × sum, the scale not yet rounded
@@ -68,16 +64,15 @@ func quantizeFields(first, all, largest int) {
 		VCVTPS2PH(U8(0), r, r)
 		VCVTPH2PS(r, r)
 	}
-	VMOVSS(x[largest], Mem{Base: RDX})
-	VMOVSS(x[all], Mem{Base: RDX, Index: R8, Scale: 1})
+	VMOVSS(x[largest], Mem{Base: RDI, Disp: 32})
+	VMOVSS(x[all], Mem{Base: RDI, Disp: 36})
 	NEGL(EAX)
 	SHLL(U8(3), EAX)
-	MOVL(EAX, Mem{Base: RDX, Index: R8, Scale: 2})
+	MOVL(EAX, Mem{Base: RDI, Disp: 40})
 	SHLL(U8(4), EAX)
-	MOVL(EAX, Mem{Base: RDX, Index: R9, Scale: 1})
+	MOVL(EAX, Mem{Base: RDI, Disp: 44})
 	ADDQ(U32(128), RSI)
 	ADDQ(R10, RDI)
-	ADDQ(R10, RDX)
 	DECQ(RCX)
 	JNZ(LabelRef("block"))
 }
