@@ -31,6 +31,27 @@ func (n *net) divide() {
 	}
 }
 
+// narrow and gather, before and after the last layer's attention, leave of the batch only the rows whose logits are wanted, side by
+// side: what the layer would add to the others nobody reads, once its keys and values are stored.
+func (n *net) narrow() {
+	n.works = n.works[:0]
+	for _, row := range n.outs {
+		i := n.spanOf(int(row))
+		n.works = append(n.works, work{i, int(row) - n.spans[i].from, 1})
+	}
+}
+
+// gather returns how many rows are left.
+func (n *net) gather() int {
+	cols := n.heads * n.head
+	for to, row := range n.outs {
+		from := int(row)
+		copy(n.x[to*n.width:(to+1)*n.width], n.x[from*n.width:(from+1)*n.width])
+		copy(n.mixed[to*cols:(to+1)*cols], n.mixed[from*cols:(from+1)*cols])
+	}
+	return len(n.outs)
+}
+
 // blockHalves is how many 16-bit floats a block of the cache has.
 func (x *shape) blockHalves() int { return x.layers * x.kvHeads * 2 * block * x.head }
 
@@ -47,11 +68,8 @@ func (n *net) cells(b int32, head int) (keys, values []uint16) {
 	return n.kv[at : at+size : at+size], n.kv[at+size : at+2*size : at+2*size]
 }
 
-// attention turns the queries and keys of the rows by their positions, stores keys and values, and mixes values.
-func (n *net) attention(rows int) {
-	n.each(rows, (n.heads+n.kvHeads)*n.head*4, n.ropeRow) // a turn costs about as much as four sums
-	n.team.Run(len(n.works)*n.kvHeads, n.attendPiece)
-}
+// attention mixes values for the rows of the works.
+func (n *net) attention() { n.team.Run(len(n.works)*n.kvHeads, n.attendPiece) }
 
 // ropeOne turns a row's queries and keys, and stores its keys and values.
 func (n *net) ropeOne(worker, i int) {
@@ -73,7 +91,7 @@ func (n *net) ropeOne(worker, i int) {
 		}
 		rope.turn(head, angles)
 	}
-	s := n.spanOf(i)
+	s := &n.spans[n.spanOf(i)]
 	pos := s.pos + i - s.from
 	halves := n.scratch[worker].halves
 	n.ops.ToF16(halves, row[n.heads*n.head:(n.heads+n.kvHeads)*n.head])

@@ -11,7 +11,7 @@ func (n *net) normalize(rows int, by []float32) {
 
 func (n *net) embedOne(worker, i int) {
 	s := &n.scratch[worker]
-	span := n.spanOf(i)
+	span := &n.spans[n.spanOf(i)]
 	size, pos := n.rope.dims+n.near.dims, span.pos+i-span.from
 	angles := n.angles[i*size : (i+1)*size]
 	n.rope.angles(angles, pos)
@@ -26,8 +26,8 @@ func (n *net) embedOne(worker, i int) {
 	}
 }
 
-// spanOf is the span that a row is of.
-func (n *net) spanOf(row int) *span {
+// spanOf is the number of the span that a row is of.
+func (n *net) spanOf(row int) int {
 	low, high := 0, len(n.spans)
 	for high-low > 1 {
 		if mid := (low + high) / 2; n.spans[mid].from <= row {
@@ -36,7 +36,7 @@ func (n *net) spanOf(row int) *span {
 			high = mid
 		}
 	}
-	return &n.spans[low]
+	return low
 }
 
 // summed is a row of the residual stream, after delta was added where more says so.
@@ -55,13 +55,6 @@ func (n *net) summed(i int) []float32 {
 func (n *net) normOne(worker, i int) {
 	row := n.scratch[worker].row[:n.width]
 	n.ops.RMSNorm(row, n.summed(i), n.by, n.eps)
-	n.acts.FillRow(row, i)
-}
-
-// outOne makes the acts of a row whose logits are wanted.
-func (n *net) outOne(worker, i int) {
-	row := n.scratch[worker].row[:n.width]
-	n.ops.RMSNorm(row, n.summed(int(n.outs[i])), n.by, n.eps)
 	n.acts.FillRow(row, i)
 }
 

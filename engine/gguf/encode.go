@@ -76,6 +76,7 @@ func (d *decoder) admitEncode(c *engine.Call, in *serval.Encode) error {
 func (d *decoder) encode() (bool, error) {
 	moved := d.dropJobs()
 	d.net.reset()
+	d.net.whole = true
 	for _, t := range d.texts {
 		d.layText(t)
 	}

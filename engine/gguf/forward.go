@@ -19,6 +19,7 @@ type net struct {
 	spans  []span
 	tokens []int32
 	outs   []int32 // rows whose logits are wanted
+	whole  bool    // no logits are wanted, but the last layer's output of every row
 
 	x, delta []float32 // [rows][width]: the residual stream, and what a layer adds to it
 	qkv      []float32 // [rows][heads and twice kvHeads][head]
@@ -39,7 +40,7 @@ type net struct {
 	row          func(worker, i int) // of each, and how many rows, and of a piece
 	count, grain int
 
-	embedRow, normRow, ropeRow, attendPiece, mixedRow, gluRow, mulPiece, outRow, capRow, rowsPiece func(worker, i int)
+	embedRow, normRow, ropeRow, attendPiece, mixedRow, gluRow, mulPiece, capRow, rowsPiece func(worker, i int)
 }
 
 // span is a run of a sequence's tokens: rows from, from+1, … at the positions pos, pos+1, …
@@ -91,14 +92,14 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	}
 	n.embedRow, n.normRow, n.ropeRow, n.attendPiece = n.embedOne, n.normOne, n.ropeOne, n.attend
 	n.rowsPiece = n.rowsOf
-	n.mixedRow, n.gluRow, n.mulPiece, n.outRow, n.capRow = n.mixedOne, n.gluOne, n.mulOne, n.outOne, n.capOne
+	n.mixedRow, n.gluRow, n.mulPiece, n.capRow = n.mixedOne, n.gluOne, n.mulOne, n.capOne
 	return n, nil
 }
 
 func (n *net) free() error { return n.freeKV() }
 
 // reset begins a batch.
-func (n *net) reset() { n.spans, n.tokens, n.outs = n.spans[:0], n.tokens[:0], n.outs[:0] }
+func (n *net) reset() { n.spans, n.tokens, n.outs, n.whole = n.spans[:0], n.tokens[:0], n.outs[:0], false }
 
 func (n *net) rows() int { return len(n.tokens) }
 
@@ -120,7 +121,7 @@ func (n *net) add(tokens []int32, pos int, table []int32, wants func(i int) bool
 // logits are those of the i-th row that wanted some, valid until the next run; the caller may change them.
 func (n *net) logits(i int) []float32 { return n.out[i*n.vocab : (i+1)*n.vocab] }
 
-// vector is the last layer's normed output for a row, valid until the next call.
+// vector is the last layer's normed output for a row, valid until the next call; whole was set before the run.
 func (n *net) vector(row int) []float32 {
 	out := n.scratch[0].row[:n.width]
 	n.ops.RMSNorm(out, n.summed(row), n.norm, n.eps)
@@ -165,7 +166,17 @@ func (n *net) run() error {
 		ld := (n.heads + 2*n.kvHeads) * n.head
 		q, k := n.heads*n.head, n.kvHeads*n.head
 		n.multiply(mul{m: l.q, y: n.qkv, ld: ld}, mul{m: l.k, y: n.qkv[q:], ld: ld}, mul{m: l.v, y: n.qkv[q+k:], ld: ld})
-		n.attention(rows)
+		n.each(rows, ld*4, n.ropeRow) // a turn costs about as much as four sums
+		last := i == len(n.layer)-1 && !n.whole
+		if last {
+			n.narrow()
+		}
+		n.attention()
+		if last {
+			if rows = n.gather(); rows == 0 {
+				return nil
+			}
+		}
 		n.acts.Resize(rows, n.heads*n.head)
 		n.each(rows, n.heads*n.head, n.mixedRow)
 		n.multiply(mul{m: l.o, y: n.delta, ld: n.width})
@@ -177,15 +188,13 @@ func (n *net) run() error {
 		n.multiply(mul{m: l.down, y: n.delta, ld: n.width})
 		n.post = l.ffnPost
 	}
-	if len(n.outs) == 0 {
+	if n.whole {
 		return nil
 	}
-	n.by = n.norm
-	n.acts.Resize(len(n.outs), n.width)
-	n.each(len(n.outs), n.width, n.outRow)
+	n.normalize(rows, n.norm)
 	n.multiply(mul{m: n.output, y: n.out, ld: n.vocab})
 	if n.outCap > 0 {
-		n.each(len(n.outs), n.vocab, n.capRow)
+		n.each(rows, n.vocab, n.capRow)
 	}
 	return nil
 }
