@@ -151,8 +151,14 @@ func (n *net) attend(worker, i int) {
 	stride := blocksFor(last) * block
 	scores := kernel.Rows{Data: scratch.scores, N: queries, Stride: stride}
 	query := kernel.Rows{Data: scratch.query, N: queries, Stride: n.head}
-	for b := begin; b*block < last; b++ {
+	_, values := n.cells(s.table[begin], head)
+	for b := begin; b*block < last; b++ { // what comes next is fetched meanwhile: the processor does not do it beyond a page of 4 KB
 		keys, _ := n.cells(s.table[b], head)
+		next := values
+		if (b+1)*block < last {
+			next, _ = n.cells(s.table[b+1], head)
+		}
+		kernel.Span{Data: next, Cells: block, Dim: n.head}.Prefetch()
 		scores.Data = scratch.scores[b*block:]
 		n.ops.ScoresF16(scores, query, kernel.Span{Data: keys, Cells: min(block, last-b*block), Dim: n.head}, n.scale)
 	}
@@ -166,6 +172,10 @@ func (n *net) attend(worker, i int) {
 	clear(scratch.mixed[:queries*n.head])
 	for b := begin; b*block < last; b++ {
 		_, values := n.cells(s.table[b], head)
+		if (b+1)*block < last {
+			_, next := n.cells(s.table[b+1], head)
+			kernel.Span{Data: next, Cells: block, Dim: n.head}.Prefetch()
+		}
 		scores.Data = scratch.scores[b*block:]
 		n.ops.WeighF16(mixed, scores, kernel.Span{Data: values, Cells: min(block, last-b*block), Dim: n.head})
 	}

@@ -13,6 +13,14 @@ type Rows struct {
 	N, Stride int
 }
 
+// Prefetch asks for the span's cells, which will be needed soon.
+func (k Span) Prefetch() {
+	if lines := k.Cells * k.Dim / 32; lines > 0 {
+		_ = k.Data[lines*32-1]
+		prefetch(&k.Data[0], lines)
+	}
+}
+
 // PutValue writes the value of one cell into a span's data.
 func (o Ops) PutValue(data []uint16, dim, cell int, value []float32) {
 	o.ToF16(data[cell*dim:(cell+1)*dim], value[:dim])

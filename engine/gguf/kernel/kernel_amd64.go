@@ -1397,3 +1397,8 @@ func avx2Weigh6(dst *float32, dstStride int, p *float32, pStride int, v *uint16,
 
 // pause lets a spinning thread breathe.
 func pause(n int)
+
+// prefetch asks for so many lines of 64 bytes.
+//
+//go:noescape
+func prefetch(p *uint16, lines int)

@@ -48162,3 +48162,16 @@ loop:
 	DECQ AX
 	JNZ  loop
 	RET
+
+// func prefetch(p *uint16, lines int)
+// Requires: MMX+
+TEXT ·prefetch(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), SI
+	MOVQ lines+8(FP), CX
+
+line:
+	PREFETCHT0 (SI)
+	ADDQ       $0x40, SI
+	DECQ       CX
+	JNZ        line
+	RET

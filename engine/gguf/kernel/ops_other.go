@@ -23,5 +23,8 @@ func (Ops) scaleBy(x *float32, n int, s float32)                {}
 func (Ops) toF16(dst *uint16, src *float32, n int)              {}
 func (Ops) indexOf(x *float32, n int, e float32) int            { return n }
 
+// prefetch asks for so many lines of 64 bytes.
+func prefetch(p *uint16, lines int) {}
+
 // pause lets a spinning thread breathe.
 func pause(n int) {}

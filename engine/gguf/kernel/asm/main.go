@@ -36,6 +36,7 @@ func main() {
 	attention()
 	attentionNarrow()
 	spinning()
+	prefetching()
 	Generate()
 }
 
@@ -105,6 +106,21 @@ func fold(i, t int, step func(from, to VecPhysical, width []VecPhysical)) {
 func foldAdd(i, t int) { fold(i, t, func(f, to VecPhysical, _ []VecPhysical) { VADDPS(f, to, to) }) }
 func foldMax(i, t int) { fold(i, t, func(f, to VecPhysical, _ []VecPhysical) { VMAXPS(f, to, to) }) }
 func foldInt(i, t int) { fold(i, t, func(f, to VecPhysical, _ []VecPhysical) { VPADDD(f, to, to) }) }
+
+// prefetching asks for lines of memory.
+func prefetching() {
+	TEXT("prefetch", NOSPLIT, "func(p *uint16, lines int)")
+	Pragma("noescape")
+	Doc("prefetch asks for so many lines of 64 bytes.")
+	arg("p", RSI)
+	arg("lines", RCX)
+	Label("line")
+	PREFETCHT0(Mem{Base: RSI})
+	ADDQ(U8(64), RSI)
+	DECQ(RCX)
+	JNZ(LabelRef("line"))
+	RET()
+}
 
 // spinning is the one that spinning threads call: PAUSE, n times.
 func spinning() {
