@@ -26,19 +26,19 @@ type decoder struct {
 	perPrompt float64     // seconds that a token of a prompt takes; 0: not known
 }
 
-func newDecoder(w *weights, p *plan, spec *engine.Spec) (*decoder, error) {
-	d := &decoder{weights: w, name: spec.Name, plan: p, cache: newCache(p.blocks)}
+// newDecoder makes a decoder that owns the weights and the team, also where it fails.
+func newDecoder(w *weights, p *plan, team *kernel.Team, spec *engine.Spec) (*decoder, error) {
+	d := &decoder{weights: w, name: spec.Name, plan: p, team: team, cache: newCache(p.blocks)}
 	if spec.Settings.Text != nil {
 		d.chunk = spec.Settings.Text.Chunk
 	}
-	d.team = kernel.NewTeam(threadsOf(spec))
 	var err error
 	if d.net, err = newNet(w, p, d.team); err != nil {
 		d.team.Close()
 		_ = w.free()
 		return nil, err
 	}
-	clear(d.net.kv) // takes its memory now, after the plan has said that it is there, not when the first long prompts come
+	kernel.Touch(d.team, d.net.kv) // takes its memory now, after the plan has said that it is there, not when the first long prompts come
 	if err := d.warm(); err != nil {
 		_ = d.Close()
 		return nil, err

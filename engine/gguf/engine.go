@@ -9,6 +9,7 @@ import (
 
 	"serval"
 	"serval/engine"
+	"serval/engine/gguf/kernel"
 	"serval/llm/gguf"
 )
 
@@ -76,11 +77,13 @@ func open(ctx context.Context, f *gguf.File, spec *engine.Spec) (*decoder, error
 	if err := p.err(spec.Name); err != nil {
 		return nil, err
 	}
-	w, err := load(ctx, f, x)
+	team := kernel.NewTeam(p.workers)
+	w, err := load(ctx, f, x, team)
 	if err != nil {
+		team.Close()
 		return nil, err
 	}
-	return newDecoder(w, p, spec)
+	return newDecoder(w, p, team, spec)
 }
 
 // checkSettings refuses what this engine cannot do.

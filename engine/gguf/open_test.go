@@ -2,7 +2,9 @@ package gguf
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,5 +186,42 @@ func TestSettingsRefused(t *testing.T) {
 		if e := serval.AsError(err); err == nil || e.Code != serval.InvalidArgument || e.Param != field {
 			t.Errorf("%s: %v", field, err)
 		}
+	}
+}
+
+// The plan says what the weights take once they are loaded: of an embedding that is no output nothing.
+func TestPlannedWeights(t *testing.T) {
+	for name, y := range map[string]tiny{
+		"tied":            {kind: gguf.Q8_0, heads: 2, kvHeads: 1, head: 32, inner: 96, layer: 2},
+		"own output":      {kind: gguf.Q4_1, heads: 2, kvHeads: 1, head: 32, inner: 96, layer: 2, untied: true},
+		"odd rows, qwen2": {arch: "qwen2", kind: gguf.F16, heads: 2, kvHeads: 1, head: 32, inner: 96, layer: 1, untied: true},
+	} {
+		d := ours(t, written(t, y.write()), serval.TextSettings{Context: 64, Slots: 1})
+		if d.plan.weights != d.arena.Used() || d.plan.weights == 0 {
+			t.Errorf("%s: %d bytes of weights are planned, and %d taken", name, d.plan.weights, d.arena.Used())
+		}
+	}
+}
+
+// A load whose caller is gone ends, and one whose file was cut short after its header was read says where.
+func TestLoadStops(t *testing.T) {
+	dir := written(t, small.write())
+	spec := engine.Spec{Name: "m", Dir: dir, Threads: 2}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if m, err := New().Open(ctx, spec); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", m, err)
+	}
+	f, err := openFile(&spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	last := f.Tensor("blk.0.ffn_down.weight")
+	if err := os.Truncate(f.Paths[0], last.Offset+100); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = open(t.Context(), f, &spec); err == nil || !strings.Contains(err.Error(), "blk.0.ffn_down.weight at byte") {
+		t.Errorf("a file that was cut short: %v", err)
 	}
 }

@@ -288,7 +288,7 @@ func (x *shape) tensors(f *gguf.File) error {
 		if matrix && !packs || !matrix && t.Type != gguf.F32 && t.Type != gguf.F16 {
 			return declined(x.file, "tensor %s is of type %s", name, t.Type)
 		}
-		if matrix {
+		if matrix && (name != embedName || x.tied) { // else its rows are read from the file
 			x.packed += int64(bytes)
 		}
 	}

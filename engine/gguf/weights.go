@@ -1,6 +1,7 @@
 package gguf
 
 import (
+	"cmp"
 	"context"
 	"io"
 
@@ -35,8 +36,28 @@ type layer struct {
 	gate, up, down *kernel.Matrix
 }
 
-// load reads the tensors. It stops between two of them when ctx ends.
-func load(ctx context.Context, f *gguf.File, x *shape) (*weights, error) {
+// load reads the tensors, which the team packs, and the vocabulary. It stops between two pieces when ctx ends.
+func load(ctx context.Context, f *gguf.File, x *shape, team *kernel.Team) (*weights, error) {
+	var words *vocab.Vocabulary
+	read := make(chan error, 1)
+	go func() { // beside the tensors, which take as long
+		var err error
+		words, err = readWords(f, x)
+		read <- err
+	}()
+	w, err := loadTensors(ctx, f, x, team)
+	wordsErr := <-read
+	if err == nil && wordsErr == nil {
+		w.words = words
+		return w, nil
+	}
+	if w != nil {
+		_ = w.free()
+	}
+	return nil, cmp.Or(wordsErr, err)
+}
+
+func readWords(f *gguf.File, x *shape) (*vocab.Vocabulary, error) {
 	words, err := vocab.FromGGUF(f)
 	if err != nil {
 		return nil, serval.Errorf(serval.Unimplemented, "%s: %w", x.file, err)
@@ -44,12 +65,18 @@ func load(ctx context.Context, f *gguf.File, x *shape) (*weights, error) {
 	if words.Size() != x.vocab {
 		return nil, serval.Errorf(serval.InvalidArgument, "%s: its vocabulary has %d tokens and its embedding %d rows", x.file, words.Size(), x.vocab)
 	}
+	return words, nil
+}
+
+// loadTensors makes weights without a vocabulary.
+func loadTensors(ctx context.Context, f *gguf.File, x *shape, team *kernel.Team) (*weights, error) {
 	ops := kernel.Best()
-	w := &weights{shape: x, ops: ops, arena: kernel.NewArena(ops), f: f, words: words, layer: make([]layer, x.layers)}
-	l := &loader{ctx: ctx, f: f, arena: w.arena, byName: make(map[string]*gguf.Tensor, len(f.Tensors))}
+	w := &weights{shape: x, ops: ops, arena: kernel.NewArena(ops), f: f, layer: make([]layer, x.layers)}
+	l := &loader{f: f, arena: w.arena, byName: make(map[string]*gguf.Tensor, len(f.Tensors))}
 	for i := range f.Tensors {
 		l.byName[f.Tensors[i].Name] = &f.Tensors[i]
 	}
+	var err error
 	if w.embed, err = newRows(f, l.byName[embedName]); err != nil {
 		return nil, err
 	}
@@ -81,6 +108,7 @@ func load(ctx context.Context, f *gguf.File, x *shape) (*weights, error) {
 			break
 		}
 	}
+	l.pack(ctx, team)
 	if l.err != nil {
 		_ = w.free()
 		return nil, l.err
@@ -90,36 +118,74 @@ func load(ctx context.Context, f *gguf.File, x *shape) (*weights, error) {
 
 // loader reads tensors and keeps the first error.
 type loader struct {
-	ctx    context.Context
 	f      *gguf.File
 	arena  *kernel.Arena
 	byName map[string]*gguf.Tensor
-	data   []byte // scratch
+	pieces []packing
 	err    error
 }
 
+// packing is some rows of a matrix that are read and packed together.
+type packing struct {
+	m    *kernel.Matrix
+	t    *gguf.Tensor
+	tile int   // the first
+	at   int64 // of its rows in the tensor
+	size int64
+}
+
+// packed is about how much of a file is read at once: what the second cache holds until it is packed.
+const packed = 512 << 10
+
+// matrix makes room for a matrix; pack fills it.
 func (l *loader) matrix(name string) *kernel.Matrix {
-	if l.err == nil {
-		l.err = l.ctx.Err()
-	}
 	if l.err != nil {
 		return nil
 	}
 	t := l.byName[name]
-	if int64(cap(l.data)) < t.Size {
-		l.data = make([]byte, t.Size)
-	}
-	l.data = l.data[:t.Size]
-	if _, err := io.ReadFull(l.f.Data(t), l.data); err != nil {
+	cols := t.Shape[0]
+	m, err := l.arena.Room(t.Type, int(t.Elements()/cols), int(cols))
+	if err != nil {
 		l.err = serval.Errorf(serval.InvalidArgument, "%s: tensor %s at byte %d: %w", l.f.Paths[t.File], name, t.Offset, err)
 		return nil
 	}
-	cols := t.Shape[0]
-	m, err := l.arena.Pack(t.Type, int(t.Elements()/cols), int(cols), l.data)
-	if err != nil {
-		l.err = serval.Errorf(serval.InvalidArgument, "%s: tensor %s at byte %d: %w", l.f.Paths[t.File], name, t.Offset, err)
+	tile := int64(16 * m.RowSize())
+	step := max(1, packed/tile) * tile
+	for at := int64(0); at < t.Size; at += step {
+		l.pieces = append(l.pieces, packing{m: m, t: t, tile: int(at / tile), at: at, size: min(step, t.Size-at)})
 	}
 	return m
+}
+
+// pack reads and packs the matrices, several pieces at once.
+func (l *loader) pack(ctx context.Context, team *kernel.Team) {
+	if l.err != nil {
+		return
+	}
+	most := int64(0)
+	for i := range l.pieces {
+		most = max(most, l.pieces[i].size)
+	}
+	scratch, errs := make([][]byte, team.Size()), make([]error, team.Size())
+	for i := range scratch {
+		scratch[i] = make([]byte, most)
+	}
+	team.Run(len(l.pieces), func(worker, i int) {
+		if errs[worker] == nil {
+			errs[worker] = ctx.Err()
+		}
+		if errs[worker] != nil {
+			return
+		}
+		p := &l.pieces[i]
+		data := scratch[worker][:p.size]
+		if _, err := l.f.Data(p.t).ReadAt(data, p.at); err != nil {
+			errs[worker] = serval.Errorf(serval.InvalidArgument, "%s: tensor %s at byte %d: %w", l.f.Paths[p.t.File], p.t.Name, p.t.Offset+p.at, err)
+			return
+		}
+		p.m.Fill(p.tile, data)
+	})
+	l.err = cmp.Or(errs...)
 }
 
 func (l *loader) floats(name string) []float32 {

@@ -28,9 +28,12 @@ func (a *Arena) Used() int64 { return a.used }
 // Acts makes empty activations for matrices that the arena has by now.
 func (a *Arena) Acts() *Acts { return &Acts{ops: a.ops, ints: a.ints, floats: a.floats} }
 
+// room is what n bytes take: the next begin at a cache line.
+func room(n int) int { return (n + 63) &^ 63 }
+
 // take hands out n bytes, aligned to 64.
 func (a *Arena) take(n int) ([]byte, error) {
-	room := (n + 63) &^ 63
+	room := room(n)
 	if room > len(a.free) {
 		size := max(chunk, (room+(2<<20)-1)&^(2<<20-1))
 		usable, whole, err := mapMemory(size)
@@ -62,4 +65,15 @@ func Halves(n int) (data []uint16, free func() error, err error) {
 		return nil, nil, err
 	}
 	return unsafe.Slice((*uint16)(unsafe.Pointer(&usable[0])), n), func() error { return unmapMemory(whole) }, nil
+}
+
+// Touch makes the system give the memory of Halves that was not used yet, the team's threads at once: zeroing it takes a GB a tenth of
+// a second.
+func Touch(team *Team, data []uint16) {
+	if len(data) == 0 {
+		return
+	}
+	all := unsafe.Slice((*byte)(unsafe.Pointer(&data[0])), 2*len(data))
+	const piece = 16 << 20
+	team.Run((len(all)+piece-1)/piece, func(_, i int) { touchMemory(all[i*piece : min((i+1)*piece, len(all))]) })
 }

@@ -41,20 +41,27 @@ var formats = [...]struct {
 	head    int // bytes before each eight blocks
 	bias    int // what is subtracted of a weight
 	minimum bool
+	raw     of
 }{
-	q4:  {bits: 4, scales: 256, size: 288, bias: 8},
-	q4m: {bits: 4, scales: 256, size: 320, minimum: true},
-	q8:  {bits: 8, scales: 512, size: 544, bias: 128},
-	q5:  {bits: 5, scales: 320, size: 352, bias: 16},
-	q5m: {bits: 5, scales: 320, size: 384, minimum: true},
-	q4k: {bits: 4, scales: 256, size: 288, head: 64, minimum: true},
-	q5k: {bits: 5, scales: 320, size: 352, head: 64, minimum: true},
-	q6k: {bits: 6, scales: 384, size: 416, head: 32, bias: 32},
+	q4:  {bits: 4, scales: 256, size: 288, bias: 8, raw: of{32, 18}},
+	q4m: {bits: 4, scales: 256, size: 320, minimum: true, raw: of{32, 20}},
+	q8:  {bits: 8, scales: 512, size: 544, bias: 128, raw: of{32, 34}},
+	q5:  {bits: 5, scales: 320, size: 352, bias: 16, raw: of{32, 22}},
+	q5m: {bits: 5, scales: 320, size: 384, minimum: true, raw: of{32, 24}},
+	q4k: {bits: 4, scales: 256, size: 288, head: 64, minimum: true, raw: of{256, 144}},
+	q5k: {bits: 5, scales: 320, size: 352, head: 64, minimum: true, raw: of{256, 176}},
+	q6k: {bits: 6, scales: 384, size: 416, head: 32, bias: 32, raw: of{256, 210}},
 
-	f16:  {bits: 16, size: 1024},
-	bf16: {bits: 16, size: 1024},
-	f32:  {bits: 32, size: 2048},
+	f16:  {bits: 16, size: 1024, raw: of{1, 2}},
+	bf16: {bits: 16, size: 1024, raw: of{1, 2}},
+	f32:  {bits: 32, size: 2048, raw: of{1, 4}},
 }
+
+// of is a block of one row in a file.
+type of struct{ columns, bytes int }
+
+// row is what a row of so many columns takes in a file.
+func (f form) row(cols int) int { return cols / formats[f].raw.columns * formats[f].raw.bytes }
 
 // tile is what 16 rows of so many blocks take.
 func (f form) tile(blocks int) int { return blocks*formats[f].size + blocks/8*formats[f].head }

@@ -139,5 +139,3 @@ func (m *Matrix) Split(tokens, workers int) int {
 
 // fma is a×b+c rounded once (but for the rare double rounding over float64), as the assembly does it.
 func fma(a, b, c float32) float32 { return float32(float64(a)*float64(b) + float64(c)) }
-
-func u16(b []byte) uint16 { return uint16(b[0]) | uint16(b[1])<<8 }

@@ -12,3 +12,6 @@ func mapMemory(size int) (usable, whole []byte, err error) {
 }
 
 func unmapMemory([]byte) error { return nil }
+
+// touchMemory does nothing: Go's heap was cleared.
+func touchMemory([]byte) {}

@@ -9,16 +9,27 @@ import (
 // Best is the fastest instruction set of this CPU.
 func Best() Ops {
 	c := &cpu.X86
-	if c.HasAVX512F && c.HasAVX512BW && c.HasAVX512DQ && c.HasAVX512VL && c.HasAVX512VNNI {
+	return choose(features{
+		avx2: c.HasAVX2, fma: c.HasFMA, f16c: c.HasF16C, avxVNNI: c.HasAVXVNNI,
+		f: c.HasAVX512F, bw: c.HasAVX512BW, dq: c.HasAVX512DQ, vl: c.HasAVX512VL, vnni: c.HasAVX512VNNI,
+	})
+}
+
+// features are what the kernels need of a CPU; f to vnni are parts of AVX-512.
+type features struct{ avx2, fma, f16c, avxVNNI, f, bw, dq, vl, vnni bool }
+
+// choose is the fastest instruction set of a CPU that has these features. A part of AVX-512 alone is of no use, and one without AVX2 is
+// a virtual machine's that hides something.
+func choose(c features) Ops {
+	switch {
+	case !c.avx2 || !c.fma || !c.f16c:
+		return Portable()
+	case c.f && c.bw && c.dq && c.vl && c.vnni:
 		return Ops{avx512}
+	case c.avxVNNI:
+		return Ops{avxVNNI}
 	}
-	if c.HasAVX2 && c.HasFMA && c.HasF16C {
-		if c.HasAVXVNNI {
-			return Ops{avxVNNI}
-		}
-		return Ops{avx2}
-	}
-	return Portable()
+	return Ops{avx2}
 }
 
 // The kernels of attention by the rows that are left, of AVX-512 and of AVX2; never written.

@@ -1,18 +1,17 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 
 	"serval/llm/gguf"
 )
 
-// PackedSize is what a tensor takes once packed, and whether Pack takes its type. Whole tiles take what they take in the file, but
-// for an eighth of a bit a weight more of Q4_K and Q5_K.
+// PackedSize is what a tensor takes of an arena once packed, and whether Pack takes its type. Whole tiles take what they take in the
+// file, but for an eighth of a bit a weight more of Q4_K and Q5_K.
 func PackedSize(t gguf.Type, rows, cols int) (bytes int, ok bool) {
 	f, ok := formOf(t)
-	return (rows + 15) / 16 * f.tile(cols/block), ok
+	return room((rows + 15) / 16 * f.tile(cols/block)), ok
 }
 
 func formOf(t gguf.Type) (form, bool) {
@@ -57,100 +56,71 @@ func Pack(o Ops, t gguf.Type, rows, cols int, data []byte) (*Matrix, error) {
 // Pack copies a tensor as it stands in a GGUF file (rows of cols elements, cols a multiple of 32) into the arena, in the form
 // that the kernels want, to the last bit. Rows of the types named K are multiples of 256 columns.
 func (a *Arena) Pack(t gguf.Type, rows, cols int, data []byte) (*Matrix, error) {
-	f, ok := formOf(t)
-	if !ok {
-		return nil, fmt.Errorf("kernel: no kernel for tensors of type %s; Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 and F32 have one", t)
+	n, err := fileSize(t, rows, cols)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) != n {
+		return nil, fmt.Errorf("kernel: %d bytes for %d rows of %d columns of %s; want %d", len(data), rows, cols, t, n)
+	}
+	m, err := a.Room(t, rows, cols)
+	if err != nil {
+		return nil, err
+	}
+	m.Fill(0, data)
+	return m, nil
+}
+
+// Room makes a matrix whose weights are zero, for Fill.
+func (a *Arena) Room(t gguf.Type, rows, cols int) (*Matrix, error) {
+	if _, err := fileSize(t, rows, cols); err != nil {
+		return nil, err
+	}
+	f, _ := formOf(t)
+	packed, err := a.take((rows + 15) / 16 * f.tile(cols/block))
+	if err != nil {
+		return nil, err
+	}
+	if f.float() {
+		a.floats = true
+	} else {
+		a.ints = true
+	}
+	return &Matrix{Rows: rows, Cols: cols, ops: a.ops, form: f, data: packed}, nil
+}
+
+// fileSize is what a tensor has in a file, or why it cannot be packed.
+func fileSize(t gguf.Type, rows, cols int) (int64, error) {
+	if _, ok := formOf(t); !ok {
+		return 0, fmt.Errorf("kernel: no kernel for tensors of type %s; Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 and F32 have one", t)
 	}
 	elements, bytes := t.Block()
 	switch {
 	case rows <= 0 || cols <= 0 || cols%block != 0 || int64(cols)%elements != 0:
-		return nil, fmt.Errorf("kernel: a matrix of %d rows and %d columns; columns must be a multiple of %d", rows, cols, max(block, elements))
+		return 0, fmt.Errorf("kernel: a matrix of %d rows and %d columns; columns must be a multiple of %d", rows, cols, max(block, elements))
 	case int64(cols) > math.MaxInt32 || int64(rows) > math.MaxInt32 || int64(rows) > math.MaxInt64/8/int64(cols):
-		return nil, fmt.Errorf("kernel: a matrix of %d rows and %d columns is too large", rows, cols)
-	case int64(len(data)) != int64(rows)*int64(cols)/elements*bytes:
-		return nil, fmt.Errorf("kernel: %d bytes for %d rows of %d columns of %s; want %d", len(data), rows, cols, t,
-			int64(rows)*int64(cols)/elements*bytes)
+		return 0, fmt.Errorf("kernel: a matrix of %d rows and %d columns is too large", rows, cols)
 	}
-	blocks := cols / block
-	size := f.tile(blocks)
-	packed, err := a.take((rows + 15) / 16 * size)
-	if err != nil {
-		return nil, err
-	}
-	m := &Matrix{Rows: rows, Cols: cols, ops: a.ops, form: f, data: packed}
-	if f.float() {
-		a.floats = true
-		m.packFloats(data)
-	} else {
-		a.ints = true
-		m.pack(t, data)
-	}
-	return m, nil
+	return int64(rows) * int64(cols) / elements * bytes, nil
 }
 
-// pack fills a matrix of a quantised type.
-func (m *Matrix) pack(t gguf.Type, data []byte) {
-	elements, bytes := t.Block()
-	size, parts, blocks := m.form.tile(m.Cols/block), int(elements)/block, m.Cols/int(elements)
-	var q raw
-	for r := range m.Rows {
-		tile := m.data[r/16*size:][:size]
-		for b := range blocks {
-			src := data[(r*blocks+b)*int(bytes):][:bytes]
-			for i := range parts {
-				q.read(t, src, i)
-				q.place(m.form, tile, b*parts+i, r%16)
+// Fill packs rows as they stand in a file, from the first of a tile on: whole tiles, but for the matrix's last. Several goroutines
+// may fill different tiles of a matrix at once.
+func (m *Matrix) Fill(tile int, data []byte) {
+	size, row, of := m.form.tile(m.Cols/block), m.form.row(m.Cols), formats[m.form].raw
+	for ; len(data) > 0; tile++ {
+		n := min(16*row, len(data))
+		// 256 columns of all rows after the other, which the first cache holds.
+		for from := 0; from < m.Cols; from += 256 {
+			at, _ := m.form.at(from / block)
+			dst := m.data[tile*size+at-formats[m.form].head : (tile+1)*size]
+			for r := range n / row {
+				m.form.fill(dst, data[r*row+from/of.columns*of.bytes:], r, min(256, m.Cols-from)/block)
 			}
 		}
+		data = data[n:]
 	}
 }
 
-// packFloats fills a matrix of floats.
-func (m *Matrix) packFloats(data []byte) {
-	size := formats[m.form].bits / 8
-	tile := m.form.tile(m.Cols / block)
-	for r := range m.Rows {
-		src, dst := data[r*m.Cols*size:][:m.Cols*size], m.data[r/16*tile+r%16*size:]
-		for c := range m.Cols {
-			copy(dst[c*16*size:][:size], src[c*size:])
-		}
-	}
-}
-
-// place puts 32 weights where row r of a tile's block b stands.
-func (q *raw) place(f form, tile []byte, b, r int) {
-	at, head := f.at(b)
-	d := &formats[f]
-	p := tile[at:][:d.size]
-	if d.bits == 8 {
-		for c, w := range q.w {
-			p[c/4*64+4*r+c%4] = w
-		}
-	} else {
-		for c, w := range q.w[:16] {
-			p[c/4*64+4*r+c%4] = w&15 | q.w[16+c]<<4
-		}
-	}
-	switch d.bits {
-	case 5:
-		for c, w := range q.w {
-			p[256+4*r+c%4] |= w >> 4 << (c / 4)
-		}
-	case 6:
-		for c, w := range q.w {
-			p[256+c/16*64+4*r+c%4] |= w >> 4 << (c % 16 / 4 * 2)
-		}
-	}
-	if d.head > 0 {
-		p[d.scales+r], p[d.scales+16+r] = q.scale[0], q.scale[1]
-		binary.LittleEndian.PutUint16(tile[head+2*r:], q.factor)
-		if d.minimum {
-			binary.LittleEndian.PutUint16(tile[head+32+2*r:], q.minimum)
-		}
-		return
-	}
-	binary.LittleEndian.PutUint16(p[d.scales+2*r:], q.factor)
-	if d.minimum {
-		binary.LittleEndian.PutUint16(p[d.scales+32+2*r:], q.minimum)
-	}
-}
+// RowSize is what a row of a matrix has in a file.
+func (m *Matrix) RowSize() int { return m.form.row(m.Cols) }
