@@ -331,10 +331,20 @@ func FuzzRead(f *testing.F) {
 			file.Floats(key)
 			file.Strings(key)
 		}
+		d := &Draft{}
+		d.Inherit(file)
 		for _, x := range file.Tensors {
+			if err := d.Add(x.Name, x.Type, x.Shape); err != nil && x.Name != "" {
+				t.Fatalf("what was read cannot be written: %v", err)
+			}
 			if x.Offset < 0 || x.Size <= 0 || x.Offset+x.Size > int64(len(data)) || x.Elements() <= 0 {
 				t.Fatalf("tensor %+v in a file of %d bytes", x, len(data))
 			}
+		}
+		if p, err := d.lay(); err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		} else if again, err := Read(bytes.NewReader(p.head), p.size); err != nil || len(again.keys) > len(file.keys) {
+			t.Fatalf("what was written cannot be read: %v", err)
 		}
 	})
 }
