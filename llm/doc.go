@@ -5,6 +5,7 @@
 //	template  a model's chat template
 //	grammar   what a constrained answer may go on with
 //	sample    the next token from logits
+//	decode    an answer on its way: what engines do with logits, and guesses at what comes next
 //
 // Called by task/…, engine/llama and engine/gguf. Its packages import the root and each other, and no C library: tokenizing,
 // templating and sampling happen on the caller's goroutine, before and beside the engine's queue.

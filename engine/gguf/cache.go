@@ -2,6 +2,8 @@ package gguf
 
 import (
 	"fmt"
+
+	"serval/llm/decode"
 )
 
 // block is how many cells of the cache, tokens of a sequence, are given out together.
@@ -134,7 +136,7 @@ func (c *cache) closest(before uint64, salt string, follows []int32) (at int32, 
 		return -1, 0
 	}
 	for at = -1; b >= 0; b = c.older[b] {
-		if m := common(c.names[b].tokens[:c.filled[b]], follows); m > n {
+		if m := decode.Common(c.names[b].tokens[:c.filled[b]], follows); m > n {
 			at, n = b, m
 		}
 	}
@@ -154,7 +156,7 @@ func (c *cache) supersede(p parent, tokens []int32) {
 	b, ok := c.youngest[p]
 	for ok && b >= 0 {
 		o := c.older[b]
-		if n := int(c.filled[b]); c.refs[b] == 0 && n < block && n <= len(tokens) && common(c.names[b].tokens[:n], tokens) == n {
+		if n := int(c.filled[b]); c.refs[b] == 0 && n < block && n <= len(tokens) && decode.Common(c.names[b].tokens[:n], tokens) == n {
 			c.unlink(b)
 			c.forget(b)
 			c.free = append(c.free, b)

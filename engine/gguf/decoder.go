@@ -2,10 +2,12 @@ package gguf
 
 import (
 	"errors"
+	"math"
 
 	"serval"
 	"serval/engine"
 	"serval/engine/gguf/kernel"
+	"serval/llm/decode"
 )
 
 // decoder is a loaded model, an engine.Decoder and an engine.Language. Its methods are called by one goroutine, but for
@@ -19,11 +21,14 @@ type decoder struct {
 	net   *net
 	cache *cache
 
-	live      []*sequence // in the order in which they came
-	laid      []*sequence // that have rows in the batch
-	jobs      []*encodeJob
-	texts     []*encoding // of jobs, that hold blocks
-	perPrompt float64     // seconds that a token of a prompt takes; 0: not known
+	live    []*sequence // in the order in which they came
+	laid    []*sequence // that have rows in the batch
+	jobs    []*decode.Texts
+	texts   []*encoding // of jobs, that hold blocks
+	answers decode.Model
+	pace    decode.Pace
+
+	takePiece func(worker, i int) // take, made once
 }
 
 // newDecoder makes a decoder that owns the weights and the team, also where it fails.
@@ -32,6 +37,8 @@ func newDecoder(w *weights, p *plan, team *kernel.Team, spec *engine.Spec) (*dec
 	if spec.Settings.Text != nil {
 		d.chunk = spec.Settings.Text.Chunk
 	}
+	d.answers = decode.Model{Name: d.name, Words: d.words, Context: p.context, Pooling: ownPooling, Argmax: d.argmax}
+	d.takePiece = d.take
 	var err error
 	if d.net, err = newNet(w, p, d.team); err != nil {
 		d.team.Close()
@@ -54,6 +61,15 @@ func (d *decoder) warm() error {
 	err := d.net.run()
 	d.cache.release([]int32{b})
 	return err
+}
+
+// argmax is the largest of the logits; -1 if none is possible.
+func (d *decoder) argmax(logits []float32) int32 {
+	i := d.net.ops.ArgMax(logits)
+	if v := logits[i]; math.IsInf(float64(v), -1) || v != v {
+		return -1
+	}
+	return int32(i)
 }
 
 // Signature is empty: it takes text.
@@ -85,10 +101,10 @@ func (d *decoder) clearCache() {
 // Close frees all.
 func (d *decoder) Close() error {
 	for _, s := range d.live {
-		s.call.Stream.End(serval.ErrRetired)
+		s.Fail(serval.ErrRetired)
 	}
 	for _, j := range d.jobs {
-		j.call.Stream.End(serval.ErrRetired)
+		j.Fail(serval.ErrRetired)
 	}
 	d.live, d.jobs, d.texts = nil, nil, nil
 	d.team.Close()

@@ -6,6 +6,6 @@
 //
 // Where to look: shape.go reads a header (what an architecture has beside llama's net are its traits) and declines, weights.go loads, plan.go says before a load whether it fits.
 // forward.go computes a batch (compute.go, rope.go, attention.go, ops.go), cache.go has the blocks of keys and values. decoder.go is the model
-// that schedule steps: admit.go takes calls in, lay.go lays the next batch together, step.go runs it and take.go takes it
-// apart; sequence.go is one answer on its way. docs/decisions/0017-gguf-engine.md has the reasons.
+// that schedule steps: admit.go takes calls in, lay.go lays the next batch together, step.go runs it and takes it
+// apart; the answers are llm/decode's, with their place in sequence.go. docs/decisions/0017-gguf-engine.md has the reasons.
 package gguf

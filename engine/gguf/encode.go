@@ -1,27 +1,16 @@
 package gguf
 
 import (
-	"context"
 	"slices"
 
 	"serval"
 	"serval/engine"
+	"serval/llm/decode"
 )
-
-// encodeJob is a call for vectors.
-type encodeJob struct {
-	call    *engine.Call
-	in      *serval.Encode
-	pooling string
-	next    int // of the list: the first text that is not begun
-	left    int // texts that have no vector yet
-	out     serval.Embeddings
-	tokens  int64
-}
 
 // encoding is a text that is computed, in one batch or, if it is long, in several.
 type encoding struct {
-	job   *encodeJob
+	job   *decode.Texts
 	at    int // of the job's list
 	table []int32
 	done  int
@@ -40,35 +29,14 @@ const (
 const ownPooling = "last"
 
 func (d *decoder) admitEncode(c *engine.Call, in *serval.Encode) error {
-	pooling := in.Pooling
-	if pooling == "" {
-		pooling = ownPooling
-	}
-	switch pooling {
-	case "mean", "cls", "last":
-	case "rank":
-		return serval.Errorf(serval.InvalidArgument, "model '%s' pools by %s; it cannot pool by rank", d.name, ownPooling).At("pooling")
-	default:
-		return serval.Errorf(serval.InvalidArgument, "pooling %q is not known; use mean, cls or last", pooling).At("pooling")
-	}
-	for i, list := range in.List {
-		if len(list) == 0 {
-			return serval.Errorf(serval.InvalidArgument, "text %d has no tokens", i).At("input")
-		}
-		if n := d.plan.context; len(list) > n {
-			return serval.Errorf(serval.InvalidArgument, "text %d has %d tokens; model '%s' takes %d, so it is %d too long", i, len(list), d.name, n, len(list)-n).
-				At("input").Named("context_length_exceeded")
-		}
-		for _, t := range list {
-			if t < 0 || int(t) >= d.vocab {
-				return serval.Errorf(serval.InvalidArgument, "text %d has the token %d; model '%s' has the tokens 0 to %d", i, t, d.name, d.vocab-1).At("input")
-			}
-		}
+	j, err := d.answers.Texts(in, c.Stream)
+	if err != nil {
+		return err
 	}
 	if len(d.jobs) >= encodeJobs {
 		return engine.ErrNoRoom
 	}
-	d.jobs = append(d.jobs, &encodeJob{call: c, in: in, pooling: pooling, left: len(in.List), out: serval.Embeddings{List: make([][]float32, len(in.List))}})
+	d.jobs = append(d.jobs, j)
 	return nil
 }
 
@@ -81,7 +49,7 @@ func (d *decoder) encode() (bool, error) {
 		d.layText(t)
 	}
 	for _, j := range d.jobs {
-		for j.skip(); j.next < len(j.in.List) && len(d.texts) < encodeTexts && d.net.rows() < piece && d.beginText(j); j.skip() {
+		for skip(j) && len(d.texts) < encodeTexts && d.net.rows() < piece && d.beginText(j) {
 		}
 	}
 	if d.net.rows() > 0 {
@@ -94,26 +62,27 @@ func (d *decoder) encode() (bool, error) {
 	return d.finishJobs() || moved, nil
 }
 
-// skip passes over texts that were done before an earlier one was begun anew.
-func (j *encodeJob) skip() {
-	for j.next < len(j.in.List) && j.out.List[j.next] != nil {
-		j.next++
+// skip passes over texts that were done before an earlier one was begun anew. It reports false if none is left.
+func skip(j *decode.Texts) bool {
+	for j.Next < len(j.In.List) && j.Has(j.Next) {
+		j.Next++
 	}
+	return j.Next < len(j.In.List)
 }
 
 // beginText lays a job's next text. It reports false where the cache has no room for it beside what the answers that are on their
 // way will soon take: a text that has to give its room up is begun anew.
-func (d *decoder) beginText(j *encodeJob) bool {
-	need := blocksFor(len(j.in.List[j.next]))
+func (d *decoder) beginText(j *decode.Texts) bool {
+	need := blocksFor(len(j.In.List[j.Next]))
 	if need+d.growth() > d.cache.idle() {
 		return false
 	}
-	t := &encoding{job: j, at: j.next, sum: make([]float32, d.width)}
+	t := &encoding{job: j, at: j.Next, sum: make([]float32, d.width)}
 	for range need {
 		b, _ := d.cache.take()
 		t.table = append(t.table, b)
 	}
-	j.next++
+	j.Next++
 	d.layText(t)
 	d.texts = append(d.texts, t)
 	return true
@@ -122,8 +91,8 @@ func (d *decoder) beginText(j *encodeJob) bool {
 // waitingText is how many blocks the next text needs that was not begun.
 func (d *decoder) waitingText() int {
 	for _, j := range d.jobs {
-		if j.next < len(j.in.List) {
-			return blocksFor(len(j.in.List[j.next]))
+		if j.Next < len(j.In.List) {
+			return blocksFor(len(j.In.List[j.Next]))
 		}
 	}
 	return 0
@@ -131,7 +100,7 @@ func (d *decoder) waitingText() int {
 
 // layText adds as much of a text to the batch as it has room for.
 func (d *decoder) layText(t *encoding) {
-	tokens := t.job.in.List[t.at][t.done:]
+	tokens := t.job.In.List[t.at][t.done:]
 	t.row, t.n = d.net.rows(), min(len(tokens), piece-d.net.rows())
 	if t.n > 0 {
 		d.net.add(tokens[:t.n], t.done, t.table, func(int) bool { return false })
@@ -140,9 +109,9 @@ func (d *decoder) layText(t *encoding) {
 
 // pool takes the tokens' vectors out of a batch that was computed. It reports whether the text is done.
 func (d *decoder) pool(t *encoding) bool {
-	whole := len(t.job.in.List[t.at])
+	whole := len(t.job.In.List[t.at])
 	for i := range t.n {
-		switch at := t.done + i; t.job.pooling {
+		switch at := t.done + i; t.job.Pooling {
 		case "mean":
 			d.net.ops.AddTo(t.sum, d.net.vector(t.row+i))
 		case "cls":
@@ -158,40 +127,37 @@ func (d *decoder) pool(t *encoding) bool {
 	if t.done += t.n; t.done < whole {
 		return false
 	}
-	if t.job.pooling == "mean" {
+	if t.job.Pooling == "mean" {
 		for i := range t.sum {
 			t.sum[i] /= float32(whole)
 		}
 	}
 	d.cache.release(t.table)
-	t.job.out.List[t.at] = t.sum
-	t.job.tokens += int64(whole)
-	t.job.left--
+	t.job.Set(t.at, t.sum)
 	return true
 }
 
 // dropTexts lets the blocks of texts go that are not done, of one job or, if it is nil, of all; they are begun anew. It reports
 // whether there were any.
-func (d *decoder) dropTexts(of *encodeJob) bool {
+func (d *decoder) dropTexts(of *decode.Texts) bool {
 	n := len(d.texts)
 	d.texts = slices.DeleteFunc(d.texts, func(t *encoding) bool {
 		if of != nil && t.job != of {
 			return false
 		}
 		d.cache.release(t.table)
-		t.job.next = min(t.job.next, t.at)
+		t.job.Next = min(t.job.Next, t.at)
 		return true
 	})
 	return len(d.texts) < n
 }
 
 func (d *decoder) dropJobs() (moved bool) {
-	d.jobs = slices.DeleteFunc(d.jobs, func(j *encodeJob) bool {
-		if !j.call.Stream.Canceled() {
+	d.jobs = slices.DeleteFunc(d.jobs, func(j *decode.Texts) bool {
+		if !j.Drop() {
 			return false
 		}
 		d.dropTexts(j)
-		j.call.Stream.End(context.Canceled)
 		moved = true
 		return true
 	})
@@ -199,24 +165,8 @@ func (d *decoder) dropJobs() (moved bool) {
 }
 
 // finishJobs answers the jobs whose vectors are all there.
-func (d *decoder) finishJobs() (moved bool) {
-	d.jobs = slices.DeleteFunc(d.jobs, func(j *encodeJob) bool {
-		if j.left == 0 && slices.ContainsFunc(j.out.List, broken) {
-			j.call.Stream.End(d.damaged())
-			moved = true
-			return true
-		}
-		if j.left > 0 || !j.call.Stream.Emit(serval.Chunk{Output: &j.out, Usage: serval.Usage{Rows: int64(len(j.out.List)), Prompt: j.tokens}, Finish: serval.Stop}) {
-			return false
-		}
-		j.call.Stream.End(nil)
-		moved = true
-		return true
-	})
-	return moved
-}
-
-// broken says of a vector that some of its numbers are none.
-func broken(v []float32) bool {
-	return slices.ContainsFunc(v, func(x float32) bool { return x-x != 0 })
+func (d *decoder) finishJobs() bool {
+	n := len(d.jobs)
+	d.jobs = slices.DeleteFunc(d.jobs, (*decode.Texts).End)
+	return len(d.jobs) < n
 }

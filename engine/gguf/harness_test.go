@@ -180,8 +180,8 @@ func (d *decoder) audit(t testing.TB) {
 			continue
 		}
 		tables = append(tables, s.table)
-		if len(s.table) < blocksFor(s.done) || s.named != s.done/block {
-			t.Errorf("a sequence of %d cells has %d blocks, %d of them named", s.done, len(s.table), s.named)
+		if len(s.table) < blocksFor(s.Done) || s.named != s.Done/block {
+			t.Errorf("a sequence of %d cells has %d blocks, %d of them named", s.Done, len(s.table), s.named)
 		}
 	}
 	for _, e := range d.texts {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"slices"
 
-	"serval"
+	"serval/llm/decode"
 )
 
 // errFull cannot come, since one sequence alone always fits; see check.
@@ -16,10 +16,10 @@ const worthWaiting = block
 // start gives places in the cache to sequences that have none.
 func (d *decoder) start() {
 	for i, s := range d.live {
-		if s.placed || s.waits() {
+		if s.placed || s.Waits() {
 			continue
 		}
-		if s.made() > 0 && i > 0 && blocksFor(len(s.tokens)+ahead) > d.cache.idle() { // it lost its place; not before all of it fits
+		if s.Made() > 0 && i > 0 && blocksFor(len(s.Tokens)+ahead) > d.cache.idle() { // it lost its place; not before all of it fits
 			return
 		}
 		if !d.promised(i) {
@@ -31,21 +31,21 @@ func (d *decoder) start() {
 // promised says whether an earlier sequence will soon have more of what the i-th begins with than the cache has now.
 func (d *decoder) promised(i int) bool {
 	s := d.live[i]
-	most := s.most() / block * block
+	most := s.Cacheable() / block * block
 	if most == 0 {
 		return false
 	}
 	there := -1
 	for _, o := range d.live[:i] {
-		if o.in.Salt != s.in.Salt || o.waits() || !o.placed || o.done >= o.prompt {
+		if o.In.Salt != s.In.Salt || o.Waits() || !o.placed || o.Done >= o.Prompt {
 			continue
 		}
-		n := min(common(o.tokens[:o.prompt], s.tokens), most) / block * block
-		if n <= o.done {
+		n := min(decode.Common(o.Tokens[:o.Prompt], s.Tokens), most) / block * block
+		if n <= o.Done {
 			continue
 		}
 		if there < 0 {
-			there = d.cache.known(s.in.Salt, s.tokens[:most]) * block
+			there = d.cache.known(s.In.Salt, s.Tokens[:most]) * block
 		}
 		if n >= there+worthWaiting {
 			return true
@@ -54,48 +54,35 @@ func (d *decoder) promised(i int) bool {
 	return false
 }
 
-// common is how many tokens two lists begin with that are the same.
-func common(a, b []int32) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			return i
-		}
-	}
-	return n
-}
-
 // place gives s a place in the cache, with what of its beginning is there already.
 func (d *decoder) place(s *sequence) {
-	s.table, s.last = d.cache.find(s.table[:0], s.in.Salt, s.tokens[:s.most()])
+	s.table, s.last = d.cache.find(s.table[:0], s.In.Salt, s.Tokens[:s.Cacheable()])
 	s.placed, s.named = true, len(s.table)
-	s.done = s.named * block
-	if from, n := d.cache.closest(s.last, s.in.Salt, s.tokens[s.done:s.most()]); n > 0 { // some of what follows is there, too
+	s.Done = s.named * block
+	if from, n := d.cache.closest(s.last, s.In.Salt, s.Tokens[s.Done:s.Cacheable()]); n > 0 { // some of what follows is there, too
 		d.cache.hold(from)
 		if b, ok := d.cache.take(); ok {
 			d.net.copyBlock(b, from)
 			s.table = append(s.table, b)
-			s.done += n
+			s.Done += n
 		}
 		d.cache.release([]int32{from})
 	}
-	if !s.told {
-		s.cached = min(s.done, s.prompt)
-	}
+	s.Began()
 }
 
 // unplace takes it away.
 func (d *decoder) unplace(s *sequence) {
-	if at := s.named * block; s.done > at {
-		d.cache.tail(s.table[s.named], s.last, s.in.Salt, s.tokens[at:s.done])
+	if at := s.named * block; s.Done > at {
+		d.cache.tail(s.table[s.named], s.last, s.In.Salt, s.Tokens[at:s.Done])
 	}
 	d.cache.release(s.table)
-	s.placed, s.table, s.named, s.last, s.done = false, s.table[:0], 0, 0, 0
+	s.placed, s.table, s.named, s.last, s.Done = false, s.table[:0], 0, 0, 0
 }
 
 // room gives s blocks for n more tokens, as far as no other sequence holds them; it returns for how many tokens there are some.
 func (d *decoder) room(s *sequence, n int) int {
-	for len(s.table)*block < s.done+n {
+	for len(s.table)*block < s.Done+n {
 		b, ok := d.cache.take()
 		if !ok && d.dropTexts(nil) {
 			continue
@@ -105,7 +92,7 @@ func (d *decoder) room(s *sequence, n int) int {
 		}
 		s.table = append(s.table, b)
 	}
-	return min(n, len(s.table)*block-s.done)
+	return min(n, len(s.table)*block-s.Done)
 }
 
 // must gives s room for a token; the sequence that came last loses its place for it, and is computed again later. It reports
@@ -137,7 +124,7 @@ func (d *decoder) lay() (running int, err error) {
 	d.net.reset()
 	d.laid = d.laid[:0]
 	for _, s := range d.live {
-		if !s.running() || s.waits() {
+		if !s.running() || s.Waits() {
 			continue
 		}
 		if d.must(s) {
@@ -154,7 +141,7 @@ func (d *decoder) lay() (running int, err error) {
 // add adds the next n tokens of s to the batch. There is room for them.
 func (d *decoder) add(s *sequence, n int) {
 	s.rows, s.out = n, d.net.outputs()
-	d.net.add(s.tokens[s.done:s.done+n], s.done, s.table, func(i int) bool { return s.wants(s.done + i) })
+	d.net.add(s.Tokens[s.Done:s.Done+n], s.Done, s.table, func(i int) bool { return s.Wants(s.Done + i) })
 	d.laid = append(d.laid, s)
 }
 
@@ -172,10 +159,10 @@ func (d *decoder) budget(running int) int {
 		return min(most, piece)
 	case d.chunk > 0:
 		return min(most, d.chunk)
-	case d.perPrompt == 0:
+	case d.pace.PerPrompt() == 0:
 		return min(most, 2*leastPiece)
 	}
-	return min(most, max(int(patience/d.perPrompt), leastPiece))
+	return min(most, max(int(patience/d.pace.PerPrompt()), leastPiece))
 }
 
 // layPrompts adds pieces of the prompts that are read: the first gets half of the budget or more, the shortest the rest, so that
@@ -185,7 +172,7 @@ func (d *decoder) layPrompts(running int) {
 	var first *sequence
 	var others []*sequence
 	for _, s := range d.live {
-		if !s.placed || s.waits() || s.running() || s.left() == 0 {
+		if !s.placed || s.Waits() || s.running() || s.Left() == 0 {
 			continue
 		}
 		if first == nil {
@@ -197,10 +184,10 @@ func (d *decoder) layPrompts(running int) {
 	if first == nil {
 		return
 	}
-	slices.SortStableFunc(others, func(a, b *sequence) int { return a.left() - b.left() })
+	slices.SortStableFunc(others, func(a, b *sequence) int { return a.Left() - b.Left() })
 	rest := 0
 	for _, s := range others {
-		rest += s.left()
+		rest += s.Left()
 	}
 	budget -= d.layPrompt(first, max((budget+1)/2, budget-rest))
 	for _, s := range others {
@@ -214,11 +201,11 @@ func (d *decoder) layPrompts(running int) {
 // layPrompt adds at most n tokens of a prompt and returns how many. Where the log-probabilities of its tokens are asked for, the
 // logits of each row are needed, which bounds it.
 func (d *decoder) layPrompt(s *sequence, n int) int {
-	n = min(n, s.left())
+	n = min(n, s.Left())
 	logits := d.plan.outputs - d.net.outputs()
-	if s.echoes(s.done + 1) {
+	if s.Echoes(s.Done + 1) {
 		n = min(n, logits)
-	} else if s.left() == n && logits == 0 {
+	} else if s.Left() == n && logits == 0 {
 		n-- // no room for the logits of its last token
 	}
 	if n <= 0 {
@@ -235,13 +222,11 @@ func (d *decoder) layPrompt(s *sequence, n int) int {
 	return n
 }
 
-// settle names the blocks that are full now.
+// settle names the blocks that are full now, and hands the new tokens on.
 func (d *decoder) settle(s *sequence) {
-	for (s.named+1)*block <= s.done {
-		s.last = d.cache.full(s.table[s.named], s.last, s.in.Salt, s.named, s.tokens)
+	for (s.named+1)*block <= s.Done {
+		s.last = d.cache.full(s.table[s.named], s.last, s.In.Salt, s.named, s.Tokens)
 		s.named++
 	}
-	if len(s.fresh) > 0 || s.finish != serval.More && s.err == nil {
-		d.emit(s)
-	}
+	s.Tell()
 }

@@ -7,6 +7,7 @@ import (
 
 	"serval"
 	"serval/internal/testkit"
+	"serval/llm/decode"
 )
 
 // text is n tokens of real English: the licence that stands in the repository.
@@ -90,7 +91,7 @@ func TestGreedy(t *testing.T) {
 	run(t, their, other...)
 	equal := 0
 	for i := range mine {
-		at := common(mine[i].ids(), other[i].ids())
+		at := decode.Common(mine[i].ids(), other[i].ids())
 		if at == len(mine[i].ids()) && at == len(other[i].ids()) {
 			equal++
 			continue

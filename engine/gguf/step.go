@@ -11,8 +11,10 @@ import (
 // Step computes one batch: the next token of every running sequence and a bounded piece of the prompts that are still read; and one
 // of texts to make vectors of. See engine.Decoder.
 func (d *decoder) Step(context.Context) (int, error) {
-	moved := d.drop()
-	moved = d.offer() || moved
+	moved := false
+	for _, s := range d.live {
+		moved = s.Drop() || s.Offer() || moved
+	}
 	d.sweep()
 	computed := false
 	if len(d.live) > 0 {
@@ -47,56 +49,25 @@ func (d *decoder) generate() (computed bool, err error) {
 	if err := d.net.run(); err != nil {
 		return false, err
 	}
-	if read := d.net.rows() - running; read >= leastPiece {
-		took := time.Since(begin).Seconds() / float64(d.net.rows())
-		if d.perPrompt == 0 {
-			d.perPrompt = took
-		}
-		d.perPrompt += 0.2 * (took - d.perPrompt)
+	if d.net.rows()-running >= leastPiece {
+		d.pace.SawPrompt(d.net.rows(), time.Since(begin))
 	}
-	d.takeAll()
+	d.team.Run(len(d.laid), d.takePiece)
 	for _, s := range d.laid {
 		d.settle(s)
 	}
 	return true, nil
 }
 
-// offer gives readers again what they had no room for.
-func (d *decoder) offer() (moved bool) {
-	for _, s := range d.live {
-		if s.pending != nil && s.call.Stream.Emit(*s.pending) {
-			s.pending = nil
-			moved = true
-		}
-	}
-	return moved
-}
-
-// emit hands a sequence's new tokens to its reader.
-func (d *decoder) emit(s *sequence) {
-	chunk := serval.Chunk{Finish: s.finish, Output: &serval.Tokens{List: s.fresh}}
-	chunk.Usage = serval.Usage{Completion: int64(len(s.fresh))}
-	if !s.told {
-		s.told = true
-		chunk.Usage.Prompt, chunk.Usage.Cached = int64(s.prompt), int64(s.cached)
-		chunk.Output.(*serval.Tokens).Prompt = s.echo
-	}
-	s.fresh = nil
-	if !s.call.Stream.Emit(chunk) {
-		s.pending = &chunk
-	}
-}
-
 // sweep lets the blocks of answers that have ended go, and ends the calls whose reader has it all.
 func (d *decoder) sweep() {
 	live := d.live[:0]
 	for _, s := range d.live {
-		if s.over() {
+		if s.Over() {
 			if s.placed {
 				d.unplace(s)
 			}
-			if s.pending == nil {
-				s.call.Stream.End(s.err)
+			if s.End() {
 				continue
 			}
 		}
@@ -106,14 +77,24 @@ func (d *decoder) sweep() {
 	d.live = live
 }
 
+// take reads the logits of the i-th sequence of the batch, on any thread.
+func (d *decoder) take(_, i int) {
+	s := d.laid[i]
+	out := s.out
+	s.Take(s.rows, func(int) []float32 {
+		out++
+		return d.net.logits(out - 1)
+	})
+}
+
 // fail ends every call with the error and begins anew with an empty cache.
 func (d *decoder) fail(err error) (int, error) {
 	err = serval.AsError(err)
 	for _, s := range d.live {
-		s.call.Stream.End(err)
+		s.Fail(err)
 	}
 	for _, j := range d.jobs {
-		j.call.Stream.End(err)
+		j.Fail(err)
 	}
 	clear(d.live)
 	clear(d.jobs)

@@ -8,22 +8,20 @@ import (
 	"serval"
 	"serval/engine/gguf/kernel"
 	"serval/llm/gguf"
-	"serval/llm/grammar"
 	"serval/llm/vocab"
 )
 
 // weights are a loaded model. Its tensors are copies, repacked for the kernels; the file stays open for the rows of the embedding.
 type weights struct {
 	*shape
-	ops     kernel.Ops
-	arena   *kernel.Arena
-	f       *gguf.File
-	words   *vocab.Vocabulary
-	lexicon *grammar.Lexicon // nil until a constraint needs it
-	embed   *rows
-	layer   []layer
-	norm    []float32
-	output  *kernel.Matrix
+	ops    kernel.Ops
+	arena  *kernel.Arena
+	f      *gguf.File
+	words  *vocab.Vocabulary
+	embed  *rows
+	layer  []layer
+	norm   []float32
+	output *kernel.Matrix
 }
 
 // layer is one of the net's.
@@ -231,18 +229,6 @@ func (r *rows) read(dst []float32, i int, scratch []byte) error {
 	}
 	r.turn(dst, scratch[:r.bytes])
 	return nil
-}
-
-// bind makes a grammar ready; the vocabulary is indexed once.
-func (w *weights) bind(c *serval.Constraint) (*grammar.Bound, error) {
-	g, err := grammar.Compile(*c)
-	if err != nil {
-		return nil, err
-	}
-	if w.lexicon == nil {
-		w.lexicon = grammar.Index(w.words)
-	}
-	return g.Bind(w.lexicon), nil
 }
 
 // free gives the memory of the matrices back.

@@ -1,14 +1,13 @@
 package llama
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strings"
 
 	"serval"
 	"serval/engine"
-	"serval/llm/sample"
+	"serval/llm/decode"
 )
 
 // ahead is how many tokens of each answer must have room before another call is taken in.
@@ -29,51 +28,22 @@ func (d *decoder) Admit(c *engine.Call) error {
 }
 
 func (d *decoder) admitGenerate(c *engine.Call, in *serval.Generate) error {
-	if err := d.check(in); err != nil {
+	if err := d.answers.Check(in); err != nil {
 		return err
 	}
 	if !d.fits(in) {
 		return engine.ErrNoRoom
 	}
-	a, err := d.adapterOf(in.Adapter)
+	l, err := d.adapterOf(in.Adapter)
 	if err != nil {
 		return err
 	}
-	s := &sequence{call: c, in: in, id: -1, prompt: len(in.Tokens), adapter: a}
-	s.tokens = append(make([]int32, 0, len(in.Tokens)+min(in.Limit, 512)), in.Tokens...)
-	if in.Limit > 0 {
-		s.sampler = sample.New(in.Sampling, d.vocab, in.Tokens)
+	a, err := d.answers.Start(in, c.Stream)
+	if err != nil {
+		return err
 	}
-	if in.Constraint != nil {
-		bound, err := d.bind(in.Constraint)
-		if err != nil {
-			return err
-		}
-		s.state = bound.Start()
-		s.mask = make([]uint64, (d.vocab+63)/64)
-	}
-	s.guess.on = (in.Speculate || d.speculate) && !d.recurrent && !in.Alone
-	d.live = append(d.live, s)
-	return nil
-}
-
-// check refuses what can never be computed.
-func (d *decoder) check(in *serval.Generate) error {
-	if len(in.Tokens) == 0 {
-		return serval.Errorf(serval.InvalidArgument, "the prompt has no tokens").At("prompt")
-	}
-	for i, t := range in.Tokens {
-		if t < 0 || int(t) >= d.vocab {
-			return serval.Errorf(serval.InvalidArgument, "token %d of the prompt is %d; model '%s' has the tokens 0 to %d", i, t, d.name, d.vocab-1).At("prompt")
-		}
-	}
-	if in.Limit < 0 {
-		return serval.Errorf(serval.InvalidArgument, "max_tokens is %d; it must be 0 or more", in.Limit).At("max_tokens")
-	}
-	if n := len(in.Tokens) + in.Limit; n > d.window || n < 0 {
-		return serval.Errorf(serval.InvalidArgument, "the prompt has %d tokens and the answer may have %d; model '%s' takes %d together, so it is %d too long",
-			len(in.Tokens), in.Limit, d.name, d.window, n-d.window).At("max_tokens").Named("context_length_exceeded")
-	}
+	a.Guesser.On = in.Speculate && !d.recurrent && !in.Alone
+	d.live = append(d.live, &sequence{Answer: a, id: -1, adapter: l})
 	return nil
 }
 
@@ -84,7 +54,7 @@ func (d *decoder) fits(in *serval.Generate) bool {
 	if len(d.live) == 0 {
 		return true
 	}
-	if len(d.live) >= d.slots || in.Alone || d.live[0].in.Alone {
+	if len(d.live) >= d.slots || in.Alone || d.live[0].In.Alone {
 		return false
 	}
 	if d.plan.Stream > 0 {
@@ -93,13 +63,13 @@ func (d *decoder) fits(in *serval.Generate) bool {
 	need := len(in.Tokens) + min(in.Limit, ahead)
 	shared := 0
 	for _, s := range d.live {
-		if s.id < 0 && s.made() > 0 { // it lost its place
+		if s.id < 0 && s.Made() > 0 { // it lost its place
 			return false
 		}
-		if s.in.Salt == in.Salt {
-			shared = max(shared, common(s.tokens, in.Tokens))
+		if s.In.Salt == in.Salt {
+			shared = max(shared, decode.Common(s.Tokens, in.Tokens))
 		}
-		need += max(len(s.tokens)-len(s.cells), 0) + min(s.in.Limit-s.made(), ahead)
+		need += max(len(s.Tokens)-len(s.cells), 0) + min(s.In.Limit-s.Made(), ahead)
 	}
 	return need-shared <= d.idle()
 }
@@ -116,18 +86,4 @@ func (d *decoder) adapterOf(name string) (*adapter, error) {
 		return nil, serval.Errorf(serval.InvalidArgument, "model '%s' has no adapters; it was asked for %q", d.name, name).At("adapter")
 	}
 	return nil, serval.Errorf(serval.InvalidArgument, "model '%s' has no adapter %q; it has %s", d.name, name, known).At("adapter")
-}
-
-// drop ends the calls whose reader left.
-func (d *decoder) drop() (moved bool) {
-	for _, s := range d.live {
-		if s.call.Stream.Canceled() && !s.over() {
-			s.err = context.Canceled
-			moved = true
-		} else if s.pending != nil && s.call.Stream.Canceled() {
-			s.err, s.pending = context.Canceled, nil
-			moved = true
-		}
-	}
-	return moved
 }

@@ -36,7 +36,7 @@ func audit(t *testing.T, d *decoder) {
 	}
 	for i, s := range d.live {
 		if s.id >= 0 {
-			check(fmt.Sprint("live ", i), s.id, s.cells, s.done)
+			check(fmt.Sprint("live ", i), s.id, s.cells, s.Done)
 		}
 	}
 	for i, k := range d.kept {

@@ -5,6 +5,7 @@ import (
 
 	"serval"
 	"serval/engine"
+	"serval/llm/decode"
 )
 
 // decoder is a loaded model, an engine.Decoder and an engine.Language. Its methods are called by one goroutine, but for
@@ -14,25 +15,25 @@ import (
 // computed (live, in the order in which they came) and by those that are only kept for their beginnings.
 type decoder struct {
 	*weights
-	plan      *Plan
-	main      *session // makes text; nil for a model that makes vectors only
-	encoders  map[string]*encoder
-	slots     int
-	window    int // most tokens of a sequence
-	chunk     int // most prompt tokens between two steps of running sequences; 0: by the clock
-	threads   int
-	speculate bool
+	plan     *Plan
+	main     *session // makes text; nil for a model that makes vectors only
+	encoders map[string]*encoder
+	slots    int
+	window   int // most tokens of a sequence
+	chunk    int // most prompt tokens between two steps of running sequences; 0: by the clock
+	threads  int
 
-	live  []*sequence
-	kept  []*kept
-	ids   []int32 // unused sequence ids
-	cells *cells
-	marks []bool // scratch of idle
-	clock uint64 // steps
-	turn  *adapter
-	loras loras
-	jobs  []*encodeJob
-	pace  pace
+	live    []*sequence
+	kept    []*kept
+	ids     []int32 // unused sequence ids
+	cells   *cells
+	marks   []bool // scratch of idle
+	clock   uint64 // steps
+	turn    *adapter
+	loras   loras
+	jobs    []*decode.Texts
+	pace    pace
+	answers decode.Model
 
 	batched []*sequence // that have rows in the batch
 	running int         // sequences that have a next token to be computed
@@ -75,7 +76,7 @@ func (f *facts) ownPooling() string {
 // clearCache forgets everything, also where the next token will stand in the cache.
 func (d *decoder) clearCache() {
 	for _, s := range d.live {
-		s.id, s.done, s.cells = -1, 0, nil
+		s.id, s.Done, s.cells = -1, 0, nil
 	}
 	d.kept = nil
 	d.padded = false
@@ -106,10 +107,10 @@ func (d *decoder) sequences() int {
 // Close frees all.
 func (d *decoder) Close() error {
 	for _, s := range d.live {
-		s.call.Stream.End(serval.ErrRetired)
+		s.Fail(serval.ErrRetired)
 	}
 	for _, j := range d.jobs {
-		j.call.Stream.End(serval.ErrRetired)
+		j.Fail(serval.ErrRetired)
 	}
 	d.live, d.kept, d.jobs = nil, nil, nil
 	for _, e := range d.encoders {

@@ -1,23 +1,13 @@
 package llama
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
 	"serval"
 	"serval/engine"
+	"serval/llm/decode"
 )
-
-// encodeJob is a call for vectors.
-type encodeJob struct {
-	call    *engine.Call
-	in      *serval.Encode
-	pooling string
-	next    int // of the list
-	out     serval.Embeddings
-	tokens  int64
-}
 
 // encoder is a context that makes vectors with one way of pooling.
 type encoder struct {
@@ -35,55 +25,35 @@ const (
 )
 
 func (d *decoder) admitEncode(c *engine.Call, in *serval.Encode) error {
-	pooling := in.Pooling
-	if pooling == "" {
-		pooling = d.facts.ownPooling()
+	j, err := d.answers.Texts(in, c.Stream)
+	if err != nil {
+		return err
 	}
-	switch at := slices.Index(poolings, pooling); {
-	case at < 1:
-		return serval.Errorf(serval.InvalidArgument, "pooling %q is not known; use mean, cls or last", pooling).At("pooling")
-	case (pooling == "rank") != (d.facts.Pooling == "rank"):
-		return serval.Errorf(serval.InvalidArgument, "model '%s' pools by %s; it cannot pool by %s", d.name, d.facts.ownPooling(), pooling).At("pooling")
-	}
-	for i, list := range in.List {
-		if len(list) == 0 {
-			return serval.Errorf(serval.InvalidArgument, "text %d has no tokens", i).At("input")
-		}
-		if len(list) > d.window {
-			return serval.Errorf(serval.InvalidArgument, "text %d has %d tokens; model '%s' takes %d, so it is %d too long", i, len(list), d.name, d.window, len(list)-d.window).
-				At("input").Named("context_length_exceeded")
-		}
-		for _, t := range list {
-			if t < 0 || int(t) >= d.vocab {
-				return serval.Errorf(serval.InvalidArgument, "text %d has the token %d; model '%s' has the tokens 0 to %d", i, t, d.name, d.vocab-1).At("input")
-			}
-		}
-	}
-	if len(d.jobs) >= encodeTexts || len(d.live) > 0 && d.live[0].in.Alone {
+	if len(d.jobs) >= encodeTexts || len(d.live) > 0 && d.live[0].In.Alone {
 		return engine.ErrNoRoom
 	}
-	d.jobs = append(d.jobs, &encodeJob{call: c, in: in, pooling: pooling, out: serval.Embeddings{List: make([][]float32, len(in.List))}})
+	d.jobs = append(d.jobs, j)
 	return nil
 }
 
 // part is a text of a job in the batch that is computed.
 type part struct {
-	job *encodeJob
+	job *decode.Texts
 	at  int
 }
 
 // encode computes one batch of texts: of the first job that has some, and of all others that pool in the same way.
 func (d *decoder) encode() error {
-	d.dropJobs()
-	var first *encodeJob
+	d.jobs = slices.DeleteFunc(d.jobs, (*decode.Texts).Drop)
+	var first *decode.Texts
 	for _, j := range d.jobs {
-		if j.next < len(j.in.List) {
+		if j.Next < len(j.In.List) {
 			first = j
 			break
 		}
 	}
 	if first != nil {
-		e, err := d.encoderFor(first.pooling, len(first.in.List[first.next]))
+		e, err := d.encoderFor(first.Pooling, len(first.In.List[first.Next]))
 		if err == nil {
 			err = d.encodeBatch(e)
 		}
@@ -91,32 +61,8 @@ func (d *decoder) encode() error {
 			return err
 		}
 	}
-	d.finishJobs()
+	d.jobs = slices.DeleteFunc(d.jobs, (*decode.Texts).End)
 	return nil
-}
-
-func (d *decoder) dropJobs() {
-	d.jobs = slices.DeleteFunc(d.jobs, func(j *encodeJob) bool {
-		if j.call.Stream.Canceled() {
-			j.call.Stream.End(context.Canceled)
-			return true
-		}
-		return false
-	})
-}
-
-// finishJobs answers the jobs whose vectors are all there.
-func (d *decoder) finishJobs() {
-	d.jobs = slices.DeleteFunc(d.jobs, func(j *encodeJob) bool {
-		if j.next < len(j.in.List) {
-			return false
-		}
-		if !j.call.Stream.Emit(serval.Chunk{Output: &j.out, Usage: serval.Usage{Rows: int64(len(j.out.List)), Prompt: j.tokens}, Finish: serval.Stop}) {
-			return false
-		}
-		j.call.Stream.End(nil)
-		return true
-	})
 }
 
 // encoderFor finds or makes the context for a way of pooling that holds a text of n tokens.
@@ -157,15 +103,15 @@ func (d *decoder) encodeBatch(e *encoder) error {
 	b.reset()
 	var parts []part
 	for _, j := range d.jobs {
-		if j.pooling != e.pooling {
+		if j.Pooling != e.pooling {
 			continue
 		}
-		for at := j.next; at < len(j.in.List) && len(parts) < encodeTexts && len(j.in.List[at]) <= b.room(); at++ {
-			for i, t := range j.in.List[at] {
+		for at := j.Next; at < len(j.In.List) && len(parts) < encodeTexts && len(j.In.List[at]) <= b.room(); at++ {
+			for i, t := range j.In.List[at] {
 				b.add(t, int32(i), int32(len(parts)), true)
 			}
 			parts = append(parts, part{j, at})
-			j.next++
+			j.Next++
 		}
 	}
 	if e.session.mem != 0 {
@@ -182,8 +128,7 @@ func (d *decoder) encodeBatch(e *encoder) error {
 		if e.pooling == "rank" {
 			v = v[:1]
 		}
-		p.job.out.List[p.at] = append([]float32(nil), v...)
-		p.job.tokens += int64(len(p.job.in.List[p.at]))
+		p.job.Set(p.at, slices.Clone(v))
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ func (d *decoder) layRunning() error {
 	d.clearBatch()
 	running := 0
 	for _, s := range d.live {
-		if s.adapter == d.turn && s.running() && !s.waits() {
+		if s.adapter == d.turn && s.running() && !s.Waits() {
 			running++
 		}
 	}
@@ -20,11 +20,12 @@ func (d *decoder) layRunning() error {
 		list = d.byStream()
 	}
 	for _, s := range list {
-		if s.adapter != d.turn || !s.running() || s.waits() || d.main.batch.room() == 0 {
+		if s.adapter != d.turn || !s.running() || s.Waits() || d.main.batch.room() == 0 {
 			continue
 		}
 		if d.roomFor(s, 1) {
-			d.addRows(s, 1, d.guesses(s, running))
+			d.guess(s, running)
+			d.addRows(s, 1)
 		} else if s.id >= 0 {
 			return errFull
 		}
@@ -43,15 +44,15 @@ func (d *decoder) clearBatch() {
 
 // start gives places in the cache to sequences that have none. One that is to be alone finds an empty cache.
 func (d *decoder) start() {
-	if d.live[0].in.Alone && d.live[0].id < 0 && d.plan.Stream == 0 {
+	if d.live[0].In.Alone && d.live[0].id < 0 && d.plan.Stream == 0 {
 		d.clearCache()
 	}
 	for i, s := range d.live {
-		if s.id >= 0 || s.waits() {
+		if s.id >= 0 || s.Waits() {
 			continue
 		}
-		if s.made() > 0 && i > 0 { // it lost its place; not before all of it fits
-			if len(s.tokens)+ahead > d.idle() {
+		if s.Made() > 0 && i > 0 { // it lost its place; not before all of it fits
+			if len(s.Tokens)+ahead > d.idle() {
 				return
 			}
 		}
@@ -64,7 +65,7 @@ func (d *decoder) chooseAdapter() bool {
 	if len(d.adapters) == 0 {
 		d.turn = nil
 		for _, s := range d.live {
-			if s.id >= 0 && !s.waits() {
+			if s.id >= 0 && !s.Waits() {
 				return true
 			}
 		}
@@ -73,7 +74,7 @@ func (d *decoder) chooseAdapter() bool {
 	at, found := -1, false
 	var list []*adapter
 	for _, s := range d.live {
-		if s.id < 0 || s.waits() {
+		if s.id < 0 || s.Waits() {
 			continue
 		}
 		found = true
@@ -134,16 +135,25 @@ func (d *decoder) placed() (n int) {
 	return n
 }
 
-// addRows adds the next n tokens of s, and guesses that may follow them. The caller has made room.
-func (d *decoder) addRows(s *sequence, n int, guesses []int32) {
-	b := d.main.batch
-	s.row, s.rows, s.guesses = b.n, n, len(guesses)
-	s.cells = d.cells.take(s.cells, n+len(guesses))
-	for i := s.done; i < s.done+n; i++ {
-		b.add(s.tokens[i], int32(i), s.id, s.wants(i) || len(guesses) > 0)
+// guess sets what may follow the next token of s, as far as there is room.
+func (d *decoder) guess(s *sequence, running int) {
+	if d.plan.Stream > 0 && running > 1 { // of streams, llama.cpp computes as many tokens of each together
+		return
 	}
-	for i, g := range guesses {
-		b.add(g, int32(s.done+n+i), s.id, true)
+	b := d.main.batch
+	s.Guess(&d.pace.Pace, running, min(d.plan.Outputs-b.wanted-running, b.room()-running, len(d.cells.free)-running))
+}
+
+// addRows adds the next n tokens of s, and its guesses at what follows them. The caller has made room.
+func (d *decoder) addRows(s *sequence, n int) {
+	b := d.main.batch
+	s.row, s.rows = b.n, n
+	s.cells = d.cells.take(s.cells, n+len(s.Guesses))
+	for i := s.Done; i < s.Done+n; i++ {
+		b.add(s.Tokens[i], int32(i), s.id, s.Wants(i))
+	}
+	for i, g := range s.Guesses {
+		b.add(g, int32(s.Done+n+i), s.id, true)
 	}
 	d.batched = append(d.batched, s)
 }
@@ -156,7 +166,7 @@ const tiled = 64
 // alonePiece is the piece in which the prompt of a call that is to be repeatable is read, whatever the clock says.
 const alonePiece = 256
 
-func (s *sequence) short() bool { return s.prompt < tiled }
+func (s *sequence) short() bool { return s.Prompt < tiled }
 
 // readPrompts computes a piece of the prompts that are read: in one batch, short ones or pieces of long ones, whichever came first;
 // or, where each has its stream, one after the other. The first gets half of the piece or more, the shortest the rest, so that they
@@ -166,7 +176,7 @@ func (d *decoder) readPrompts() (computed bool, err error) {
 	streams := d.plan.Stream > 0
 	var reading []*sequence
 	for _, s := range d.live {
-		if s.id >= 0 && s.adapter == d.turn && !s.waits() && !s.running() && (streams || len(reading) == 0 || s.short() == reading[0].short()) {
+		if s.id >= 0 && s.adapter == d.turn && !s.Waits() && !s.running() && (streams || len(reading) == 0 || s.short() == reading[0].short()) {
 			reading = append(reading, s)
 		}
 	}
@@ -175,7 +185,7 @@ func (d *decoder) readPrompts() (computed bool, err error) {
 	}
 	budget := d.pace.piece(d.running, d.main.batch.room(), d.chunk)
 	switch {
-	case reading[0].in.Alone:
+	case reading[0].In.Alone:
 		budget = min(alonePiece, d.main.batch.room())
 	case reading[0].short() && !streams:
 		budget = tiled - 1
@@ -190,10 +200,10 @@ func (d *decoder) readPrompts() (computed bool, err error) {
 	if d.main.batch.n == 0 {
 		return false, nil
 	}
-	if !reading[0].short() && !reading[0].in.Alone && !d.recurrent {
+	if !reading[0].short() && !reading[0].In.Alone && !d.recurrent {
 		d.pad()
 	}
-	err = d.compute(d.pace.sawPrompt)
+	err = d.compute(d.pace.SawPrompt)
 	d.clearBatch()
 	return true, err
 }
@@ -216,7 +226,7 @@ func (d *decoder) pad() {
 func (d *decoder) divide(reading []*sequence, budget int) []int {
 	share := make([]int, len(reading))
 	give := func(i, n int) {
-		n = min(n, reading[i].left()-share[i], budget)
+		n = min(n, reading[i].Left()-share[i], budget)
 		share[i] += n
 		budget -= n
 	}
@@ -224,22 +234,22 @@ func (d *decoder) divide(reading []*sequence, budget int) []int {
 	for range reading {
 		at := -1 // the shortest that has nothing yet
 		for i, s := range reading {
-			if i > 0 && share[i] == 0 && (at < 0 || s.left() < reading[at].left()) {
+			if i > 0 && share[i] == 0 && (at < 0 || s.Left() < reading[at].Left()) {
 				at = i
 			}
 		}
-		if at < 0 || reading[at].left() > budget {
+		if at < 0 || reading[at].Left() > budget {
 			break
 		}
 		give(at, budget)
 	}
 	for i, s := range reading {
-		if i > 0 && !s.short() && s.left()-share[i] > budget && share[i]+budget < tiled {
+		if i > 0 && !s.short() && s.Left()-share[i] > budget && share[i]+budget < tiled {
 			continue // too short a piece for its kernel; the first may have it
 		}
 		give(i, budget)
 	}
-	if total := reading[0].left() - share[0]; total > 0 && total < tiled && !reading[0].short() {
+	if total := reading[0].Left() - share[0]; total > 0 && total < tiled && !reading[0].short() {
 		share[0] += min(total, d.main.batch.room()-sum(share)) // a rest would be too short for a piece of its own
 	}
 	return share
@@ -262,10 +272,10 @@ func (d *decoder) layPrompt(s *sequence, n int) {
 	if s.short() {
 		n = min(n, tiled-1)
 	}
-	if s.echoes(s.done + 1) {
+	if s.Echoes(s.Done + 1) {
 		n = min(n, d.plan.Outputs-b.wanted)
 	}
-	if s.left() == n && b.wanted >= d.plan.Outputs {
+	if s.Left() == n && b.wanted >= d.plan.Outputs {
 		n-- // no room for the logits of its last token
 	}
 	if n <= 0 {
@@ -278,5 +288,5 @@ func (d *decoder) layPrompt(s *sequence, n int) {
 		}
 		n = max(n, 1)
 	}
-	d.addRows(s, n, nil)
+	d.addRows(s, n)
 }

@@ -6,6 +6,8 @@ import (
 
 	"serval"
 	"serval/engine"
+	"serval/llm/decode"
+	"serval/llm/sample"
 )
 
 // newDecoder makes the contexts over loaded weights and computes once, so that the first request finds the weights in memory.
@@ -16,7 +18,7 @@ func newDecoder(w *weights, plan *Plan, spec *engine.Spec) (*decoder, error) {
 	}
 	d := &decoder{
 		weights: w, plan: plan, encoders: map[string]*encoder{}, slots: plan.Slots, window: plan.Context, chunk: text.Chunk, threads: threadsOf(spec),
-		speculate: text.Speculate, pace: pace{patience: patience},
+		pace: pace{patience: patience}, answers: decode.Model{Name: w.name, Words: w.words, Context: plan.Context, Pooling: w.facts.ownPooling(), Argmax: sample.Argmax},
 	}
 	if w.lib.isDiffusion(w.model) || w.lib.hasEncoder(w.model) && w.lib.hasDecoder(w.model) {
 		return nil, serval.Errorf(serval.Unimplemented, "%s: models of architecture %s are not served: only those that make a text token by token, or vectors", plan.File, plan.Architecture)

@@ -1,24 +1,6 @@
 package llama
 
-// common is how many tokens two lists begin with that are the same.
-func common(a, b []int32) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			return i
-		}
-	}
-	return n
-}
-
-// most is how much of a sequence may come from the cache: the last token is always computed, since its logits are needed, and
-// where the prompt's log-probabilities are asked for, all of them are.
-func (s *sequence) most() int {
-	if s.in.PromptLogprobs >= 0 && len(s.echo) < s.prompt {
-		return 0
-	}
-	return len(s.tokens) - 1
-}
+import "serval/llm/decode"
 
 // usable is how many of n common tokens can be taken over from something with done tokens in the cache: a recurrent state
 // cannot be cut, so it must be a whole one.
@@ -51,15 +33,15 @@ type source struct {
 // find looks for the longest beginning of s in the cache. ahead is an earlier sequence which will have more of it soon, so
 // that s had better wait; nil if there is none.
 func (d *decoder) find(s *sequence) (best source, ahead *sequence) {
-	most, promised := s.most(), 0
-	if most == 0 || s.in.Alone {
+	most, promised := s.Cacheable(), 0
+	if most == 0 || s.In.Alone {
 		return best, nil
 	}
 	for _, k := range d.kept {
-		if k.adapter != s.adapter || k.salt != s.in.Salt {
+		if k.adapter != s.adapter || k.salt != s.In.Salt {
 			continue
 		}
-		if n := d.usable(common(k.tokens, s.tokens), len(k.tokens), most); n > best.n && d.alike(s, n, k.prompt) {
+		if n := d.usable(decode.Common(k.tokens, s.Tokens), len(k.tokens), most); n > best.n && d.alike(s, n, k.prompt) {
 			best = source{k.id, k.cells, n, k}
 		}
 	}
@@ -69,19 +51,19 @@ func (d *decoder) find(s *sequence) (best source, ahead *sequence) {
 			before = false
 			continue
 		}
-		if o.adapter != s.adapter || o.in.Salt != s.in.Salt || o.in.Alone {
+		if o.adapter != s.adapter || o.In.Salt != s.In.Salt || o.In.Alone {
 			continue
 		}
-		n := common(o.tokens, s.tokens)
-		if !d.alike(s, n, o.prompt) {
+		n := decode.Common(o.Tokens, s.Tokens)
+		if !d.alike(s, n, o.Prompt) {
 			continue
 		}
 		if o.id >= 0 {
-			if n := d.usable(n, o.done, most); n > best.n {
+			if n := d.usable(n, o.Done, most); n > best.n {
 				best = source{o.id, o.cells, n, nil}
 			}
 		}
-		if n = min(n, most); before && !d.recurrent && !o.waits() && n > o.done && n > promised {
+		if n = min(n, most); before && !d.recurrent && !o.Waits() && n > o.Done && n > promised {
 			promised, ahead = n, o
 		}
 	}
@@ -114,7 +96,7 @@ func (d *decoder) begin(s *sequence) bool {
 	if !ok {
 		return false
 	}
-	s.id, s.done = id, from.n
+	s.id, s.Done = id, from.n
 	if from.n > 0 {
 		end := int32(from.n)
 		if d.recurrent {
@@ -123,7 +105,7 @@ func (d *decoder) begin(s *sequence) bool {
 		d.lib.seqCp(d.main.mem, from.id, id, 0, end)
 		s.cells = d.cells.share(s.cells[:0], from.cells[:from.n])
 	}
-	d.began(s)
+	s.Began()
 	return true
 }
 
@@ -155,16 +137,16 @@ func (d *decoder) keep(s *sequence) {
 	if s.id < 0 {
 		return
 	}
-	if s.done == 0 || s.in.Alone {
+	if s.Done == 0 || s.In.Alone {
 		d.release(s)
 		return
 	}
-	k := &kept{tokens: s.tokens[:s.done], prompt: s.prompt, id: s.id, cells: s.cells, adapter: s.adapter, salt: s.in.Salt, used: d.clock}
-	s.id, s.cells, s.done = -1, nil, 0
+	k := &kept{tokens: s.Tokens[:s.Done], prompt: s.Prompt, id: s.id, cells: s.cells, adapter: s.adapter, salt: s.In.Salt, used: d.clock}
+	s.id, s.cells, s.Done = -1, nil, 0
 	// What it begins with is needed no more on its own.
 	for i := len(d.kept) - 1; i >= 0; i-- {
 		o := d.kept[i]
-		if o.adapter == k.adapter && o.salt == k.salt && len(o.tokens) <= len(k.tokens) && !d.recurrent && (o.prompt < tiled) == (k.prompt < tiled) && common(o.tokens, k.tokens) == len(o.tokens) {
+		if o.adapter == k.adapter && o.salt == k.salt && len(o.tokens) <= len(k.tokens) && !d.recurrent && (o.prompt < tiled) == (k.prompt < tiled) && decode.Common(o.tokens, k.tokens) == len(o.tokens) {
 			d.forget(o)
 		}
 	}
@@ -179,7 +161,7 @@ func (d *decoder) release(s *sequence) {
 	d.lib.seqRm(d.main.mem, s.id, -1, -1)
 	d.ids = append(d.ids, s.id)
 	s.cells = d.cells.drop(s.cells, 0)
-	s.id, s.done = -1, 0
+	s.id, s.Done = -1, 0
 }
 
 // forget takes a kept sequence out of the cache.

@@ -5,8 +5,10 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"serval"
+	"serval/llm/decode"
 	"serval/llm/sample"
 )
 
@@ -218,8 +220,9 @@ func TestGuesses(t *testing.T) {
 			with := *in
 			with.Speculate = true
 			a := ask(&with)
-			for i := range d.pace.rows { // where rows cost nothing, every guess is worth it
-				d.pace.rows[i] = 1
+			d.pace.Pace = decode.Pace{}
+			for i := range 64 { // where rows cost nothing, every guess is worth it
+				d.pace.SawRows(i+1, time.Second)
 			}
 			run(t, d, a)
 			if !slices.Equal(a.ids(), plain.ids()) {

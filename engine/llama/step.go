@@ -12,8 +12,10 @@ import (
 // are still read; or one batch of texts to make vectors of. See engine.Decoder.
 func (d *decoder) Step(ctx context.Context) (int, error) {
 	d.clock++
-	moved := d.drop()
-	moved = d.offer() || moved
+	moved := false
+	for _, s := range d.live {
+		moved = s.Drop() || s.Offer() || moved
+	}
 	d.sweep()
 	computed := false
 	if len(d.live) > 0 {
@@ -48,7 +50,7 @@ func (d *decoder) generate() (computed bool, err error) {
 	}
 	if d.main.batch.n > 0 {
 		computed = true
-		if err := d.compute(d.pace.sawRows); err != nil {
+		if err := d.compute(d.pace.SawRows); err != nil {
 			return false, err
 		}
 	}
@@ -66,47 +68,20 @@ func (d *decoder) compute(saw func(n int, took time.Duration)) error {
 		return err
 	}
 	saw(d.main.batch.n, time.Since(start))
-	d.each(func(s *sequence) { d.take(s) })
+	d.takeAll()
 	for _, s := range d.batched {
 		d.settle(s)
 	}
 	return nil
 }
 
-// offer gives readers again what they had no room for.
-func (d *decoder) offer() (moved bool) {
-	for _, s := range d.live {
-		if s.pending != nil && s.call.Stream.Emit(*s.pending) {
-			s.pending = nil
-			moved = true
-		}
-	}
-	return moved
-}
-
-// emit hands a sequence's new tokens to its reader.
-func (d *decoder) emit(s *sequence) {
-	chunk := serval.Chunk{Finish: s.finish, Output: &serval.Tokens{List: s.fresh}}
-	chunk.Usage = serval.Usage{Completion: int64(len(s.fresh)), Drafted: int64(s.drafted), Accepted: int64(s.accepted)}
-	if !s.told {
-		s.told = true
-		chunk.Usage.Prompt, chunk.Usage.Cached = int64(s.prompt), int64(s.cached)
-		chunk.Output.(*serval.Tokens).Prompt = s.echo
-	}
-	s.fresh, s.drafted, s.accepted = nil, 0, 0
-	if !s.call.Stream.Emit(chunk) {
-		s.pending = &chunk
-	}
-}
-
 // sweep lets the places of answers that have ended go, and ends the calls whose reader has it all.
 func (d *decoder) sweep() {
 	live := d.live[:0]
 	for _, s := range d.live {
-		if s.over() {
+		if s.Over() {
 			d.keep(s)
-			if s.pending == nil {
-				s.call.Stream.End(s.err)
+			if s.End() {
 				continue
 			}
 		}
@@ -120,10 +95,10 @@ func (d *decoder) sweep() {
 func (d *decoder) fail(err error) (int, error) {
 	err = serval.AsError(err)
 	for _, s := range d.live {
-		s.call.Stream.End(err)
+		s.Fail(err)
 	}
 	for _, j := range d.jobs {
-		j.call.Stream.End(err)
+		j.Fail(err)
 	}
 	clear(d.live)
 	clear(d.jobs)

@@ -1,6 +1,10 @@
 package llama
 
-import "slices"
+import (
+	"slices"
+
+	"serval/llm/decode"
+)
 
 // Where the memory allows, each sequence has a stream of its own in the cache: as many cells as the longest sequence may need.
 // Attention then looks at that stream only, while in a cache that all share it walks over the cells of all (a third of the time
@@ -14,10 +18,10 @@ func (d *decoder) archived(id int32) bool { return int(id) >= d.slots }
 
 // copyTokens is how many tokens of a prompt could be read in the time in which a stream is copied.
 func (d *decoder) copyTokens() int {
-	if d.pace.perPrompt == 0 {
+	if d.pace.PerPrompt() == 0 {
 		return worthWaiting
 	}
-	return int(d.copySeconds() / d.pace.perPrompt)
+	return int(d.copySeconds() / d.pace.PerPrompt())
 }
 
 // copySeconds is about what copying a stream takes.
@@ -43,8 +47,8 @@ func (d *decoder) beginStream(s *sequence) bool {
 		return false
 	}
 	own := 0 // of the beginning stands in that stream
-	if k != nil && k.adapter == s.adapter && k.salt == s.in.Salt && !s.in.Alone {
-		if own = d.usable(common(k.tokens, s.tokens), len(k.tokens), s.most()); !d.alike(s, own, k.prompt) {
+	if k != nil && k.adapter == s.adapter && k.salt == s.In.Salt && !s.In.Alone {
+		if own = d.usable(decode.Common(k.tokens, s.Tokens), len(k.tokens), s.Cacheable()); !d.alike(s, own, k.prompt) {
 			own = 0
 		}
 	}
@@ -60,7 +64,7 @@ func (d *decoder) beginStream(s *sequence) bool {
 		d.forget(k)
 	}
 	d.claim(id)
-	s.id, s.done, s.cells = id, from.n, s.cells[:0]
+	s.id, s.Done, s.cells = id, from.n, s.cells[:0]
 	if from.kept != nil {
 		from.kept.used = d.clock
 	}
@@ -69,30 +73,23 @@ func (d *decoder) beginStream(s *sequence) bool {
 		d.lib.seqRm(d.main.mem, id, int32(from.n), -1)
 		s.cells = d.cells.take(s.cells, from.n)
 	}
-	d.began(s)
+	s.Began()
 	return true
-}
-
-// began notes what of the prompt came from the cache.
-func (d *decoder) began(s *sequence) {
-	if !s.told {
-		s.cached = min(s.done, s.prompt)
-	}
 }
 
 // adopt lets s go on where a kept sequence stands. What of that is no part of s is archived, if it is long.
 func (d *decoder) adopt(s *sequence, k *kept) {
-	n := d.usable(common(k.tokens, s.tokens), len(k.tokens), s.most())
+	n := d.usable(decode.Common(k.tokens, s.Tokens), len(k.tokens), s.Cacheable())
 	if len(k.tokens)-n > n/2 {
 		d.archive(k, nil)
 	}
 	d.kept = slices.DeleteFunc(d.kept, func(o *kept) bool { return o == k })
-	s.id, s.done = k.id, n
+	s.id, s.Done = k.id, n
 	if n < len(k.tokens) {
 		d.lib.seqRm(d.main.mem, k.id, int32(n), -1)
 	}
 	s.cells = d.cells.drop(k.cells, n)
-	d.began(s)
+	s.Began()
 }
 
 // pickStream picks where the next sequence is computed: with an archive the lowest stream that is not, else an empty one before
@@ -167,7 +164,7 @@ func (d *decoder) readStreams(reading []*sequence, share []int) (computed bool, 
 		}
 		d.fill(s)
 		computed = true
-		if err := d.compute(d.pace.sawPrompt); err != nil {
+		if err := d.compute(d.pace.SawPrompt); err != nil {
 			return true, err
 		}
 		d.clearBatch()
@@ -180,8 +177,8 @@ func (d *decoder) readStreams(reading []*sequence, share []int) (computed bool, 
 func (d *decoder) fill(s *sequence) {
 	b := d.main.batch
 	n := tiled - s.rows
-	at := s.done + s.rows
-	if n <= 0 || s.short() || s.in.Alone || d.recurrent || !d.pace.cheap() || at+n > d.plan.Stream || len(d.cells.free) < n {
+	at := s.Done + s.rows
+	if n <= 0 || s.short() || s.In.Alone || d.recurrent || !d.pace.cheap() || at+n > d.plan.Stream || len(d.cells.free) < n {
 		return
 	}
 	s.cells = d.cells.take(s.cells, n)

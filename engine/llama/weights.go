@@ -8,7 +8,6 @@ import (
 
 	"serval"
 	"serval/llm/gguf"
-	"serval/llm/grammar"
 	"serval/llm/vocab"
 )
 
@@ -19,7 +18,6 @@ type weights struct {
 	model     uintptr // llama_model
 	vocab     int     // tokens
 	words     *vocab.Vocabulary
-	lexicon   *grammar.Lexicon // nil until a constraint needs it
 	facts     facts
 	width     int  // of a vector
 	recurrent bool // its state cannot be cut
@@ -70,18 +68,6 @@ func (l *library) loadSplits(paths []string, p modelParams) uintptr {
 	}
 	pin.Pin(&list[0])
 	return l.modelSplits(uintptr(unsafe.Pointer(&list[0])), uint64(len(list)), p)
-}
-
-// constraint makes a grammar ready; the same text is made ready once.
-func (w *weights) bind(c *serval.Constraint) (*grammar.Bound, error) {
-	g, err := grammar.Compile(*c)
-	if err != nil {
-		return nil, err
-	}
-	if w.lexicon == nil {
-		w.lexicon = grammar.Index(w.words)
-	}
-	return g.Bind(w.lexicon), nil
 }
 
 func (w *weights) close() {

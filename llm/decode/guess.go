@@ -1,11 +1,11 @@
-package llama
+package decode
 
-// guesser proposes how an answer goes on, from the text that it was given: models that quote, edit or summarise repeat long
+// Guesser proposes how an answer goes on, from the text that it was given: models that quote, edit or summarise repeat long
 // pieces of it (prompt lookup decoding, Saxena 2023). A guess is computed in the same batch as the token before it, and counts
 // only if the model picks the same token, with the same random numbers as if there had been no guess. So the answer is the one
 // that it would have been.
-type guesser struct {
-	on   bool
+type Guesser struct {
+	On   bool
 	rate float64 // of guesses that were right, lately
 	seen int
 	skip int // chances that were let go since the last guess
@@ -18,7 +18,7 @@ const (
 	firstRate = 0.6
 )
 
-func (g *guesser) saw(guessed, right int) {
+func (g *Guesser) saw(guessed, right int) {
 	r := float64(right) / float64(guessed)
 	if g.seen == 0 {
 		g.rate = firstRate
@@ -27,39 +27,37 @@ func (g *guesser) saw(guessed, right int) {
 	g.rate += settled * (r - g.rate)
 }
 
-// guesses are the tokens that may follow the last one of s; none where that costs more than it brings.
-func (d *decoder) guesses(s *sequence, running int) []int32 {
-	if !s.guess.on || d.plan.Stream > 0 && running > 1 { // of streams, llama.cpp computes as many tokens of each together
-		return nil
+// Guess sets the guesses of an answer that is running: at most so many, none where that costs more than it brings. running is how many
+// answers are computed in the same batch.
+func (a *Answer) Guess(p *Pace, running, most int) {
+	a.Guesses = nil
+	most = min(longest, most, a.In.Limit-a.Made()-1)
+	if !a.Guesser.On || most < 1 {
+		return
 	}
-	b := d.main.batch
-	most := min(longest, s.in.Limit-s.made()-1, d.plan.Outputs-b.wanted-running, b.room()-running, len(d.cells.free)-running)
-	if most < 1 {
-		return nil
-	}
-	found := lookUp(s.tokens, most)
+	found := lookUp(a.Tokens, most)
 	if len(found) == 0 {
-		return nil
+		return
 	}
-	n := d.worth(&s.guess, len(found), running)
+	n := a.Guesser.worth(p, len(found), running)
 	if n == 0 {
-		if s.guess.skip++; s.guess.skip < tryAgain {
-			return nil
+		if a.Guesser.skip++; a.Guesser.skip < tryAgain {
+			return
 		}
 		n = 1
 	}
-	s.guess.skip = 0
-	return found[:n]
+	a.Guesser.skip = 0
+	a.Guesses = found[:n]
 }
 
 // worth is how many of n guesses make the step's tokens cheapest: each costs a row, and is of use only if all before it were
 // right.
-func (d *decoder) worth(g *guesser, n, running int) int {
+func (g *Guesser) worth(p *Pace, n, running int) int {
 	rate := g.rate
 	if g.seen == 0 {
 		rate = firstRate
 	}
-	base := d.pace.cost(running)
+	base := p.Cost(running)
 	if base == 0 {
 		return 0
 	}
@@ -68,7 +66,7 @@ func (d *decoder) worth(g *guesser, n, running int) int {
 	for i := 1; i <= n; i++ {
 		chance *= rate
 		gain += chance
-		if v := gain / d.pace.cost(running+i); v > best {
+		if v := gain / p.Cost(running+i); v > best {
 			best, at = v, i
 		}
 	}
