@@ -128,7 +128,11 @@ func start(ctx context.Context, o *options, dir string) (*server, error) {
 	if err := os.Symlink(o.gguf, filepath.Join(model, "1", "model.gguf")); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(model, "model.yaml"), []byte("engine: "+o.engine+"\ntext: "+o.text+"\n"), 0o644); err != nil {
+	settings := "text: " + o.text + "\n"
+	if o.engine != "" {
+		settings += "engine: " + o.engine + "\n"
+	}
+	if err := os.WriteFile(filepath.Join(model, "model.yaml"), []byte(settings), 0o644); err != nil {
 		return nil, err
 	}
 	conf := filepath.Join(dir, "serval.yaml")

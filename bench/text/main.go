@@ -26,6 +26,7 @@ type options struct {
 	write   string
 	threads int
 	rounds  int
+	source  string  // of the roof; "": it is not measured
 	others  float64 // what other programs may take of the processors, from 0 to 1
 	work    *workload
 	of      []contender
@@ -43,6 +44,7 @@ func main() {
 	flag.StringVar(&o.files, "files", filepath.Join(home, "serval-bench", "llama-server", "files"), "folder of the files that setup.sh makes: re-quantised ones, and random weights")
 	flag.StringVar(&o.python, "python", filepath.Join(home, "serval-bench", "openvino", "venv", "bin", "python"), "the Python that has openvino-genai; see setup.sh")
 	flag.StringVar(&o.write, "write", "", "Markdown file whose section of this workload is replaced")
+	flag.StringVar(&o.source, "roof", "", "C program that measures what the linear layers alone allow, run before; then the table has each server's share of it")
 	flag.IntVar(&o.threads, "threads", 2, "threads of each server")
 	flag.IntVar(&o.rounds, "rounds", 5, "interleaved rounds")
 	flag.Float64Var(&o.others, "others", 0.03, "share of the processors that other programs may take while a round is measured; else it is measured again")
@@ -109,6 +111,12 @@ func run(ctx context.Context, o *options) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // it is the system's folder for temporary files
 	machine := describeMachine(o)
+	var top *roof
+	if o.source != "" {
+		if top, err = measureRoof(ctx, o.source, dir); err != nil {
+			return err
+		}
+	}
 	var list []*server
 	defer func() {
 		for _, s := range list {
@@ -130,7 +138,7 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	text := report(o, machine, cells)
+	text := report(o, machine, top, cells)
 	fmt.Print(text)
 	if o.write != "" {
 		return bed.ReplaceSection(o.write, o.work.name, text)

@@ -22,6 +22,7 @@ type figures struct {
 type cell struct {
 	*server
 	rounds  []figures
+	memory  int64   // resident, of the process and its children, after the last round
 	foreign float64 // the largest share of the processors that other programs took during a round that counts
 }
 
@@ -54,6 +55,9 @@ func measureAll(ctx context.Context, o *options, list []*server) ([]*cell, error
 			c.foreign = max(c.foreign, foreign)
 		}
 		share(cells, round)
+		for _, c := range cells {
+			c.memory = c.Memory()
+		}
 		round, try = round+1, 0
 	}
 	return cells, nil

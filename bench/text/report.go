@@ -15,18 +15,25 @@ import (
 	"serval/bench/load"
 )
 
-// report writes the measurements as a Markdown table: each contender's medians, and what the first is to each of the others.
-func report(o *options, machine string, cells []*cell) string {
+// report writes the measurements as a Markdown table: each contender's medians, and what the first is to each of the others; and each one's
+// share of the roof, if that was measured.
+func report(o *options, machine string, top *roof, cells []*cell) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s. `%s`, %d interleaved rounds, during which other programs took at most %.1f %% of the processors. %s\n\n",
 		o.work.title, command(), len(cells[0].rounds), 100*cells[0].foreign, machine)
+	if top != nil {
+		fmt.Fprintf(&b, "The linear layers alone (`%s`, 4-bit weights, in the same run) make %v tokens a second.\n\n", filepath.Base(o.source), top)
+	}
 	prefix, behind, reads := o.work.load.Workload.Shared > 0, o.work.behind != nil, o.work.load.Workload.Tokens == chat.Fixed(1)
-	head := []string{"", "tokens/s", "first token p50 / p99 ms", "gap p50 / p99 / max ms", "failed"}
+	head := []string{"", "tokens/s", "first token p50 / p99 ms", "gap p50 / p99 / max ms", "failed", "memory MB"}
 	if prefix {
 		head = append(head, "of the common tokens cached")
 	}
 	if behind {
 		head = append(head, "first token of the long prompt ms")
+	}
+	if top != nil {
+		head = append(head, "of the roof")
 	}
 	rate := tokens
 	if reads { // an answer of one token has no gaps
@@ -43,24 +50,31 @@ func report(o *options, machine string, cells []*cell) string {
 	for _, c := range cells {
 		columns := []string{c.title, fmt.Sprintf("%.1f", c.median(rate)),
 			fmt.Sprintf("%.0f / %.0f", c.median(first(p50)), c.median(first(p99))),
-			fmt.Sprintf("%.1f / %.1f / %.0f", c.median(gap(p50)), c.median(gap(p99)), c.median(gap(longest))), c.failed()}
+			fmt.Sprintf("%.1f / %.1f / %.0f", c.median(gap(p50)), c.median(gap(p99)), c.median(gap(longest))), c.failed(), fmt.Sprintf("%.0f", float64(c.memory)/1e6)}
 		if prefix {
 			columns = append(columns, fmt.Sprintf("%.1f %%", 100*c.median(func(f *figures) float64 { return f.cached })))
 		}
 		if behind {
 			columns = append(columns, fmt.Sprintf("%.0f", c.median(late)))
 		}
+		if top != nil {
+			columns = append(columns, fmt.Sprintf("%.0f %%", 100*c.median(top.share)))
+		}
 		row(columns)
 	}
 	for _, c := range cells[1:] {
 		ratio := func(of func(*figures) float64) string { return fmt.Sprintf("%.2f", cells[0].over(c, of)) }
 		columns := []string{"**" + cells[0].name + " ÷ " + c.name + "**", "**" + ratio(rate) + "**", ratio(first(p50)) + " / " + ratio(first(p99)),
-			ratio(gap(p50)) + " / " + ratio(gap(p99)) + " / " + ratio(gap(longest)), ""}
+			ratio(gap(p50)) + " / " + ratio(gap(p99)) + " / " + ratio(gap(longest)), "",
+			fmt.Sprintf("%.2f", float64(cells[0].memory)/float64(max(c.memory, 1)))}
 		if prefix {
 			columns = append(columns, "")
 		}
 		if behind {
 			columns = append(columns, ratio(late))
+		}
+		if top != nil {
+			columns = append(columns, "")
 		}
 		row(columns)
 	}

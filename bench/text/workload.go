@@ -35,9 +35,11 @@ func workloads() []workload {
 	}
 	read := closed(1, 6)
 	read.Workload = chat.Workload{Words: chat.Fixed(600), Tokens: chat.Fixed(1)}
+	plain := read
+	plain.API = chat.Completions // the file has no chat template
 	short, shorter, single := closed(16, 16), closed(16, 16), closed(1, 3)
 	short.Workload.Tokens, shorter.Workload.Tokens, single.Workload.Tokens = chat.Fixed(32), chat.Fixed(16), chat.Fixed(32)
-	gemma, gemma1 := closed(16, 32), closed(1, 6) // the file has no chat template
+	gemma, gemma1 := closed(16, 32), closed(1, 6)
 	gemma.API, gemma1.API = chat.Completions, chat.Completions
 	prefix := closed(16, 32)
 	prefix.Workload = chat.Workload{Shared: 300, Words: chat.Fixed(20), Tokens: chat.Fixed(32)}
@@ -53,6 +55,10 @@ func workloads() []workload {
 		{name: "c16", title: "16 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 16, context: 2048, load: closed(16, 32)},
 		{name: "c32", title: "32 callers, prompts of 60 words, answers of 64 tokens", of: usual, slots: 32, context: 1024, load: closed(32, 64)},
 		{name: "prefill", title: "1 caller, prompts of 600 words, answers of 1 token", of: peers, slots: 4, context: 2048, load: read},
+		{name: "prefillq8", title: "1 caller, prompts of 600 words, answers of 1 token, the file re-quantised to Q8_0",
+			of: "serval-own-q8,llama-server-q8,openvino-q8", slots: 4, context: 2048, load: read},
+		{name: "prefillgemma", title: "1 caller, prompts of 600 words, answers of 1 token, plain completions, Gemma-3-270M",
+			of: "serval-own-gemma,llama-server-gemma", slots: 4, context: 2048, load: plain},
 		{name: "mixed", title: "16 callers, prompts of 20 to 200 words, answers of 16 to 128 tokens, so that prompts arrive while others answer", of: usual,
 			slots: 16, context: 2048, load: mixed},
 		{name: "prefix", title: "16 callers, 300 words in common before 20 of their own, answers of 32 tokens", of: usual, slots: 16, context: 2048, load: prefix},
