@@ -52,7 +52,7 @@ func (r *remote) client() *client.Client {
 
 func modelCommand() *cobra.Command {
 	c := &cobra.Command{Use: "model", Short: "List, inspect, load and fetch models", Args: cobra.NoArgs, RunE: showHelp}
-	c.AddCommand(modelList(), modelInspect(), modelStats(), modelLoad(), modelUnload(), modelPull(), modelProfile(), modelTune(), modelPlan())
+	c.AddCommand(modelList(), modelInspect(), modelStats(), modelLoad(), modelUnload(), modelPull(), modelProfile(), modelTune(), modelPlan(), modelQuantize())
 	return c
 }
 
