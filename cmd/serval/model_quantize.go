@@ -20,7 +20,7 @@ type quantizeFlags struct {
 	kind, text                     string
 	keep                           []string
 	pure, again, force, unmeasured bool
-	threads                        int
+	threads, callers               int
 }
 
 func modelQuantize() *cobra.Command {
@@ -64,8 +64,8 @@ Vectors (norms and biases) stay what they are. Q4_K and Q5_K mean Q4_K_M and Q5_
 	fl.BoolVar(&f.force, "force", false, "write over OUT")
 	fl.StringVar(&f.text, "text", "", "file of text for perplexity (default: one of 1,800 tokens that comes with Serval)")
 	fl.IntVar(&f.threads, "threads", 0, "threads of the models that are measured (default: every core)")
+	fl.IntVar(&f.callers, "callers", 16, "answers that are made together, where speed is measured")
 	fl.BoolVar(&f.unmeasured, "no-measure", false, "only write the file")
-	_ = c.MarkFlagRequired("type") // it is there
 	return c
 }
 
@@ -85,6 +85,9 @@ func recipeTable() string {
 // read makes what server is asked out of the flags.
 func (f *quantizeFlags) read(args []string) (q server.Quantization, m server.TextMeasure, err error) {
 	q = server.Quantization{In: args[0], Out: args[1], Requantize: f.again, Replace: f.force}
+	if f.kind == "" {
+		return q, m, errors.New("--type: say what to write, for example Q4_K_M or Q8_0; see --help")
+	}
 	if q.Recipe, err = quantize.Named(f.kind); err != nil {
 		return q, m, fmt.Errorf("--type: %w", err)
 	}
@@ -98,10 +101,10 @@ func (f *quantizeFlags) read(args []string) (q server.Quantization, m server.Tex
 		}
 		q.Keep = append(q.Keep, k)
 	}
-	if f.threads < 0 {
-		return q, m, errors.New("--threads: 0 or more")
+	if f.threads < 0 || f.callers < 1 {
+		return q, m, errors.New("--threads is 0 or more, --callers 1 or more")
 	}
-	m.Threads = f.threads
+	m.Threads, m.Callers = f.threads, f.callers
 	if f.text != "" {
 		m.Text, err = server.ReadText(f.text)
 	}
