@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -205,16 +204,8 @@ func warn(t *testing.T) func(string, ...any) {
 	}
 }
 
-// freeAddress is one of loopback's that nobody listens on now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+// freeAddress is one of loopback's that nobody listens on, and that no client is given meanwhile.
+func freeAddress(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", testkit.Port(t)) }
 
 func (b *bus) Peek(ctx context.Context, place string, v stream.View, env stream.Env) (stream.Peek, error) {
 	return b.b.Peek(ctx, b.target(place), v, b.env(env))

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,12 +39,7 @@ func killNATS(t *testing.T, b build, embedded bool, n, kills int) {
 	write(t, filepath.Join(models, "tree", "1", "model.txt"), tree)
 	var address, connection string
 	if embedded {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address = l.Addr().String()
-		_ = l.Close()
+		address = fmt.Sprintf("127.0.0.1:%d", testkit.Port(t))
 		connection = `embedded: {listen: "` + address + `"}`
 	} else {
 		k := testkit.NATSAlone(t, nil)
