@@ -2,6 +2,7 @@ package convert
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -70,7 +71,15 @@ func (m *Model) open(n *net, c *config, o Options) error {
 	if text := c.object("text_config"); text != nil {
 		inside = text
 	}
-	if err := w.specials(o.Dir, x, c, inside); err != nil {
+	var generation map[string]json.RawMessage
+	if _, err := readJSON(o.Dir, "generation_config.json", maxConfig, &generation); err != nil {
+		return err
+	}
+	if err := w.specials(generation, x, c, inside); err != nil {
+		return err
+	}
+	picks, err := sampling(generation)
+	if err != nil {
 		return err
 	}
 	if err := w.chat(o.Dir, x); err != nil {
@@ -88,6 +97,9 @@ func (m *Model) open(n *net, c *config, o Options) error {
 		return err
 	}
 	m.describe(n, w, o)
+	for _, p := range picks {
+		m.draft.Set(p.key, p.value)
+	}
 	f, err := m.draft.Read()
 	if err != nil {
 		return err

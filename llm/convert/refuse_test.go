@@ -202,6 +202,10 @@ func TestTokenizer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	write("generation_config.json", `{"top_p": "most"}`)
+	refused(t, "sampling", dir, `generation_config.json: top_p is "most", which cannot be`)
+	write("generation_config.json", `{"temperature": -1}`)
+	refused(t, "sampling", dir, "generation_config.json: temperature is -1, which cannot be")
 	write("tokenizer.json", "{")
 	refused(t, "half a file", dir, "tokenizer.json: unexpected end of JSON input")
 	if err := os.Remove(filepath.Join(dir, "tokenizer.json")); err != nil {
@@ -376,7 +380,7 @@ func FuzzFolder(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if w.specials(dir, x, conf, conf) != nil || w.chat(dir, x) != nil {
+		if w.specials(conf.raw, x, conf, conf) != nil || w.chat(dir, x) != nil {
 			return
 		}
 		m := &Model{}

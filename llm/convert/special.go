@@ -23,8 +23,8 @@ func roles() [][2]string {
 		{"sep", "seperator_token_id"}, {"pad", "padding_token_id"}, {"mask", "mask_token_id"}}
 }
 
-// specials finds them: by the tokenizer's files, then by config.json.
-func (w *words) specials(dir string, x *texts, c, inside *config) error {
+// specials finds them: by the tokenizer's files, then by config.json. generation is generation_config.json.
+func (w *words) specials(generation map[string]json.RawMessage, x *texts, c, inside *config) error {
 	s := &special{ids: map[string]int32{}, adds: map[string]bool{}, names: map[string]string{}}
 	for _, role := range append(roles(), [2]string{"cls"}) {
 		s.names[role[0]] = x.name(role[0] + "_token")
@@ -70,9 +70,7 @@ func (w *words) specials(dir string, x *texts, c, inside *config) error {
 			s.ids["unk"] = id
 		}
 	}
-	if err := w.ends(dir, s, c); err != nil {
-		return err
-	}
+	w.ends(s, generation["eos_token_id"], c.raw["eos_token_id"])
 	for _, role := range roles() {
 		if id, ok := s.ids[role[0]]; ok {
 			w.set(role[1], gguf.Num(uint32(id)))
@@ -191,12 +189,8 @@ func (s *special) between(pair []slot, first, last string) bool {
 
 // ends adds the tokens that end an answer by generation_config.json or config.json, which may list several, and that have no name
 // by which a reader would know them.
-func (w *words) ends(dir string, s *special, c *config) error {
-	var g map[string]json.RawMessage
-	if _, err := readJSON(dir, "generation_config.json", maxConfig, &g); err != nil {
-		return err
-	}
-	for _, raw := range []json.RawMessage{g["eos_token_id"], c.raw["eos_token_id"]} {
+func (w *words) ends(s *special, lists ...json.RawMessage) {
+	for _, raw := range lists {
 		var ids []int32
 		if json.Unmarshal(raw, &ids) != nil {
 			continue
@@ -220,7 +214,29 @@ func (w *words) ends(dir string, s *special, c *config) error {
 			}
 		}
 	}
-	return nil
+}
+
+// sampling reads how generation_config.json wants tokens to be picked.
+func sampling(generation map[string]json.RawMessage) ([]pair, error) {
+	var out []pair
+	for _, key := range [][2]string{{"top_k", "top_k"}, {"top_p", "top_p"}, {"min_p", "min_p"}, {"temperature", "temp"}, {"repetition_penalty", "penalty_repeat"}} {
+		var v *float64
+		if raw := generation[key[0]]; raw != nil {
+			if err := json.Unmarshal(raw, &v); err != nil {
+				return nil, wrong("generation_config.json", key[0], "%s is %.60s, which cannot be: %w", key[0], raw, err)
+			}
+		}
+		switch {
+		case v == nil:
+		case *v < 0 || *v > 1<<30:
+			return nil, wrong("generation_config.json", key[0], "%s is %g, which cannot be", key[0], *v)
+		case key[0] == "top_k":
+			out = append(out, pair{"general.sampling.top_k", gguf.Num(int32(*v))})
+		default:
+			out = append(out, pair{"general.sampling." + key[1], gguf.Num(float32(*v))})
+		}
+	}
+	return out, nil
 }
 
 // knownEnd tells whether readers of GGUF know by its name that a token ends an answer.
