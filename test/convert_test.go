@@ -117,7 +117,6 @@ func TestConvertRefusals(t *testing.T) {
 	run(t, "model", "convert", filepath.Join(dir, "config.json"), out).want(t, 2, "is no folder", "config.json")
 	run(t, "model", "convert", dir, at).want(t, 2, "is a folder; name the file")
 	run(t, "model", "convert", at, out).want(t, 1, "config.json", "is it the folder of a model")
-	run(t, "model", "convert", dir, filepath.Join(at, "none", "out.gguf")).want(t, 1, "no such file")
 	convert("--type", "Q9").want(t, 2, `--type: there is no type "Q9"`, "Q8_0")
 	convert("-o", "xml").want(t, 2, "use table or json")
 	convert("--threads", "0").want(t, 2, "--threads 0")
@@ -133,8 +132,9 @@ func TestConvertRefusals(t *testing.T) {
 		t.Fatalf("%v stayed behind", left)
 	}
 	convert("--ignore", "mamba_layers", "--name", "Qwen the Small").want(t, 0, "qwen2, BF16")
-	convert("--ignore", "mamba_layers").want(t, 2, "is there already", "--replace")
-	convert("--ignore", "mamba_layers", "--replace", "--type", "q8_0").want(t, 0, "qwen2, Q8_0")
+	run(t, "model", "convert", dir, filepath.Join(dir, "a", "b", "out.gguf"), "--ignore", "mamba_layers").want(t, 0, "qwen2, BF16")
+	convert("--ignore", "mamba_layers").want(t, 2, "is there already", "--force")
+	convert("--ignore", "mamba_layers", "--force", "--type", "q8_0").want(t, 0, "qwen2, Q8_0")
 	if left, err := os.ReadDir(at); err != nil || len(left) != 1 {
 		t.Errorf("%v is there, not the file alone", left)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -20,9 +21,9 @@ import (
 // conversion is what model convert was asked for.
 type conversion struct {
 	convert.Options
-	kind    string
-	replace bool
-	out     remote // of which only the output's form
+	kind  string
+	force bool
+	out   remote // of which only the output's form
 }
 
 // written is what model convert says of a file.
@@ -47,7 +48,8 @@ model.safetensors or its shards, and tokenizer.json or tokenizer.model. No Pytho
 These architectures are converted: ` + convert.Architectures + `.
 
 What config.json says that would change the net and is not known is an error, and so is a tokenizer that GGUF has no place for:
-before anything is written, both tokenizers are asked about a sample, and must agree. The file appears whole or not at all.`,
+before anything is written, both tokenizers are asked about a sample, and must agree. OUT.gguf is there only when it is whole; folders
+on the way are made, so that models/NAME/1/model.gguf is a model that a server finds. 'serval model quantize' has a table of the types.`,
 		Example: `  serval model convert ~/models/SmolLM2-135M-Instruct models/smol/1/model.gguf
   serval model convert ~/models/all-MiniLM-L6-v2 minilm.gguf --type F16
   serval model convert ~/models/Qwen3-0.6B qwen3.gguf --type Q8_0 -o json`,
@@ -59,7 +61,7 @@ before anything is written, both tokenizers are asked about a sample, and must a
 	f.StringVar(&o.Name, "name", "", "general.name of the file (default: the folder's name)")
 	f.StringSliceVar(&o.Ignore, "ignore", nil, "keys of config.json that do not change the net, though they are not known")
 	f.IntVar(&o.Threads, "threads", runtime.NumCPU(), "threads that round weights")
-	f.BoolVar(&o.replace, "replace", false, "replace OUT.gguf if it is there")
+	f.BoolVar(&o.force, "force", false, "write over OUT.gguf")
 	o.out.output(c)
 	return c
 }
@@ -92,11 +94,11 @@ func (o *conversion) run(ctx context.Context, dir, path string) error {
 	} else if !info.IsDir() {
 		return usage(fmt.Errorf("%s is no folder; name the one that has config.json", dir))
 	}
-	if info, err := os.Stat(path); err == nil && (info.IsDir() || !o.replace) {
+	if info, err := os.Stat(path); err == nil && (info.IsDir() || !o.force) {
 		if info.IsDir() {
 			return usage(fmt.Errorf("%s is a folder; name the file to write", path))
 		}
-		return usage(fmt.Errorf("%s is there already; take another name, or say --replace", path))
+		return usage(fmt.Errorf("%s is there already; take another name, or say --force", path))
 	}
 	o.Dir = dir
 	m, err := convert.Open(o.Options)
@@ -104,16 +106,27 @@ func (o *conversion) run(ctx context.Context, dir, path string) error {
 		return err
 	}
 	w := written{File: path, Architecture: m.Architecture, Type: m.Type, Weights: m.Weights, Tokens: m.Tokens, Notes: m.Notes}
-	bar, gone := byteBar("writing " + path)
-	err = m.Save(ctx, gguf.Saving{Path: path, Replace: o.replace, Progress: func(done, total int64) {
-		w.Bytes = total
-		bar(done, total)
-	}})
-	gone()
-	if errors.Is(err, fs.ErrExist) {
-		err = fmt.Errorf("%w; take another name, or say --replace", err)
+	if w.Bytes, err = m.Size(); err != nil {
+		return errors.Join(err, m.Close())
 	}
-	if err = errors.Join(err, m.Close()); err != nil {
+	folder := filepath.Dir(path)
+	_, missing := os.Stat(folder)
+	if err = os.MkdirAll(folder, 0o755); err == nil {
+		err = m.Save(ctx, gguf.Saving{Path: path, Replace: o.force, Progress: bytesWritten("writing " + path)})
+	}
+	if err != nil && missing != nil {
+		_ = os.Remove(folder) // if it is empty
+	}
+	if ctx.Err() != nil && err != nil {
+		err = &exitError{code: exitInterrupted, err: errors.New("stopped; nothing was written")}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("%w; take another name, or say --force", err)
+	}
+	if failed := m.Close(); err == nil {
+		err = failed
+	}
+	if err != nil {
 		return err
 	}
 	return o.out.emit(w, func(out io.Writer) error {

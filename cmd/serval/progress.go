@@ -52,26 +52,6 @@ func watchLoading(progress func() (done, of int), log *slog.Logger) (stop func()
 	})
 }
 
-// byteBar shows on a terminal how much of a file is done, and nothing elsewhere. gone takes it away.
-func byteBar(what string) (show func(done, total int64), gone func()) {
-	if info, err := os.Stderr.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return func(int64, int64) {}, func() {}
-	}
-	var last time.Time
-	show = func(done, total int64) {
-		if now := time.Now(); total > 0 && now.Sub(last) >= barEvery {
-			last = now
-			full := int(done * barWidth / total)
-			fmt.Fprintf(os.Stderr, "\r\x1b[K%s [%s%s] %d of %d MB", what, strings.Repeat("█", full), strings.Repeat("░", barWidth-full), done/1e6, total/1e6)
-		}
-	}
-	return show, func() {
-		if !last.IsZero() {
-			fmt.Fprint(os.Stderr, "\r\x1b[K")
-		}
-	}
-}
-
 func (l *loading) show() {
 	done, of := l.progress()
 	switch {

@@ -117,6 +117,11 @@ func (m *Model) types(r *quantize.Recipe, layers int, tied bool) error {
 		r = &found
 	}
 	m.Type = r.Name
+	type stand struct {
+		wanted, got gguf.Type
+		width       int
+	}
+	instead := map[stand]int{}
 	m.kinds = make([]gguf.Type, len(m.list))
 	for i := range m.list {
 		t := &m.list[i]
@@ -125,7 +130,7 @@ func (m *Model) types(r *quantize.Recipe, layers int, tied bool) error {
 			var wanted gguf.Type
 			kind, wanted = r.Choose(&gguf.Tensor{Name: t.name, Shape: t.shape(), Type: gguf.F32}, layers, tied)
 			if kind != wanted {
-				m.Notes = append(m.Notes, fmt.Sprintf("%s is %s: its rows of %d are no whole blocks of %s", t.name, kind, t.cols, wanted))
+				instead[stand{wanted, kind, t.cols}]++
 			}
 		}
 		m.kinds[i] = kind
@@ -133,6 +138,9 @@ func (m *Model) types(r *quantize.Recipe, layers int, tied bool) error {
 			return err
 		}
 		m.Weights += int64(t.cols) * int64(max(t.rows, 1))
+	}
+	for s, count := range instead {
+		m.Notes = append(m.Notes, fmt.Sprintf("%d matrices are %s and not %s: their rows of %d columns are no multiple of its block", count, s.got, s.wanted, s.width))
 	}
 	m.draft.Set("general.file_type", gguf.Num(r.FileType()))
 	return nil

@@ -77,11 +77,11 @@ func (s *step) flatten(out []step, field string, deep int) ([]step, error) {
 	var list []step
 	if parts[field] != nil {
 		if err := json.Unmarshal(parts[field], &list); err != nil {
-			return nil, fmt.Errorf("Sequence: %s: %w", field, err)
+			return nil, fmt.Errorf("in Sequence: %s: %w", field, err)
 		}
 	}
 	if deep == 0 || len(list) > 64 {
-		return nil, fmt.Errorf("Sequence: %s: more steps than any tokenizer has", field)
+		return nil, fmt.Errorf("in Sequence: %s: more steps than any tokenizer has", field)
 	}
 	for i := range list {
 		var err error
