@@ -51,8 +51,8 @@ func (r *remote) client() *client.Client {
 }
 
 func modelCommand() *cobra.Command {
-	c := &cobra.Command{Use: "model", Short: "List, inspect, load and fetch models", Args: cobra.NoArgs, RunE: showHelp}
-	c.AddCommand(modelList(), modelInspect(), modelStats(), modelLoad(), modelUnload(), modelPull(), modelProfile(), modelTune(), modelPlan(), modelQuantize())
+	c := &cobra.Command{Use: "model", Short: "List, inspect, load, fetch and convert models", Args: cobra.NoArgs, RunE: showHelp}
+	c.AddCommand(modelList(), modelInspect(), modelStats(), modelLoad(), modelUnload(), modelPull(), modelConvert(), modelProfile(), modelTune(), modelPlan(), modelQuantize())
 	return c
 }
 

