@@ -45,7 +45,7 @@ func modelConvert() *cobra.Command {
 		Long: `Make a GGUF file, which Serval and llama.cpp serve, of a model as Hugging Face's libraries save it: a folder with config.json,
 model.safetensors or its shards, and tokenizer.json or tokenizer.model. No Python is needed, and no code of the folder is run.
 
-These architectures are converted: ` + convert.Architectures + `.
+Architectures (in config.json): ` + convert.Architectures + `.
 
 What config.json says that would change the net and is not known is an error, and so is a tokenizer that GGUF has no place for:
 before anything is written, both tokenizers are asked about a sample, and must agree. OUT.gguf is there only when it is whole; folders
@@ -130,7 +130,8 @@ func (o *conversion) run(ctx context.Context, dir, path string) error {
 		return err
 	}
 	return o.out.emit(w, func(out io.Writer) error {
-		fmt.Fprintf(out, "%s\t%s, %s, %s, %.1f M weights, %d tokens\n", w.File, w.Architecture, w.Type, mebibytes(w.Bytes), float64(w.Weights)/1e6, w.Tokens)
+		fmt.Fprintf(out, "%s\t%s, %s, %s, %.1f M weights, %d tokens\n",
+			w.File, w.Architecture, w.Type, mebibytes(w.Bytes), float64(w.Weights)/1e6, w.Tokens)
 		for _, note := range w.Notes {
 			fmt.Fprintf(out, "note\t%s\n", note)
 		}

@@ -47,7 +47,8 @@ func check(f *gguf.File, x *texts) error {
 			o := vocab.Options{Around: around}
 			a, b := ours.Encode(nil, text, o), theirs.Encode(nil, text, o)
 			if at := differ(a, b); at >= 0 {
-				return wrong("tokenizer.json", "tokenizer.json", "GGUF has no place for all that this tokenizer does: of %.60q, from token %d on, %s should become %s but would become %s",
+				return wrong("tokenizer.json", "tokenizer.json",
+					"GGUF has no place for all that this tokenizer does: of %.60q, from token %d on, %s should become %s but would become %s",
 					text, at, spell(theirs, b, at), name(b, at), name(a, at))
 			}
 		}

@@ -140,7 +140,8 @@ func (m *Model) types(r *quantize.Recipe, layers int, tied bool) error {
 		m.Weights += int64(t.cols) * int64(max(t.rows, 1))
 	}
 	for s, count := range instead {
-		m.Notes = append(m.Notes, fmt.Sprintf("%d matrices are %s and not %s: their rows of %d columns are no multiple of its block", count, s.got, s.wanted, s.width))
+		m.Notes = append(m.Notes, fmt.Sprintf("%d matrices are %s and not %s: their rows of %d columns are no multiple of its block",
+			count, s.got, s.wanted, s.width))
 	}
 	m.draft.Set("general.file_type", gguf.Num(r.FileType()))
 	return nil

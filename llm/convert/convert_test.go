@@ -323,3 +323,22 @@ func TestUnigram(t *testing.T) {
 		}
 	}
 }
+
+// TestEnds lists tokens that end an answer, one of which nobody knows by its name.
+func TestEnds(t *testing.T) {
+	dir, _ := lay(t, "llama", 1)
+	edit(t, filepath.Join(dir, "tokenizer.json"), func(m map[string]any) {
+		m["added_tokens"].([]any)[1].(map[string]any)["content"] = "<|stop|>"
+	})
+	f := converted(t, dir, "")
+	if id, ok := f.Uint("tokenizer.ggml.eot_token_id"); !ok || id != 361 {
+		t.Errorf("eot_token_id is %d %v", id, ok)
+	}
+	v, err := vocab.FromGGUF(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := v.Ends(); !slices.Equal(got, []int32{361, 362}) {
+		t.Errorf("answers end with %v", got)
+	}
+}

@@ -10,5 +10,6 @@
 //
 // Where to look: convert.go is the API; config.go reads config.json, and family.go says what each architecture makes of it;
 // tensor.go lists the tensors and write.go turns them; vocab.go makes the vocabulary, of bytepair.go, spm.go, wordpiece.go or
-// unigram.go; special.go the special tokens; pre.go names the way to cut text; sentencepiece.go reads tokenizer.model.
+// unigram.go; special.go finds the special tokens, chat.go the chat template, pooling.go how vectors are made; pre.go names the
+// way to cut text; sentencepiece.go reads tokenizer.model; check.go tries what came out.
 package convert

@@ -52,8 +52,8 @@ func (n *net) note(format string, args ...any) {
 }
 
 // Architectures are the names in config.json that are known.
-const Architectures = "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, Gemma2ForCausalLM, Gemma3ForCausalLM, " +
-	"Gemma3ForConditionalGeneration, BertModel, BertForMaskedLM"
+const Architectures = "LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM and Qwen3ForCausalLM; the same without a head " +
+	"(LlamaModel, …); Gemma2ForCausalLM, Gemma3ForCausalLM and Gemma3ForConditionalGeneration (without pictures); BertModel and BertForMaskedLM"
 
 // netOf reads config.json. ignore are keys that it need not know.
 func netOf(dir string, ignore []string) (*net, *config, error) {
@@ -91,7 +91,9 @@ func netOf(dir string, ignore []string) (*net, *config, error) {
 			c.fail("text_config", "is missing")
 			break
 		}
-		for _, key := range strings.Fields("vision_config tie_word_embeddings mm_tokens_per_image boi_token_index eoi_token_index image_token_index boi_token_id eoi_token_id image_token_id") {
+		const others = "vision_config tie_word_embeddings mm_tokens_per_image boi_token_index eoi_token_index image_token_index " +
+			"boi_token_id eoi_token_id image_token_id"
+		for _, key := range strings.Fields(others) {
 			c.has(key)
 		}
 		n.note("what sees pictures is left out: the file reads and writes text")
@@ -100,6 +102,9 @@ func netOf(dir string, ignore []string) (*net, *config, error) {
 		n.encoder(c)
 	default:
 		c.fail("architectures", "is %q, which is not converted; these are: %s", name, Architectures)
+	}
+	if strings.HasSuffix(names[0], "Model") {
+		n.tied = true // it has no head, for which readers of GGUF take the embedding
 	}
 	if inside != c {
 		inside.rest(ignore)
@@ -190,7 +195,8 @@ func (n *net) narrow(c *config, window int) {
 		return
 	}
 	if window < n.context {
-		n.note("the context is %d tokens, not %d: beyond that each position sees only %d (sliding_window), for which %s has no place in GGUF", window, n.context, window, n.arch)
+		n.note("the context is %d tokens, not %d: beyond that each position sees only %d (sliding_window), for which %s has no place in GGUF",
+			window, n.context, window, n.arch)
 		n.context = window
 	}
 }

@@ -24,6 +24,7 @@ func ways() []struct {
 	name  string
 } {
 	const bytes = " ByteLevel"
+	cased := before + uppers + `*` + lowers + `+|` + before + uppers + `+` + lowers + `*|\p{N}` + slashes
 	split := func(s string) string { return "Split(" + s + ")" }
 	return []struct {
 		steps string
@@ -35,7 +36,8 @@ func ways() []struct {
 		{split(english+`|`+before+`\p{L}+|\p{N}{1,3}`+symbols) + bytes, true, "llama-bpe"},
 		{split(english+`|`+before+`\p{L}+|\p{N}{1,3}`+symbols) + bytes, false, "smaug-bpe"},
 		{split(english+`|`+before+`\p{L}+|\p{N}`+symbols) + bytes, false, "qwen2"},
-		{split(before+uppers+`*`+lowers+`+|`+before+uppers+`+`+lowers+`*|\p{N}`+slashes) + bytes, true, "tekken"},
+		{split(cased) + bytes, true, "tekken"},
+		{split(cased) + bytes, false, "tekken"}, // its merges make all of its tokens
 		{split(`\p{N}{1,3}`) + " " + split(`[一-龥぀-ゟ゠-ヿ]+`) + " " +
 			split("[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+") + bytes,
 			false, "deepseek-v3"},

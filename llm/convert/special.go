@@ -3,11 +3,10 @@ package convert
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"serval/llm/gguf"
+	"serval/llm/vocab"
 )
 
 // special are the tokens that have a part to play, and which of them are put around a text.
@@ -19,8 +18,8 @@ type special struct {
 
 // roles are the parts that tokens play, in the order of the file's keys, with GGUF's names.
 func roles() [][2]string {
-	return [][2]string{{"bos", "bos_token_id"}, {"eos", "eos_token_id"}, {"eot", "eot_token_id"}, {"eom", "eom_token_id"}, {"unk", "unknown_token_id"},
-		{"sep", "seperator_token_id"}, {"pad", "padding_token_id"}, {"mask", "mask_token_id"}}
+	return [][2]string{{"bos", "bos_token_id"}, {"eos", "eos_token_id"}, {"eot", "eot_token_id"}, {"eom", "eom_token_id"},
+		{"unk", "unknown_token_id"}, {"sep", "seperator_token_id"}, {"pad", "padding_token_id"}, {"mask", "mask_token_id"}}
 }
 
 // specials finds them: by the tokenizer's files, then by config.json. generation is generation_config.json.
@@ -151,7 +150,7 @@ func (s *special) template(p *step) error {
 			s.names["bos"] = first
 		}
 		if first != s.names["bos"] && first != s.names["cls"] {
-			return fmt.Errorf("TemplateProcessing: it puts %q before a text, tokenizer_config.json says that %q is what begins one", first, s.names["bos"])
+			return fmt.Errorf("TemplateProcessing: it puts %q before a text, and tokenizer_config.json says that %q begins one", first, s.names["bos"])
 		}
 		s.adds["bos"] = true
 	}
@@ -202,7 +201,7 @@ func (w *words) ends(s *special, lists ...json.RawMessage) {
 			if _, said := s.ids["eos"]; !said {
 				s.ids["eos"] = id
 			}
-			known := slices.Contains([]int32{s.ids["eos"]}, id) || knownEnd(w.tokens[id])
+			known := s.ids["eos"] == id || vocab.EndsAnswer(w.tokens[id])
 			for _, role := range []string{"eot", "eom"} {
 				other, said := s.ids[role]
 				if known = known || said && other == id; !known && !said {
@@ -219,7 +218,8 @@ func (w *words) ends(s *special, lists ...json.RawMessage) {
 // sampling reads how generation_config.json wants tokens to be picked.
 func sampling(generation map[string]json.RawMessage) ([]pair, error) {
 	var out []pair
-	for _, key := range [][2]string{{"top_k", "top_k"}, {"top_p", "top_p"}, {"min_p", "min_p"}, {"temperature", "temp"}, {"repetition_penalty", "penalty_repeat"}} {
+	for _, key := range [][2]string{{"top_k", "top_k"}, {"top_p", "top_p"}, {"min_p", "min_p"}, {"temperature", "temp"},
+		{"repetition_penalty", "penalty_repeat"}} {
 		var v *float64
 		if raw := generation[key[0]]; raw != nil {
 			if err := json.Unmarshal(raw, &v); err != nil {
@@ -237,115 +237,4 @@ func sampling(generation map[string]json.RawMessage) ([]pair, error) {
 		}
 	}
 	return out, nil
-}
-
-// knownEnd tells whether readers of GGUF know by its name that a token ends an answer.
-func knownEnd(name string) bool {
-	return slices.Contains(strings.Fields("<|eot_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> <|eom_id|> <EOT> _<EOT> <|end_of_text|> <｜end▁of▁sentence｜> <end_of_utterance>"), name)
-}
-
-// chat adds the chat template: chat_template.jinja, as transformers has it, else tokenizer_config.json's, which may be a list.
-func (w *words) chat(dir string, x *texts) error {
-	type named struct{ Name, Template string }
-	var list []named
-	b, err := readFile(dir, "chat_template.jinja", maxConfig)
-	if err != nil {
-		return err
-	}
-	raw := x.config["chat_template"]
-	if b == nil && raw == nil {
-		var file map[string]json.RawMessage
-		if _, err := readJSON(dir, "chat_template.json", maxConfig, &file); err != nil {
-			return err
-		}
-		raw = file["chat_template"]
-	}
-	switch text := ""; {
-	case b != nil:
-		list = append(list, named{"default", string(b)})
-		more, err := filepath.Glob(filepath.Join(dir, "additional_chat_templates", "*.jinja"))
-		if err != nil {
-			return err
-		}
-		for _, path := range more {
-			b, err := readFile(filepath.Dir(path), filepath.Base(path), maxConfig)
-			if err != nil {
-				return err
-			}
-			list = append(list, named{strings.TrimSuffix(filepath.Base(path), ".jinja"), string(b)})
-		}
-	case raw == nil || string(raw) == "null":
-		return nil
-	case json.Unmarshal(raw, &text) == nil:
-		list = append(list, named{"default", text})
-	default:
-		if err := json.Unmarshal(raw, &list); err != nil {
-			return wrong("tokenizer_config.json", "chat_template", "chat_template: %w", err)
-		}
-	}
-	var names []string
-	for _, t := range list {
-		name := strings.Map(func(r rune) rune {
-			if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
-				return r
-			}
-			return '_'
-		}, t.Name)
-		if name == "" || name == "default" {
-			w.keys = append(w.keys, pair{"tokenizer.chat_template", gguf.Text(t.Template)})
-			continue
-		}
-		names = append(names, name)
-		w.keys = append(w.keys, pair{"tokenizer.chat_template." + name, gguf.Text(t.Template)})
-	}
-	if len(names) > 0 {
-		w.keys = append(w.keys, pair{"tokenizer.chat_templates", gguf.Texts(names)})
-	}
-	return nil
-}
-
-// pooling reads how vectors of texts are made, where the folder is sentence-transformers': GGUF's number for it; 0: not said.
-func pooling(dir string) (uint32, error) {
-	var modules []struct{ Path, Type string }
-	found, err := readJSON(dir, "modules.json", maxConfig, &modules)
-	if err != nil || !found {
-		return 0, err
-	}
-	var kind uint32
-	for _, m := range modules {
-		class := m.Type[strings.LastIndexByte(m.Type, '.')+1:]
-		switch class {
-		case "Transformer", "Normalize":
-			continue
-		case "Pooling":
-		default:
-			return 0, wrong("modules.json", "type", "a module is %q, which has no place in GGUF; Transformer, Pooling and Normalize have", m.Type)
-		}
-		if !filepath.IsLocal(m.Path) {
-			return 0, wrong("modules.json", "path", "%q is no folder inside this one", m.Path)
-		}
-		name := filepath.Join(m.Path, "config.json")
-		var p map[string]any
-		if found, err := readJSON(dir, name, maxConfig, &p); err != nil {
-			return 0, err
-		} else if !found {
-			return 0, wrong("modules.json", "path", "%s is missing", name)
-		}
-		var modes []string
-		for key, v := range p {
-			if mode, is := strings.CutPrefix(key, "pooling_mode_"); is && v == true {
-				modes = append(modes, strings.TrimSuffix(strings.TrimSuffix(mode, "_tokens"), "_token"))
-			}
-		}
-		if mode, ok := p["pooling_mode"].(string); ok && len(modes) == 0 {
-			modes = append(modes, mode)
-		}
-		slices.Sort(modes)
-		at := slices.Index([]string{"", "mean", "cls", "lasttoken"}, strings.Join(modes, " + "))
-		if at < 1 {
-			return 0, wrong(name, "pooling_mode", "it pools by %q; mean, cls and lasttoken have a place in GGUF", strings.Join(modes, " + "))
-		}
-		kind = uint32(at)
-	}
-	return kind, nil
 }

@@ -170,7 +170,8 @@ func begins(s string, with ...string) bool {
 func (n *net) find(set *safetensors.Set) ([]tensor, error) {
 	there := make(map[string]*safetensors.Tensor, len(set.Tensors))
 	refuse := func(t *safetensors.Tensor, format string, args ...any) error {
-		return serval.Errorf(serval.InvalidArgument, "%s: tensor %s %s", filepath.Base(set.Paths[t.File]), t.Name, fmt.Sprintf(format, args...)).At(t.Name)
+		why := fmt.Sprintf(format, args...)
+		return serval.Errorf(serval.InvalidArgument, "%s: tensor %s %s", filepath.Base(set.Paths[t.File]), t.Name, why).At(t.Name)
 	}
 	for i := range set.Tensors {
 		t := &set.Tensors[i]
@@ -190,7 +191,8 @@ func (n *net) find(set *safetensors.Set) ([]tensor, error) {
 		}
 		t.src = there[t.from]
 		if t.src == nil {
-			return nil, serval.Errorf(serval.InvalidArgument, "the folder's .safetensors files have no tensor %s; config.json says that the net has it", t.from).At(t.from)
+			return nil, serval.Errorf(serval.InvalidArgument,
+				"the folder's .safetensors files have no tensor %s; config.json says that the net has it", t.from).At(t.from)
 		}
 		delete(there, t.from)
 		want := t.shape()

@@ -41,6 +41,10 @@ func Open(dir string) (*Set, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, single)); errors.Is(err, fs.ErrNotExist) {
+		if others, _ := filepath.Glob(filepath.Join(dir, "pytorch_model*.bin")); len(others) > 0 {
+			return nil, fmt.Errorf("%s has %s, which is a program as much as data and is not read; take the model's .safetensors files",
+				dir, filepath.Base(others[0]))
+		}
 		return nil, fmt.Errorf("%s has neither %s nor %s", dir, single, indexed)
 	}
 	return openFiles(dir, []string{single})

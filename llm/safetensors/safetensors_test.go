@@ -92,6 +92,10 @@ func TestOpen(t *testing.T) {
 	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "neither model.safetensors nor") {
 		t.Errorf("an empty folder: %v", err)
 	}
+	put(t, dir, "pytorch_model.bin", []byte("PK"))
+	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "has pytorch_model.bin") {
+		t.Errorf("a folder of PyTorch's: %v", err)
+	}
 	put(t, dir, "model.safetensors", file(two, 16))
 	s, err := Open(dir)
 	if err != nil {

@@ -2,6 +2,7 @@ package vocab
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -62,6 +63,9 @@ var (
 	}
 	alwaysShown = []string{"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"} // gpt-oss
 )
+
+// EndsAnswer tells whether a token ends an answer by its name alone, whatever else a GGUF file says.
+func EndsAnswer(name string) bool { return slices.Contains(answerEnds, name) }
 
 // findSpecial finds by their names the tokens that end an answer, and makes control tokens of those that look like one.
 func (r *reading) findSpecial() map[int32]bool {
