@@ -112,7 +112,7 @@ type TextSettings struct {
 	Chunk     int               `yaml:"chunk" doc:"most prompt tokens that are read between two steps of running sequences; 0: chosen" min:"0"`
 	Template  string            `yaml:"template" doc:"file with the chat template, in the model's folder; default: the model's own"`
 	Reasoning string            `yaml:"reasoning" doc:"the tags around the model's reasoning, as in <think>…</think>; default: known from the template; none: it is not set apart"`
-	Speculate bool              `yaml:"speculate" doc:"guesses tokens from the prompt and checks several at once, where that is faster"`
+	Speculate *bool             `yaml:"speculate" doc:"guesses tokens from the text that is there and checks several at once, where that is faster; default: true of engine gguf, else false"`
 	Adapters  map[string]string `yaml:"adapters" doc:"LoRA adapters: name → file in the model's folder"`
 	Tensors   bool              `yaml:"tensors" doc:"clients give and get the tensors of an encoder, though its tokenizer stands beside it"`
 	Pooling   string            `yaml:"pooling" doc:"how token vectors become a text's: mean, cls, last; default: the model's own" enum:"mean,cls,last"`

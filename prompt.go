@@ -81,7 +81,7 @@ type Generation struct {
 	Constraint *Constraint
 	// Adapter is the LoRA adapter to use, by the name that the model's settings give it; "": none.
 	Adapter string
-	// Speculate turns speculative decoding off or on; nil: as the model's settings say.
+	// Speculate turns speculative decoding off or on; nil: as the model's settings say, or its engine.
 	Speculate *bool
 	// Alone asks that no other request shares a batch with this one, so that it can be repeated bit by bit.
 	Alone bool
@@ -259,4 +259,6 @@ type Language struct {
 	Width    int    // of a vector
 	Pooling  string // the model's own
 	Adapters []string
+	// Speculate says that it guesses tokens where neither a request nor the settings say.
+	Speculate bool
 }

@@ -12,7 +12,7 @@ type contender struct {
 	peer        bool   // llama-server
 	openvino    bool   // OpenVINO GenAI behind openvino_front.py
 	native      bool   // Serval opens the libraries of llama-server's build
-	speculate   bool   // guesses by prompt lookup
+	speculate   string // text.speculate; "": as the engine does by itself
 	settings    string // more lines of Serval's model.yaml
 	file        string // in the folder of files that setup.sh made; "": the file that the command names
 	beside      string // a file in the folder of that which the command names, instead
@@ -25,9 +25,10 @@ func contenders() []contender {
 		{name: "llama-server", title: "llama-server", peer: true},
 		{name: "serval-shipped", title: "Serval, `engine: llama` as shipped", settings: llama},
 		{name: "serval-own", title: "Serval's own engine, `engine: gguf`", settings: own},
+		{name: "serval-own-plain", title: "Serval's own engine, `speculate: false`", settings: own, speculate: "false"},
 		{name: "serval-own-apart", title: "Serval's own engine, `isolation: process`", settings: "engine: gguf\nisolation: process\n"},
 		{name: "serval-inside", title: "Serval as shipped, `isolation: none`", settings: llama + "isolation: none\n"},
-		{name: "serval-guessing", title: "Serval, llama-server's library build, `text.speculate`", native: true, speculate: true, settings: llama},
+		{name: "serval-guessing", title: "Serval, llama-server's library build, `text.speculate`", native: true, speculate: "true", settings: llama},
 		{name: "serval-q8", title: "Serval, llama-server's library build, Q8_0 file", native: true, file: "q8_0.gguf", settings: llama},
 		{name: "llama-server-q8", title: "llama-server, Q8_0 file", peer: true, file: "q8_0.gguf"},
 		{name: "serval-q4", title: "Serval, llama-server's library build, Q4_0 file", native: true, file: "q4_0.gguf", settings: llama},

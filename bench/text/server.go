@@ -72,7 +72,10 @@ func describe(o *options, c contender, dir string) (*server, error) {
 	if err := os.Symlink(file, filepath.Join(folder, "1", "model.gguf")); err != nil {
 		return nil, err
 	}
-	settings := fmt.Sprintf("threads: %s\n%stext: {slots: %d, context: %d, speculate: %v}\n", threads, c.settings, slots, o.work.context, c.speculate)
+	settings := fmt.Sprintf("threads: %s\n%stext: {slots: %d, context: %d}\n", threads, c.settings, slots, o.work.context)
+	if c.speculate != "" {
+		settings = strings.Replace(settings, "}", ", speculate: "+c.speculate+"}", 1)
+	}
 	if err := os.WriteFile(filepath.Join(folder, "model.yaml"), []byte(settings), 0o644); err != nil {
 		return nil, err
 	}

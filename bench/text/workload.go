@@ -66,7 +66,7 @@ func workloads() []workload {
 			load: streams, behind: &prompt},
 		{name: "isolation", title: "16 callers as above: the model's own process, and the server's", of: "serval-shipped,serval-inside", slots: 16, context: 2048,
 			load: closed(16, 32)},
-		{name: "guessing", title: "1 caller who has a text repeated, answers of 96 tokens", of: "serval-guessing,serval,llama-server", slots: 16, context: 2048, load: repeated},
+		{name: "guessing", title: "1 caller who has a text repeated, answers of 96 tokens", of: "serval-own,serval-own-plain,serval-guessing,serval,llama-server", slots: 16, context: 2048, load: repeated},
 		{name: "q8", title: "16 callers as above, the file re-quantised to Q8_0", of: "serval-own-q8,llama-server-q8,openvino-q8", slots: 16, context: 2048, load: closed(16, 32)},
 		{name: "q4", title: "16 callers as above, the file re-quantised to Q4_0", of: "serval-own-q4,llama-server-q4,openvino-q4", slots: 16, context: 2048,
 			load: closed(16, 32)},

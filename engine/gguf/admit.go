@@ -33,6 +33,9 @@ func (d *decoder) admitGenerate(c *engine.Call, in *serval.Generate) error {
 	if err != nil {
 		return err
 	}
+	if in.Speculate {
+		a.Speculate()
+	}
 	d.live = append(d.live, &sequence{Answer: a})
 	return nil
 }

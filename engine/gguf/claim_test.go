@@ -34,7 +34,6 @@ func TestClaim(t *testing.T) {
 		"cpu":           {dir, serval.ModelSettings{Device: "cpu", Text: &serval.TextSettings{Slots: 2}}, ""},
 		"gpu":           {dir, serval.ModelSettings{Device: "cuda:0"}, "CPU"},
 		"option":        {dir, serval.ModelSettings{Options: map[string]string{"kv": "shared"}}, "options"},
-		"guesses":       {dir, serval.ModelSettings{Text: &serval.TextSettings{Speculate: true}}, "text.speculate"},
 		"adapters":      {dir, serval.ModelSettings{Text: &serval.TextSettings{Adapters: map[string]string{"a": "a.gguf"}}}, "text.adapters.a"},
 		"broken":        {broken, serval.ModelSettings{}, "model.gguf"},
 		"another file":  {dir, serval.ModelSettings{File: "other.gguf"}, "other.gguf"},

@@ -26,7 +26,9 @@ type decoder struct {
 	jobs    []*decode.Texts
 	texts   []*encoding // of jobs, that hold blocks
 	answers decode.Model
+	guesses decode.Guesses
 	pace    decode.Pace
+	row     []int32 // scratch of add
 
 	takePiece func(worker, i int) // take, made once
 }
@@ -82,7 +84,7 @@ func (d *decoder) Memory() engine.Memory {
 
 // Language says what it can do.
 func (d *decoder) Language() serval.Language {
-	return serval.Language{File: d.file, Context: d.plan.context, Slots: d.plan.slots, Generate: true, Embed: true, Width: d.width, Pooling: ownPooling}
+	return serval.Language{File: d.file, Context: d.plan.context, Slots: d.plan.slots, Generate: true, Embed: true, Width: d.width, Pooling: ownPooling, Speculate: true}
 }
 
 // Cache implements engine.Cached.

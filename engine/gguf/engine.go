@@ -94,9 +94,6 @@ func checkSettings(spec *engine.Spec) error {
 	if spec.Settings.Text == nil {
 		return nil
 	}
-	if spec.Settings.Text.Speculate {
-		return serval.Errorf(serval.InvalidArgument, "text.speculate: engine gguf guesses no tokens; remove it, or use engine: llama").At("text.speculate")
-	}
 	for name := range spec.Settings.Text.Adapters {
 		return serval.Errorf(serval.InvalidArgument, "text.adapters.%s: engine gguf has no adapters; use engine: llama", name).At("text.adapters." + name)
 	}

@@ -119,7 +119,8 @@ func (d *decoder) must(s *sequence) bool {
 	return true
 }
 
-// lay puts the batch together: the token that each running sequence picked last, and a piece of the prompts.
+// lay puts the batch together: the token that each running sequence picked last, guesses at what follows, and a piece of the
+// prompts. It returns how many rows are not of prompts.
 func (d *decoder) lay() (running int, err error) {
 	d.net.reset()
 	d.laid = d.laid[:0]
@@ -128,21 +129,46 @@ func (d *decoder) lay() (running int, err error) {
 			continue
 		}
 		if d.must(s) {
-			d.add(s, 1)
-			running++
+			d.laid = append(d.laid, s)
 		} else if s.placed {
 			return 0, errFull
 		}
 	}
+	d.guess()
+	for _, s := range d.laid {
+		d.add(s, 1)
+	}
+	running = d.net.rows()
 	d.layPrompts(running)
 	return running, nil
 }
 
-// add adds the next n tokens of s to the batch. There is room for them.
+// guess sets what may follow the next tokens of the running sequences. Guesses take no block from anybody, and leave half of the logits
+// to others.
+func (d *decoder) guess() {
+	if d.cache.idle() <= len(d.laid) { // each may need one more
+		return
+	}
+	for _, s := range d.laid {
+		d.guesses.Offer(s.Answer, block)
+	}
+	d.guesses.Choose(&d.pace, len(d.laid), d.plan.outputs/2-len(d.laid))
+	for _, s := range d.laid {
+		if n := len(s.Guesses); n > 0 {
+			s.Guesses = s.Guesses[:d.room(s, 1+n)-1]
+		}
+	}
+}
+
+// add adds the next n tokens of s to the batch, and its guesses. There is room for them.
 func (d *decoder) add(s *sequence, n int) {
 	s.rows, s.out = n, d.net.outputs()
-	d.net.add(s.Tokens[s.Done:s.Done+n], s.Done, s.table, func(i int) bool { return s.Wants(s.Done + i) })
-	d.laid = append(d.laid, s)
+	tokens := s.Tokens[s.Done : s.Done+n]
+	if len(s.Guesses) > 0 {
+		d.row = append(append(d.row[:0], tokens...), s.Guesses...)
+		tokens = d.row
+	}
+	d.net.add(tokens, s.Done, s.table, func(i int) bool { return i >= n || s.Wants(s.Done+i) })
 }
 
 // Pieces of prompts beside running sequences take about so many seconds, but are at least so long.
@@ -219,6 +245,7 @@ func (d *decoder) layPrompt(s *sequence, n int) int {
 		n = 1
 	}
 	d.add(s, n)
+	d.laid = append(d.laid, s)
 	return n
 }
 

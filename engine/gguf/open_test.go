@@ -178,7 +178,6 @@ func TestCutWhileServed(t *testing.T) {
 func TestSettingsRefused(t *testing.T) {
 	dir := smol(t)
 	for field, s := range map[string]serval.ModelSettings{
-		"text.speculate":  {Text: &serval.TextSettings{Speculate: true}},
 		"text.adapters.a": {Text: &serval.TextSettings{Adapters: map[string]string{"a": "a.gguf"}}},
 		"options.kv":      {Options: map[string]string{"kv": "shared"}},
 	} {

@@ -49,8 +49,11 @@ func (d *decoder) generate() (computed bool, err error) {
 	if err := d.net.run(); err != nil {
 		return false, err
 	}
-	if d.net.rows()-running >= leastPiece {
-		d.pace.SawPrompt(d.net.rows(), time.Since(begin))
+	switch rows := d.net.rows(); {
+	case rows == running:
+		d.pace.SawRows(rows, time.Since(begin))
+	case rows-running >= leastPiece:
+		d.pace.SawPrompt(rows, time.Since(begin))
 	}
 	d.team.Run(len(d.laid), d.takePiece)
 	for _, s := range d.laid {

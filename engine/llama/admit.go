@@ -42,7 +42,9 @@ func (d *decoder) admitGenerate(c *engine.Call, in *serval.Generate) error {
 	if err != nil {
 		return err
 	}
-	a.Guesser.On = in.Speculate && !d.recurrent && !in.Alone
+	if in.Speculate && !d.recurrent && !in.Alone {
+		a.Speculate()
+	}
 	d.live = append(d.live, &sequence{Answer: a, id: -1, adapter: l})
 	return nil
 }

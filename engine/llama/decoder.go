@@ -34,6 +34,7 @@ type decoder struct {
 	jobs    []*decode.Texts
 	pace    pace
 	answers decode.Model
+	guesses decode.Guesses
 
 	batched []*sequence // that have rows in the batch
 	running int         // sequences that have a next token to be computed

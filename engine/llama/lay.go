@@ -15,6 +15,7 @@ func (d *decoder) layRunning() error {
 		}
 	}
 	d.running = running
+	d.guess()
 	list := d.live
 	if d.plan.Stream > 0 {
 		list = d.byStream()
@@ -24,7 +25,6 @@ func (d *decoder) layRunning() error {
 			continue
 		}
 		if d.roomFor(s, 1) {
-			d.guess(s, running)
 			d.addRows(s, 1)
 		} else if s.id >= 0 {
 			return errFull
@@ -135,13 +135,18 @@ func (d *decoder) placed() (n int) {
 	return n
 }
 
-// guess sets what may follow the next token of s, as far as there is room.
-func (d *decoder) guess(s *sequence, running int) {
-	if d.plan.Stream > 0 && running > 1 { // of streams, llama.cpp computes as many tokens of each together
+// guess sets what may follow the next tokens of the running sequences, as far as there is room that nobody needs.
+func (d *decoder) guess() {
+	if d.plan.Stream > 0 && d.running > 1 { // of streams, llama.cpp computes as many tokens of each together
 		return
 	}
-	b := d.main.batch
-	s.Guess(&d.pace.Pace, running, min(d.plan.Outputs-b.wanted-running, b.room()-running, len(d.cells.free)-running))
+	most := min(d.plan.Outputs, d.main.batch.room(), len(d.cells.free)) - d.running
+	for _, s := range d.live {
+		if s.adapter == d.turn && s.running() && !s.Waits() {
+			d.guesses.Offer(s.Answer, most)
+		}
+	}
+	d.guesses.Choose(&d.pace.Pace, d.running, most)
 }
 
 // addRows adds the next n tokens of s, and its guesses at what follows them. The caller has made room.

@@ -23,11 +23,9 @@ type Answer struct {
 	Tokens []int32
 	Prompt int // how many of Tokens
 	Done   int
-	// Guesses are tokens that may follow, to be computed behind the token that was picked last and in the same batch. The engine sets
-	// them before a batch; Take leaves none.
+	// Guesses are tokens that may follow, to be computed behind the token that was picked last and in the same batch; see
+	// [Guesses.Choose]. Take leaves none.
 	Guesses []int32
-	// Guesser says how many are worth it.
-	Guesser Guesser
 
 	model   *Model
 	stream  Stream
@@ -35,6 +33,9 @@ type Answer struct {
 	state   *grammar.State  // nil: no constraint
 	mask    []uint64
 	raw     []float32 // scratch of pickAndTell
+
+	speculate bool
+	guesser   guesser
 
 	told    bool           // the prompt's usage was told
 	cached  int            // tokens of the prompt that were in the cache

@@ -183,9 +183,90 @@ func TestCost(t *testing.T) {
 	p.SawPrompt(100, 100*time.Millisecond)
 	p.SawRows(2, 20*time.Millisecond)
 	p.SawRows(4, 30*time.Millisecond)
-	for n, want := range map[int]float64{1: 0.010, 2: 0.020, 3: 0.025, 4: 0.030, 6: 0.032} {
-		if got := p.Cost(n); got < want-1e-9 || got > want+1e-9 {
-			t.Errorf("%d rows: %g, want %g", n, got, want)
+	check := func(what string, want map[int]float64) {
+		t.Helper()
+		for n, want := range want {
+			if got := p.Cost(n); got < want*0.999 || got > want*1.001 {
+				t.Errorf("%s: %d rows: %g, want %g", what, n, got, want)
+			}
+		}
+	}
+	check("measured", map[int]float64{1: 0.010, 2: 0.020, 3: 0.025, 4: 0.030, 6: 0.032, 1000: 1.026})
+	p.SawRows(3, time.Second) // whatever held that up
+	check("held up", map[int]float64{2: 0.020, 3: 0.030, 4: 0.030})
+	for range 1000 { // it gets slower, where it is measured
+		p.SawRows(2, 40*time.Millisecond)
+	}
+	if c := p.Cost(4); c < 0.040 || c > 0.061 {
+		t.Errorf("4 rows cost %g where 2 cost twice what they did", c)
+	}
+}
+
+// Guesses are made where they make tokens cheaper, of the answers whose guesses are most likely.
+func TestChoose(t *testing.T) {
+	m := model(t)
+	start := func(text []int32) *Answer {
+		a, err := m.Start(greedy(text, 100), &reader{room: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Speculate()
+		a.Done = len(text)
+		a.Tokens = append(a.Tokens, text[1])
+		a.guesser.saw(a.Tokens)
+		return a
+	}
+	// Both repeat two tokens; what follows was right for one of them.
+	a, b, c := start([]int32{7, 8, 9, 10, 11, 7}), start([]int32{7, 8, 9, 10, 11, 7}), start([]int32{5, 6, 4})
+	for i := range classes {
+		a.guesser.rates[i], b.guesser.rates[i] = 0.9, 0.3
+	}
+	var s Guesses
+	choose := func(p *Pace, most int) (int, int, int) {
+		for _, x := range []*Answer{a, b, c} {
+			s.Offer(x, 8)
+		}
+		s.Choose(p, 3, most)
+		return len(a.Guesses), len(b.Guesses), len(c.Guesses)
+	}
+	if x, y, z := choose(free(), 100); x != 8 || y != 2 || z != 0 {
+		t.Errorf("where rows cost nothing: %d, %d, %d guesses", x, y, z)
+	}
+	// What is repeated reaches the end, and goes on with itself.
+	if want := []int32{9, 10, 11, 7, 8, 9, 10, 11}; !slices.Equal(a.Guesses, want[:len(a.Guesses)]) {
+		t.Errorf("guesses %v", a.Guesses)
+	}
+	if x, y, _ := choose(free(), 3); x != 3 || y != 0 {
+		t.Errorf("at most three: %d and %d", x, y)
+	}
+	var p Pace
+	if x, y, _ := choose(&p, 100); x+y != 0 {
+		t.Errorf("nothing is known of costs: %d and %d", x, y)
+	}
+	p.SawPrompt(1, time.Millisecond) // each row costs as much as the others
+	p.SawRows(3, 3*time.Millisecond)
+	if x, y, _ := choose(&p, 100); x+y != 0 {
+		t.Errorf("rows are as dear as tokens: %d and %d", x, y)
+	}
+	p = Pace{}
+	p.SawPrompt(1, time.Millisecond)
+	p.SawRows(3, 5*time.Millisecond)
+	if x, y, _ := choose(&p, 100); x == 0 || x > 6 || y != 0 {
+		t.Errorf("rows cost three fifths of tokens: %d and %d", x, y)
+	}
+}
+
+// What is repeated longest counts, of equals the last.
+func TestRepeated(t *testing.T) {
+	for _, c := range []struct {
+		tokens      []int32
+		from, match int
+	}{
+		{nil, 0, 0}, {[]int32{1, 2}, 0, 0}, {[]int32{1, 2, 3}, 0, 0}, {[]int32{1, 2, 1, 2}, 2, 2}, {[]int32{1, 1, 1}, 2, 2},
+		{[]int32{9, 1, 2, 5, 1, 2, 6, 9, 1, 2}, 3, 3}, {[]int32{1, 2, 5, 1, 2, 6, 1, 2}, 5, 2}, {slices.Repeat([]int32{1, 2, 3}, 20), 57, far},
+	} {
+		if from, match := repeated(c.tokens); from != c.from || match != c.match {
+			t.Errorf("%v: at %d, %d long; want %d and %d", c.tokens, from, match, c.from, c.match)
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (r *reader) Canceled() bool { return r.canceled }
 // free is what rows cost where they cost nothing.
 func free() *Pace {
 	p := new(Pace)
-	for i := range p.rows {
+	for i := range p.shape {
 		p.SawRows(i, time.Second)
 	}
 	return p
@@ -109,13 +109,17 @@ func run(t *testing.T, m *Model, n *net, in *serval.Generate, pace *Pace) *reade
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Guesser.On = pace != nil
+	if pace != nil {
+		a.Speculate()
+	}
+	var guesses Guesses
 	for !a.Over() {
 		if a.Running() && pace != nil {
-			a.Guess(pace, 1, 16)
+			guesses.Offer(a, 16)
+			guesses.Choose(pace, 1, 16)
 		}
-		rows, guesses := min(a.Left(), 7), a.Guesses
-		text := append(append([]int32(nil), a.Tokens...), guesses...)
+		rows, made := min(a.Left(), 7), len(a.Guesses)
+		text := append(append([]int32(nil), a.Tokens...), a.Guesses...)
 		done, last := a.Done, -1
 		a.Take(rows, func(i int) []float32 {
 			if i <= last {
@@ -127,8 +131,8 @@ func run(t *testing.T, m *Model, n *net, in *serval.Generate, pace *Pace) *reade
 			}
 			return n.logits(text[:done+i+1])
 		})
-		if a.Guesses != nil || a.Done < done+rows || a.Done > done+rows+len(guesses) {
-			t.Errorf("%d tokens were done, then %d, of %d rows and %d guesses", done, a.Done, rows, len(guesses))
+		if a.Guesses != nil || a.Done < done+rows || a.Done > done+rows+made {
+			t.Errorf("%d tokens were done, then %d, of %d rows and %d guesses", done, a.Done, rows, made)
 		}
 		a.Tell()
 	}

@@ -17,6 +17,7 @@ type Model struct {
 	Argmax func(logits []float32) int32
 
 	lexicon *grammar.Lexicon // nil until a constraint needs it
+	rates   rates            // that an answer's guesses begin with; all 0: usual
 }
 
 // Check refuses what can never be computed.
@@ -59,6 +60,15 @@ func (m *Model) Start(in *serval.Generate, stream Stream) (*Answer, error) {
 		a.mask = make([]uint64, (m.Words.Size()+63)/64)
 	}
 	return a, nil
+}
+
+// Speculate lets guesses be made for an answer that was just started.
+func (a *Answer) Speculate() {
+	m := a.model
+	if m.rates == (rates{}) {
+		m.rates = usual()
+	}
+	a.speculate, a.guesser.rates = true, m.rates
 }
 
 // damaged is the answer where what was computed is no number.

@@ -4,58 +4,76 @@ import "time"
 
 // Pace learns what computing costs. The zero value knows nothing.
 type Pace struct {
-	perPrompt float64     // seconds for a token of a prompt; 0: not known
-	rows      [65]float64 // seconds of a batch of running answers by its rows; 0: not known
+	perPrompt float64 // seconds for a token of a prompt; 0: not known
+	// A batch of n rows of running answers takes level*shape[n] seconds: what slows all of them, a busy machine or long texts, is in
+	// the level, which follows fast, so that what was learned of a size long ago stays of use. 0: not known.
+	level float64
+	shape [129]float64
 }
 
-const settled = 0.2 // weight of a new measurement
-
-func mix(old *float64, v float64) {
-	if *old == 0 {
-		*old = v
-	} else {
-		*old += settled * (v - *old)
-	}
-}
+const (
+	promptRate = 0.2 // weights of a new measurement
+	levelRate  = 0.1
+	shapeRate  = 0.05
+)
 
 // SawRows records a batch of n tokens of running answers.
 func (p *Pace) SawRows(n int, took time.Duration) {
-	if n < len(p.rows) {
-		mix(&p.rows[n], took.Seconds())
+	if n < 1 || n >= len(p.shape) || took <= 0 {
+		return
 	}
+	t := took.Seconds()
+	if p.level == 0 {
+		p.level = t
+	}
+	if p.shape[n] == 0 {
+		p.shape[n] = t / p.level
+		return
+	}
+	p.level += levelRate * (t/p.shape[n] - p.level)
+	p.shape[n] += shapeRate * (t/p.level - p.shape[n])
 }
 
 // SawPrompt records a batch of n tokens of prompts.
-func (p *Pace) SawPrompt(n int, took time.Duration) { mix(&p.perPrompt, took.Seconds()/float64(n)) }
+func (p *Pace) SawPrompt(n int, took time.Duration) {
+	t := took.Seconds() / float64(n)
+	if p.perPrompt == 0 {
+		p.perPrompt = t
+	}
+	p.perPrompt += promptRate * (t - p.perPrompt)
+}
 
 // PerPrompt is how many seconds a token of a prompt takes; 0: not known.
 func (p *Pace) PerPrompt() float64 { return p.perPrompt }
 
-// Cost is what a batch of n tokens of running answers takes in seconds: as measured, or in proportion between measurements; 0: not
-// known.
+// Cost is what a batch of n tokens of running answers takes in seconds: as measured, no more than a larger one, in proportion
+// between measurements, and with so much for each row as prompts take beyond them; 0: not known.
 func (p *Pace) Cost(n int) float64 {
-	n = min(n, len(p.rows)-1)
-	if n <= 0 || p.rows[n] > 0 {
-		return p.rows[max(n, 0)]
+	if n <= 0 {
+		return 0
 	}
-	low, high := 0, 0
-	for i := n - 1; i > 0 && low == 0; i-- {
-		if p.rows[i] > 0 {
-			low = i
-		}
+	low, high := min(n, len(p.shape)-1), n
+	for low > 0 && p.shape[low] == 0 {
+		low--
 	}
-	for i := n + 1; i < len(p.rows) && high == 0; i++ {
-		if p.rows[i] > 0 {
-			high = i
-		}
+	for high < len(p.shape) && p.shape[high] == 0 {
+		high++
 	}
 	switch {
-	case low > 0 && high > 0:
-		return p.rows[low] + (p.rows[high]-p.rows[low])*float64(n-low)/float64(high-low)
+	case low == n:
+		c := p.shape[n]
+		for _, larger := range p.shape[n+1:] {
+			if larger > 0 {
+				c = min(c, larger)
+			}
+		}
+		return p.level * c
+	case low > 0 && high < len(p.shape):
+		return p.level * (p.shape[low] + (p.shape[high]-p.shape[low])*float64(n-low)/float64(high-low))
 	case low > 0:
-		return p.rows[low] + p.perPrompt*float64(n-low)
-	case high > 0:
-		return p.rows[high] * float64(n) / float64(high)
+		return p.level*p.shape[low] + p.perPrompt*float64(n-low)
+	case high < len(p.shape):
+		return p.level * p.shape[high] * float64(n) / float64(high)
 	}
 	return p.perPrompt * float64(n)
 }

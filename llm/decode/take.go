@@ -32,18 +32,15 @@ func (a *Answer) Take(n int, logits func(i int) []float32) {
 	if len(a.Guesses) == 0 {
 		return
 	}
-	right := 0
-	for _, g := range a.Guesses { // each was computed as if it had been picked
+	a.drafted += len(a.Guesses)
+	for i, g := range a.Guesses { // each was computed as if it had been picked
 		if a.Over() || a.Tokens[len(a.Tokens)-1] != g {
 			break
 		}
 		a.Done++
-		a.pick(logits(n + right))
-		right++
+		a.right++
+		a.pick(logits(n + i))
 	}
-	a.Guesser.saw(len(a.Guesses), right)
-	a.drafted += len(a.Guesses)
-	a.right += right
 	a.Guesses = nil
 }
 
@@ -83,6 +80,9 @@ func (a *Answer) pick(logits []float32) {
 	a.sampler.Accept(token.ID)
 	a.Tokens = append(a.Tokens, token.ID)
 	a.fresh = append(a.fresh, token)
+	if a.speculate {
+		a.guesser.saw(a.Tokens)
+	}
 	a.conclude(token.ID)
 }
 

@@ -63,6 +63,7 @@ func (d *decoder) Send(c *serval.Chunk) error {
 	}
 	for i := range out.List {
 		if d.token(&out.List[i], c.Finish != serval.More && i == len(out.List)-1) {
+			d.usage.Completion -= int64(len(out.List) - 1 - i) // computed together with what came before the stop text
 			return d.finish(serval.Stop, true)
 		}
 	}

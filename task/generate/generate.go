@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,10 +134,10 @@ func (m *Model) prepare(req *serval.Request, wish *serval.Generation, tokens []i
 	}
 	w.gen = serval.Generate{
 		Tokens: tokens, Limit: limit, Sampling: sampling, Constraint: constraint, Logprobs: -1, PromptLogprobs: -1,
-		Adapter: wish.Adapter, Salt: req.Tenant, Speculate: m.settings.Speculate, Alone: wish.Alone,
+		Adapter: wish.Adapter, Salt: req.Tenant, Speculate: m.lang.Speculate, Alone: wish.Alone,
 	}
-	if wish.Speculate != nil {
-		w.gen.Speculate = *wish.Speculate
+	if said := cmp.Or(wish.Speculate, m.settings.Speculate); said != nil {
+		w.gen.Speculate = *said
 	}
 	if wish.Logprobs != nil {
 		if *wish.Logprobs < 0 || *wish.Logprobs > maxTop {
