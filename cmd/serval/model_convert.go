@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"serval"
 	"serval/llm/convert"
 	"serval/llm/gguf"
 	"serval/llm/quantize"
@@ -103,7 +104,7 @@ func (o *conversion) run(ctx context.Context, dir, path string) error {
 	o.Dir = dir
 	m, err := convert.Open(o.Options)
 	if err != nil {
-		return err
+		return blame(err)
 	}
 	w := written{File: path, Architecture: m.Architecture, Type: m.Type, Weights: m.Weights, Tokens: m.Tokens, Notes: m.Notes}
 	if w.Bytes, err = m.Size(); err != nil {
@@ -127,7 +128,7 @@ func (o *conversion) run(ctx context.Context, dir, path string) error {
 		err = failed
 	}
 	if err != nil {
-		return err
+		return blame(err)
 	}
 	return o.out.emit(w, func(out io.Writer) error {
 		fmt.Fprintf(out, "%s\t%s, %s, %s, %.1f M weights, %d tokens\n",
@@ -137,4 +138,13 @@ func (o *conversion) run(ctx context.Context, dir, path string) error {
 		}
 		return nil
 	})
+}
+
+// blame makes a mistake of the folder's one of the command line.
+func blame(err error) error {
+	var e *serval.Error
+	if errors.As(err, &e) && e.Code == serval.InvalidArgument {
+		return usage(err)
+	}
+	return err
 }
