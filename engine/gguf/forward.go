@@ -99,7 +99,9 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 func (n *net) free() error { return n.freeKV() }
 
 // reset begins a batch.
-func (n *net) reset() { n.spans, n.tokens, n.outs, n.whole = n.spans[:0], n.tokens[:0], n.outs[:0], false }
+func (n *net) reset() {
+	n.spans, n.tokens, n.outs, n.whole = n.spans[:0], n.tokens[:0], n.outs[:0], false
+}
 
 func (n *net) rows() int { return len(n.tokens) }
 

@@ -9,7 +9,6 @@ import (
 	"testing"
 )
 
-
 // TestVectors holds the tokenizers to llama.cpp's own test vectors (models/ggml-vocab-*.gguf.inp and .out of its source, which
 // test/setup.sh fetches): texts between lines, and the tokens of each, without the ones that a prompt begins and ends with.
 func TestVectors(t *testing.T) {
