@@ -121,6 +121,15 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+func TestOverall(t *testing.T) {
+	zero := time.Unix(100, 0)
+	list := []times{{begun: zero.Add(time.Second), at: []time.Time{zero.Add(2 * time.Second), zero.Add(3 * time.Second)}},
+		{begun: zero, at: []time.Time{zero.Add(3 * time.Second), zero.Add(4 * time.Second)}}}
+	if total, first := overall(list); total != 1 || first != 3*time.Second {
+		t.Errorf("%g a second, the first after %v", total, first)
+	}
+}
+
 func TestWindows(t *testing.T) {
 	f, err := gguf.Open(testkit.GGUF(t, "smollm2.gguf"))
 	if err != nil {
