@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"serval"
 	"serval/engine"
@@ -21,6 +23,7 @@ type TextMeasure struct {
 	Most     int                   // tokens of it that are read; 0: 2,048
 	Threads  int                   // 0: all cores
 	Callers  int                   // together; 0: 16
+	Slots    int                   // answers that are stepped together; 0: Callers
 	Rounds   int                   // of each speed; 0: 2
 	NoPPL    bool                  // only the speed
 	Progress func(done, total int) // pieces of the text; nil: nobody looks
@@ -67,9 +70,9 @@ func (w *Workbench) measureText(ctx context.Context, eng engine.Engine, spec eng
 	if spec.Settings.Text != nil {
 		text = *spec.Settings.Text
 	}
-	text.Context, text.Slots, text.Cache = measuredContext, m.Callers, max(2048, 128*m.Callers)
+	text.Context, text.Slots, text.Cache = measuredContext, cmp.Or(m.Slots, m.Callers), max(2048, 128*m.Callers)
 	spec.Settings.Text = &text
-	spec.Settings.Queue = serval.QueueSettings{}
+	spec.Settings.Queue = serval.QueueSettings{MaxWait: time.Hour} // nobody is refused
 	opened, err := schedule.Open(ctx, eng, spec, w.cores)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"serval/llm/gguf"
 	"serval/llm/quantize"
@@ -49,14 +50,20 @@ func quantized(f *gguf.File, job *quantize.Job, in string, q *Quantization) *Qua
 	return r
 }
 
-// mainType is the type that most of a file's bytes have.
+// mainType is the type that most bytes of a file's layers have: embeddings and what makes logits are often of a better one.
 func mainType(f *gguf.File) string {
 	size := map[gguf.Type]int64{}
-	var most gguf.Type
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
-		if size[t.Type] += t.Size; size[t.Type] > size[most] || size[most] == 0 {
-			most = t.Type
+		if !strings.HasPrefix(t.Name, "blk.") {
+			continue
+		}
+		size[t.Type] += t.Size
+	}
+	most := f.Tensors[0].Type // quantize.Plan refuses a file without any
+	for t, n := range size {
+		if n > size[most] || n == size[most] && t < most && n > 0 {
+			most = t
 		}
 	}
 	return most.String()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -102,6 +103,13 @@ func (w *Workbench) Tune(ctx context.Context, name string, o tune.Options, plan 
 
 // WriteSettings writes what Tune found into the model's model.yaml, whose other lines stay as they are.
 func (w *Workbench) WriteSettings(name string, c tune.Candidate) (string, error) {
+	return w.write(name, fmt.Sprintf("instances: %d, threads: %d, batching: {max: %d}", c.Instances, c.Threads, c.MaxBatch), []config.Setting{
+		{Path: "instances", Value: c.Instances}, {Path: "threads", Value: c.Threads}, {Path: "batching.max", Value: c.MaxBatch},
+	})
+}
+
+// write sets settings in a model's model.yaml; words says them for a person.
+func (w *Workbench) write(name, words string, list []config.Setting) (string, error) {
 	src, err := w.models.Newest(name)
 	if err != nil {
 		return "", err
@@ -112,12 +120,9 @@ func (w *Workbench) WriteSettings(name string, c tune.Candidate) (string, error)
 		return "", err
 	}
 	if other := foreignFile(src.Root); err != nil && other != "" { // a model.yaml would stand in its place
-		return "", serval.Errorf(serval.Conflict, "the model's settings stand in %s, which Serval does not write; set instances: %d, threads: %d, batching: {max: %d} there in its own words, or under models: in serval.yaml", other, c.Instances, c.Threads, c.MaxBatch)
+		return "", serval.Errorf(serval.Conflict, "the model's settings stand in %s, which Serval does not write; set %s there in its own words, or under models: in serval.yaml", other, words)
 	}
-	raw, err = config.SetModel(raw, file, []config.Setting{
-		{Path: "instances", Value: c.Instances}, {Path: "threads", Value: c.Threads}, {Path: "batching.max", Value: c.MaxBatch},
-	})
-	if err != nil {
+	if raw, err = config.SetModel(raw, file, list); err != nil {
 		return "", err
 	}
 	tmp := file + ".new"

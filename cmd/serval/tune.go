@@ -77,7 +77,7 @@ come out, by batch size, threads and instances, and what it holds in memory. Wit
 
 func modelTune() *cobra.Command {
 	p, r, o, plan := &place{}, &remote{}, tune.Options{}, tune.Plan{}
-	dry, only := false, []string(nil)
+	dry, only, text := false, []string(nil), &textTuneFlags{}
 	c := &cobra.Command{
 		Use:   "tune MODEL",
 		Short: "Search for the settings with the highest throughput under a p99 target, and write them to model.yaml",
@@ -86,8 +86,12 @@ load of callers that each send their next request when the last one was answered
 measured to the end. What is found is written to the model's model.yaml; the rest of that file stays as it is.
 
 With --only, the settings named are measured side by side, in turns for some rounds, and nothing is written: the table shows
-the medians, which scatter less than what a search saw.`,
-		Example: "  serval model tune credit --p99 5ms --callers 16\n  serval model tune ocr --p99 200ms --dry-run\n  serval model tune ocr --only 1x2x16,2x1x8 --rounds 5",
+the medians, which scatter less than what a search saw.
+
+Of a GGUF model that generates text, types of weights (written in a temporary folder), threads and slots are compared under the load of so
+many callers, whose prompts have 32 tokens and whose answers 64; perplexity says what a type loses. The best of those that lose no more than
+--max-loss is named; threads and slots are written.`,
+		Example: "  serval model tune credit --p99 5ms --callers 16\n  serval model tune chat --callers 8 --types Q8_0,Q4_K_M --dry-run\n  serval model tune ocr --p99 200ms --dry-run\n  serval model tune ocr --only 1x2x16,2x1x8 --rounds 5",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			for _, text := range only {
@@ -100,6 +104,16 @@ the medians, which scatter less than what a search saw.`,
 			w, err := p.workbench(c)
 			if err != nil {
 				return err
+			}
+			generates, err := w.Generates(args[0])
+			if err != nil {
+				return err
+			}
+			if err := text.wrong(c.Flags(), generates); err != nil {
+				return usage(err)
+			}
+			if generates {
+				return text.run(c, w, r, args[0], o.Load.Callers, dry)
 			}
 			best, trials, err := w.Tune(c.Context(), args[0], o, plan, func(t tune.Trial) {
 				if r.out == "table" {
@@ -148,6 +162,7 @@ the medians, which scatter less than what a search saw.`,
 	c.Flags().StringSliceVar(&only, "only", nil, "measure these alone: INSTANCESxTHREADSxBATCH, separated by commas")
 	c.Flags().IntVar(&plan.Rounds, "rounds", 3, "times that each of --only is measured")
 	c.Flags().BoolVar(&dry, "dry-run", false, "write nothing")
+	text.flags(c.Flags())
 	return c
 }
 

@@ -68,7 +68,7 @@ var rules = []rule{
 	{"store/*", []string{".", "protocol", "batch", "batch/requests", "store/table", "store/storetest", "internal/testkit"}},
 	{"console/api", []string{".", "batch"}},
 	{"schedule", []string{".", "engine"}},
-	{"schedule/tune", []string{".", "engine", "schedule"}},
+	{"schedule/tune", []string{".", "engine", "schedule", "schedule/gauge"}},
 	{"schedule/gauge", []string{".", "llm/vocab"}},
 	{"server", []string{"*"}},
 

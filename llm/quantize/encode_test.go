@@ -241,3 +241,15 @@ func FuzzEncode(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkEncode(b *testing.B) {
+	x := random(1<<16, 1)
+	for _, kind := range []gguf.Type{gguf.F16, gguf.Q8_0, gguf.Q4_0, gguf.Q4_1, gguf.Q4K, gguf.Q6K} {
+		b.Run(kind.String(), func(b *testing.B) {
+			b.SetBytes(4 * int64(len(x)))
+			for b.Loop() {
+				encoded(b, kind, x)
+			}
+		})
+	}
+}

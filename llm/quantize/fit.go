@@ -110,7 +110,8 @@ func (g group) line(hi float64, positive bool) line {
 		if positive {
 			l.m = max(l.m, 0)
 		}
-		l, err := g.turn(l, hi, positive)
+		l, _ = g.turn(l, hi, positive)
+		l, err := g.turn(l, hi, positive) // one more tells better which beginning is a good one
 		if err < least {
 			best, least = l, err
 		}

@@ -10,7 +10,7 @@ import (
 	"serval/llm/vocab"
 )
 
-// Text is prose that was written for this purpose, so that no model has read it: some 2,000 tokens of stories, letters,
+// Text is prose that was written for this purpose, so that no model has read it: some 1,800 tokens of stories, letters,
 // instructions, tables and code.
 //
 //go:embed text.md

@@ -17,6 +17,10 @@ type Speed struct {
 	One     float64 `json:"single_tokens_per_second"`  // made, of one sequence, after its first
 	Many    float64 `json:"batched_tokens_per_second"` // made, of Callers together, while all of them make some
 	Callers int     `json:"callers"`
+	// Total is what the callers' answers came to together, from their asking to the last one's end, prompts and waiting for a slot among it.
+	Total float64 `json:"total_tokens_per_second"`
+	// First is how long the one of them waited for its first token that waited longest.
+	First time.Duration `json:"slowest_first_token_ns"`
 }
 
 // Load is what a model is asked to be measured.
@@ -74,6 +78,9 @@ func Measure(ctx context.Context, model serval.Handler, context int, l Load) (Sp
 			return s, err
 		}
 		s.Many = max(s.Many, together(many))
+		if total, first := overall(many); total > s.Total {
+			s.Total, s.First = total, first
+		}
 	}
 	return s, nil
 }
@@ -113,6 +120,22 @@ func together(list []times) float64 {
 		from = list[0].begun
 	}
 	return float64(n) / max(to.Sub(from).Seconds(), 1e-9)
+}
+
+// overall is all tokens a second from the first call to the end of the last answer, and the longest wait for a first token.
+func overall(list []times) (total float64, first time.Duration) {
+	n, from, to := 0, list[0].begun, list[0].begun
+	for _, t := range list {
+		n += len(t.at)
+		first = max(first, t.first())
+		if t.begun.Before(from) {
+			from = t.begun
+		}
+		if last := t.at[len(t.at)-1]; last.After(to) {
+			to = last
+		}
+	}
+	return float64(n) / max(to.Sub(from).Seconds(), 1e-9), first
 }
 
 // askMany has all callers ask at once.
