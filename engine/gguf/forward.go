@@ -93,13 +93,18 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	n.embedRow, n.normRow, n.ropeRow, n.attendPiece = n.embedOne, n.normOne, n.ropeOne, n.attend
 	n.rowsPiece = n.rowsOf
 	n.mixedRow, n.gluRow, n.mulPiece, n.capRow = n.mixedOne, n.gluOne, n.mulOne, n.capOne
+	if w.mapped != nil {
+		n.mulPiece = n.mulMapped
+	}
 	return n, nil
 }
 
 func (n *net) free() error { return n.freeKV() }
 
 // reset begins a batch.
-func (n *net) reset() { n.spans, n.tokens, n.outs, n.whole = n.spans[:0], n.tokens[:0], n.outs[:0], false }
+func (n *net) reset() {
+	n.spans, n.tokens, n.outs, n.whole = n.spans[:0], n.tokens[:0], n.outs[:0], false
+}
 
 func (n *net) rows() int { return len(n.tokens) }
 
@@ -147,16 +152,13 @@ func (n *net) rowsOf(worker, piece int) {
 	}
 }
 
-// run computes the batch.
-func (n *net) run() error {
+// pass computes the batch; what its workers found out since the embeddings is for run to ask.
+func (n *net) pass() error {
 	rows := len(n.tokens)
 	n.divide()
 	n.each(rows, n.width, n.embedRow)
-	for i := range n.scratch {
-		if err := n.scratch[i].err; err != nil {
-			n.scratch[i].err = nil
-			return err
-		}
+	if err := n.failed(); err != nil {
+		return err
 	}
 	n.more = false
 	for i := range n.layer {
