@@ -160,6 +160,12 @@ type Libraries interface {
 	Find(name string) (string, error)
 }
 
+// Folders is implemented by Libraries that have room on disk for what an engine keeps from one start to the next, and can do without.
+type Folders interface {
+	// Folder is where what name says is kept; it need not be there yet. "": nowhere.
+	Folder(name string) string
+}
+
 // Memory is what a loaded model holds.
 type Memory struct {
 	Bytes     int64

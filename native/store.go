@@ -62,6 +62,14 @@ func absolute(p string) string {
 	return p
 }
 
+// Folder is a folder of the cache for what an engine keeps there; "" if there is no cache. It need not exist.
+func (s *Store) Folder(name string) string {
+	if s.cache == "" {
+		return ""
+	}
+	return filepath.Join(s.cache, name)
+}
+
 // Libraries lists the names that Find knows on this machine's platform or was given a path for, sorted; of those that are only
 // fetched on demand, the ones that are there.
 func (s *Store) Libraries() []string {

@@ -130,6 +130,8 @@ type libraries struct {
 
 func (l *libraries) Find(name string) (string, error) { return l.store.Ensure(l.ctx, name) }
 
+func (l *libraries) Folder(name string) string { return l.store.Folder(name) }
+
 type serveFlags struct {
 	place
 	listen, grpc, admin string

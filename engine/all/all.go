@@ -12,6 +12,7 @@ import (
 // Options holds a pointer to the options of each engine that has some, by the engine's name; config fills them in.
 func Options() map[string]any {
 	return map[string]any{
+		"gguf": &gguf.Options{},
 		"onnx": &onnx.Options{},
 	}
 }
@@ -22,7 +23,7 @@ func New(libs engine.Libraries, options map[string]any) []engine.Engine {
 		onnx.New(libs, *options["onnx"].(*onnx.Options)),
 		tree.New(),
 		llama.New(libs),
-		gguf.New(),
+		gguf.NewKeeping(libs, *options["gguf"].(*gguf.Options)),
 		fake.New(),
 	}
 }

@@ -52,6 +52,9 @@ func newDecoder(w *weights, p *plan, team *kernel.Team, spec *engine.Spec) (*dec
 		_ = d.Close()
 		return nil, err
 	}
+	if d.later != nil {
+		d.later()
+	}
 	return d, nil
 }
 

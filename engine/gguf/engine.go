@@ -10,14 +10,31 @@ import (
 	"serval"
 	"serval/engine"
 	"serval/engine/gguf/kernel"
+	"serval/engine/gguf/packed"
 	"serval/llm/gguf"
 )
 
-// Engine loads .gguf files. It holds nothing.
-type Engine struct{}
+// Engine loads .gguf files.
+type Engine struct{ kept *packed.Store }
 
-// New returns the engine.
+// Options are the operator's settings of the engine; the zero value is the default.
+type Options struct {
+	PackedMiB int `yaml:"packed_mib" doc:"how much the weights that are kept in the cache folder for the next start may take together, in MiB; those that were not used for longest go first; -1: none are kept (default: 16384)"`
+}
+
+// New returns an engine that keeps nothing.
 func New() *Engine { return &Engine{} }
+
+// NewKeeping returns one that keeps packed weights in the folder that libs may have for it.
+func NewKeeping(libs engine.Libraries, o Options) *Engine {
+	e := New()
+	if has, ok := libs.(engine.Folders); ok && o.PackedMiB >= 0 {
+		if dir := has.Folder("weights"); dir != "" {
+			e.kept = packed.New(dir, int64(o.PackedMiB)<<20)
+		}
+	}
+	return e
+}
 
 // Name is the word for it in model.yaml.
 func (e *Engine) Name() string { return "gguf" }
@@ -56,7 +73,7 @@ func (e *Engine) Open(ctx context.Context, spec engine.Spec) (engine.Model, erro
 	if err != nil {
 		return nil, fmt.Errorf("model '%s': %w", spec.Name, err)
 	}
-	d, err := open(ctx, f, &spec)
+	d, err := open(ctx, source{f, e.kept}, &spec)
 	if err != nil {
 		_ = f.Close()
 		return nil, err
@@ -65,8 +82,8 @@ func (e *Engine) Open(ctx context.Context, spec engine.Spec) (engine.Model, erro
 }
 
 // open loads the model in f, which the decoder then owns.
-func open(ctx context.Context, f *gguf.File, spec *engine.Spec) (*decoder, error) {
-	x, err := shapeOf(f)
+func open(ctx context.Context, f source, spec *engine.Spec) (*decoder, error) {
+	x, err := shapeOf(f.File)
 	if err != nil {
 		return nil, err
 	}

@@ -93,6 +93,9 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	n.embedRow, n.normRow, n.ropeRow, n.attendPiece = n.embedOne, n.normOne, n.ropeOne, n.attend
 	n.rowsPiece = n.rowsOf
 	n.mixedRow, n.gluRow, n.mulPiece, n.capRow = n.mixedOne, n.gluOne, n.mulOne, n.capOne
+	if w.mapped != nil {
+		n.mulPiece = n.mulMapped
+	}
 	return n, nil
 }
 
@@ -149,16 +152,13 @@ func (n *net) rowsOf(worker, piece int) {
 	}
 }
 
-// run computes the batch.
-func (n *net) run() error {
+// pass computes the batch; what its workers found out since the embeddings is for run to ask.
+func (n *net) pass() error {
 	rows := len(n.tokens)
 	n.divide()
 	n.each(rows, n.width, n.embedRow)
-	for i := range n.scratch {
-		if err := n.scratch[i].err; err != nil {
-			n.scratch[i].err = nil
-			return err
-		}
+	if err := n.failed(); err != nil {
+		return err
 	}
 	n.more = false
 	for i := range n.layer {

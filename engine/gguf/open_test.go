@@ -94,7 +94,7 @@ func FuzzShape(f *testing.F) {
 		if err != nil {
 			return
 		}
-		d, err := open(t.Context(), file, &engine.Spec{Name: "m", Dir: dir, Threads: 1, Settings: serval.ModelSettings{Text: &serval.TextSettings{Context: 64, Slots: 1}}})
+		d, err := open(t.Context(), source{File: file}, &engine.Spec{Name: "m", Dir: dir, Threads: 1, Settings: serval.ModelSettings{Text: &serval.TextSettings{Context: 64, Slots: 1}}})
 		if err != nil {
 			_ = file.Close()
 			return
@@ -220,7 +220,7 @@ func TestLoadStops(t *testing.T) {
 	if err := os.Truncate(f.Paths[0], last.Offset+100); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = open(t.Context(), f, &spec); err == nil || !strings.Contains(err.Error(), "blk.0.ffn_down.weight at byte") {
+	if _, err = open(t.Context(), source{File: f}, &spec); err == nil || !strings.Contains(err.Error(), "blk.0.ffn_down.weight at byte") {
 		t.Errorf("a file that was cut short: %v", err)
 	}
 }

@@ -8,17 +8,23 @@ import (
 	"serval"
 	"serval/engine"
 	"serval/engine/gguf/kernel"
+	"serval/engine/gguf/packed"
 	"serval/llm/grammar"
 	"serval/llm/vocab"
 )
 
-// BenchmarkStart says where the time of a start goes, in ms. SERVAL_BENCH_GGUF names another file.
+// BenchmarkStart says where the time of a start goes, in ms. SERVAL_BENCH_GGUF names another file, SERVAL_BENCH_KEPT a folder for packed
+// weights, which the first run writes and a second one maps.
 func BenchmarkStart(b *testing.B) {
 	dir := smol(b)
 	if path := os.Getenv("SERVAL_BENCH_GGUF"); path != "" {
 		dir = folder(b, path)
 	}
 	spec := &engine.Spec{Name: "m", Dir: dir, Threads: 2, Settings: serval.ModelSettings{Text: &serval.TextSettings{Slots: 8}}}
+	var kept *packed.Store
+	if dir := os.Getenv("SERVAL_BENCH_KEPT"); dir != "" {
+		kept = packed.New(dir, 0)
+	}
 	sum := map[string]time.Duration{}
 	at := time.Now()
 	lap := func(name string) {
@@ -47,7 +53,7 @@ func BenchmarkStart(b *testing.B) {
 		}
 		lap("vocab-ms")
 		team := kernel.NewTeam(2)
-		w, err := loadTensors(b.Context(), f, x, team)
+		w, err := loadTensors(b.Context(), source{f, kept}, x, team)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -3,10 +3,12 @@ package gguf
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 
 	"serval"
 	"serval/engine/gguf/kernel"
+	"serval/engine/gguf/packed"
 	"serval/llm/gguf"
 	"serval/llm/vocab"
 )
@@ -16,6 +18,8 @@ type weights struct {
 	*shape
 	ops    kernel.Ops
 	arena  *kernel.Arena
+	mapped *packed.Mapping // what the arena's matrices are read from; nil: memory
+	later  func()          // once the model is there; nil: nothing
 	f      *gguf.File
 	words  *vocab.Vocabulary
 	embed  *rows
@@ -35,12 +39,12 @@ type layer struct {
 }
 
 // load reads the tensors, which the team packs, and the vocabulary. It stops between two pieces when ctx ends.
-func load(ctx context.Context, f *gguf.File, x *shape, team *kernel.Team) (*weights, error) {
+func load(ctx context.Context, f source, x *shape, team *kernel.Team) (*weights, error) {
 	var words *vocab.Vocabulary
 	read := make(chan error, 1)
 	go func() { // beside the tensors, which take as long
 		var err error
-		words, err = readWords(f, x)
+		words, err = readWords(f.File, x)
 		read <- err
 	}()
 	w, err := loadTensors(ctx, f, x, team)
@@ -67,15 +71,15 @@ func readWords(f *gguf.File, x *shape) (*vocab.Vocabulary, error) {
 }
 
 // loadTensors makes weights without a vocabulary.
-func loadTensors(ctx context.Context, f *gguf.File, x *shape, team *kernel.Team) (*weights, error) {
+func loadTensors(ctx context.Context, f source, x *shape, team *kernel.Team) (*weights, error) {
 	ops := kernel.Best()
-	w := &weights{shape: x, ops: ops, arena: kernel.NewArena(ops), f: f, layer: make([]layer, x.layers)}
-	l := &loader{f: f, arena: w.arena, byName: make(map[string]*gguf.Tensor, len(f.Tensors))}
+	w := &weights{shape: x, ops: ops, arena: kernel.NewArena(ops), f: f.File, layer: make([]layer, x.layers)}
+	l := &loader{f: f.File, kept: f.kept, arena: w.arena, byName: make(map[string]*gguf.Tensor, len(f.Tensors))}
 	for i := range f.Tensors {
 		l.byName[f.Tensors[i].Name] = &f.Tensors[i]
 	}
 	var err error
-	if w.embed, err = newRows(f, l.byName[embedName]); err != nil {
+	if w.embed, err = newRows(f.File, l.byName[embedName]); err != nil {
 		return nil, err
 	}
 	w.norm = l.floats(outNormName)
@@ -111,15 +115,20 @@ func loadTensors(ctx context.Context, f *gguf.File, x *shape, team *kernel.Team)
 		_ = w.free()
 		return nil, l.err
 	}
+	w.mapped, w.later = l.mapped, l.later
 	return w, nil
 }
 
 // loader reads tensors and keeps the first error.
 type loader struct {
 	f      *gguf.File
+	kept   *packed.Store // nil: nothing is kept
 	arena  *kernel.Arena
 	byName map[string]*gguf.Tensor
 	pieces []packing
+	what   []byte // is packed, for the key of what is kept
+	mapped *packed.Mapping
+	later  func()
 	err    error
 }
 
@@ -132,8 +141,8 @@ type packing struct {
 	size int64
 }
 
-// packed is about how much of a file is read at once: what the second cache holds until it is packed.
-const packed = 512 << 10
+// atOnce is about how much of a file is read at once: what the second cache holds until it is packed.
+const atOnce = 512 << 10
 
 // matrix makes room for a matrix; pack fills it.
 func (l *loader) matrix(name string) *kernel.Matrix {
@@ -147,19 +156,17 @@ func (l *loader) matrix(name string) *kernel.Matrix {
 		l.err = serval.Errorf(serval.InvalidArgument, "%s: tensor %s at byte %d: %w", l.f.Paths[t.File], name, t.Offset, err)
 		return nil
 	}
+	l.what = fmt.Appendf(l.what, "%s %s %d×%d\n", name, t.Type, m.Rows, m.Cols)
 	tile := int64(16 * m.RowSize())
-	step := max(1, packed/tile) * tile
+	step := max(1, atOnce/tile) * tile
 	for at := int64(0); at < t.Size; at += step {
 		l.pieces = append(l.pieces, packing{m: m, t: t, tile: int(at / tile), at: at, size: min(step, t.Size-at)})
 	}
 	return m
 }
 
-// pack reads and packs the matrices, several pieces at once.
-func (l *loader) pack(ctx context.Context, team *kernel.Team) {
-	if l.err != nil {
-		return
-	}
+// fill reads and packs the matrices, several pieces at once.
+func (l *loader) fill(ctx context.Context, team *kernel.Team) {
 	most := int64(0)
 	for i := range l.pieces {
 		most = max(most, l.pieces[i].size)

@@ -38,7 +38,8 @@ var rules = []rule{
 	{"protocol/all", []string{".", "shared", "parent", "protocol/..."}},
 	{"engine", []string{".", "shared"}},
 	{"engine/*", []string{".", "shared", "parent"}},
-	{"engine/gguf", []string{".", "shared", "parent", "engine/gguf/kernel"}},
+	{"engine/gguf", []string{".", "shared", "parent", "engine/gguf/kernel", "engine/gguf/packed"}},
+	{"engine/gguf/packed", nil},
 	{"engine/gguf/kernel", []string{"llm/gguf"}}, // and its generator, which is not built in
 	{"engine/all", []string{".", "shared", "parent", "engine/..."}},
 	{"stream", []string{".", "shared"}},

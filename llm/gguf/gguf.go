@@ -64,6 +64,9 @@ func (f *File) Data(t *Tensor) *io.SectionReader {
 	return io.NewSectionReader(f.files[t.File], t.Offset, t.Size)
 }
 
+// Parts are the open files, as Paths. They belong to f.
+func (f *File) Parts() []*os.File { return f.files }
+
 // Close closes the parts.
 func (f *File) Close() error {
 	var first error

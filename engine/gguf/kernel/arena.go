@@ -16,6 +16,10 @@ type Arena struct {
 	free   []byte   // rest of the last chunk
 	used   int64
 
+	waiting []*Matrix      // that have no memory yet
+	before  func()         // of Close; nil: nothing
+	adopted []func() error // free what is not the arena's own
+
 	ints, floats bool // whether it has matrices whose activations are rounded, and such whose are not
 }
 
@@ -47,12 +51,59 @@ func (a *Arena) take(n int) ([]byte, error) {
 	return p, nil
 }
 
+// size is what a matrix takes.
+func (m *Matrix) size() int { return m.Tiles() * m.form.tile(m.Cols/block) }
+
+// Waiting is how many bytes the matrices take that Room has made and that have no memory yet.
+func (a *Arena) Waiting() int64 {
+	n := 0
+	for _, m := range a.waiting {
+		n += room(m.size())
+	}
+	return int64(n)
+}
+
+// Alloc gives them memory, zero, in one piece, which it returns: one behind the other, each at a cache line.
+func (a *Arena) Alloc() ([]byte, error) {
+	data, err := a.take(int(a.Waiting()))
+	if err != nil {
+		return nil, err
+	}
+	a.spread(data)
+	return data, nil
+}
+
+// Adopt gives them memory that was filled before as Alloc gave it: Waiting bytes, which Close frees.
+func (a *Arena) Adopt(data []byte, free func() error) {
+	a.used += int64(len(data))
+	a.adopted = append(a.adopted, free)
+	a.spread(data)
+}
+
+// BeforeClose has Close call f first: of somebody who reads the memory beside those who compute.
+func (a *Arena) BeforeClose(f func()) { a.before = f }
+
+func (a *Arena) spread(data []byte) {
+	for _, m := range a.waiting {
+		n := m.size()
+		m.data, data = data[:n:n], data[room(n):]
+	}
+	a.waiting = nil
+}
+
 // Close gives the memory back. No matrix of the arena may be in use.
 func (a *Arena) Close() error {
+	if a.before != nil {
+		a.before()
+	}
 	var errs []error
 	for _, c := range a.chunks {
 		errs = append(errs, unmapMemory(c))
 	}
+	for _, free := range a.adopted {
+		errs = append(errs, free())
+	}
+	a.before, a.adopted, a.waiting = nil, nil, nil
 	a.chunks, a.free, a.used, a.ints, a.floats = nil, nil, 0, false, false
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -42,6 +43,9 @@ func TestFill(t *testing.T) {
 			m, err := a.Room(typ, rows, cols)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if memory, err := a.Alloc(); err != nil || len(memory) != room(m.Size()) || a.Waiting() != 0 {
+				t.Fatalf("%d bytes, %v", len(memory), err)
 			}
 			for tile := m.Tiles() - 1; tile >= 0; tile-- {
 				m.Fill(tile, data[tile*16*m.RowSize():min((tile+1)*16*m.RowSize(), len(data))])
@@ -136,6 +140,60 @@ func scaleOf(f form, src []byte, i int, scales, head []byte, r int) {
 		if formats[f].minimum {
 			put16(scales[32+2*r:], u16(src[2:]))
 		}
+	}
+}
+
+// TestLayout: what is packed is what it was when Layout got its number. Where it is not, raise Layout.
+func TestLayout(t *testing.T) {
+	h := sha256.New()
+	for _, typ := range types {
+		data, _ := tensor(rand.New(rand.NewPCG(3, uint64(typ))), typ, 37, 768)
+		m, err := Pack(Portable(), typ, 37, 768, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Write(m.data)
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprintf("%d %x", Layout, h.Sum(nil)[:8]); got != "1 bedfa4e382b69880" {
+		t.Errorf("the layout is %s", got)
+	}
+}
+
+// TestAdopt: matrices compute from memory that was filled before what they compute from their own.
+func TestAdopt(t *testing.T) {
+	data, _ := tensor(rand.New(rand.NewPCG(3, 3)), gguf.Q8_0, 37, 64)
+	a, b := NewArena(Best()), NewArena(Best())
+	defer a.Close()
+	x := floats(rand.New(rand.NewPCG(1, 1)), 64)
+	make3 := func(a *Arena) (list []*Matrix) {
+		for range 3 {
+			m, err := a.Room(gguf.Q8_0, 37, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, m)
+		}
+		return list
+	}
+	first, second := make3(a), make3(b)
+	memory, err := a.Alloc()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first[2].Fill(0, data)
+	freed := 0
+	b.BeforeClose(func() { freed = 10 * (freed + 1) })
+	b.Adopt(memory, func() error { freed++; return nil })
+	want, got := make([]float32, 37), make([]float32, 37)
+	acts := a.Acts()
+	acts.Quantize(x, 1, 64)
+	first[2].Mul(want, 37, acts, 0, 3)
+	second[2].Mul(got, 37, acts, 0, 3)
+	if !slices.Equal(want, got) || slices.Max(want) == 0 || b.Used() != a.Used() || b.Close() != nil || freed != 11 {
+		t.Errorf("%v, want %v; %d and %d bytes", got[:4], want[:4], b.Used(), a.Used())
 	}
 }
 

@@ -7,6 +7,10 @@ import (
 	"serval/llm/gguf"
 )
 
+// Layout is the version of what Pack makes of a tensor; all instruction sets have the same. It changes whenever a byte of that does
+// (TestLayout), so that nobody takes packed weights that an older version has kept.
+const Layout = 1
+
 // PackedSize is what a tensor takes of an arena once packed, and whether Pack takes its type. Whole tiles take what they take in the
 // file, but for an eighth of a bit a weight more of Q4_K and Q5_K.
 func PackedSize(t gguf.Type, rows, cols int) (bytes int, ok bool) {
@@ -67,26 +71,27 @@ func (a *Arena) Pack(t gguf.Type, rows, cols int, data []byte) (*Matrix, error) 
 	if err != nil {
 		return nil, err
 	}
+	if _, err := a.Alloc(); err != nil {
+		return nil, err
+	}
 	m.Fill(0, data)
 	return m, nil
 }
 
-// Room makes a matrix whose weights are zero, for Fill.
+// Room makes a matrix that has no weights yet: Alloc gives it memory for Fill, or Adopt memory that holds it.
 func (a *Arena) Room(t gguf.Type, rows, cols int) (*Matrix, error) {
 	if _, err := fileSize(t, rows, cols); err != nil {
 		return nil, err
 	}
 	f, _ := formOf(t)
-	packed, err := a.take((rows + 15) / 16 * f.tile(cols/block))
-	if err != nil {
-		return nil, err
-	}
 	if f.float() {
 		a.floats = true
 	} else {
 		a.ints = true
 	}
-	return &Matrix{Rows: rows, Cols: cols, ops: a.ops, form: f, data: packed}, nil
+	m := &Matrix{Rows: rows, Cols: cols, ops: a.ops, form: f}
+	a.waiting = append(a.waiting, m)
+	return m, nil
 }
 
 // fileSize is what a tensor has in a file, or why it cannot be packed.
