@@ -45,7 +45,7 @@ func (p *place) flags(c *cobra.Command) {
 
 func (p *place) storeFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&p.cache, "cache", "", "folder for fetched libraries and packages (default: the user's cache folder)")
+	f.StringVar(&p.cache, "cache", "", "folder for fetched libraries and packages, and for packed weights (default: the user's cache folder)")
 	f.StringArrayVar(&p.libs, "library", nil, "use this file for a library, as in onnxruntime=/opt/libonnxruntime.so")
 	f.StringVar(&p.off, "offline", "", "folder with archives or libraries to use instead of fetching them")
 }

@@ -3,6 +3,7 @@ package vocab
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -141,9 +142,6 @@ func (r *reading) readTokens() error {
 		if text == "" {
 			text = "[EMPTY_" + strconv.Itoa(i) + "]"
 		}
-		if other, twice := r.ids[text]; twice {
-			return fmt.Errorf("tokens %d and %d are both %q", other, i, text)
-		}
 		t := token{text: text, attr: normal}
 		if have {
 			if t.score = float64(scores[i]); t.score != t.score {
@@ -159,7 +157,10 @@ func (r *reading) readTokens() error {
 			return fmt.Errorf("token %d is a byte by its type, but its text is %q and not like <0x0A>", i, text)
 		}
 		r.tokens[i] = t
-		r.ids[text] = int32(i)
+		if r.ids[text] = int32(i); len(r.ids) <= i {
+			other := slices.IndexFunc(r.tokens, func(t token) bool { return t.text == text })
+			return fmt.Errorf("tokens %d and %d are both %q", other, i, text)
+		}
 	}
 	return nil
 }
@@ -239,12 +240,23 @@ func spacedPiece(bytes bool) func([]byte, *token) []byte {
 		case t.attr&(special|userDefined) != 0:
 			return append(dst, t.text...)
 		case t.attr&normal != 0:
-			return append(dst, strings.ReplaceAll(t.text, spaceMark, " ")...)
+			return appendSpaced(dst, t.text)
 		case t.attr&byteToken != 0 && bytes:
 			b, _ := hexByte(t.text)
 			return append(dst, b)
 		}
 		return dst
+	}
+}
+
+// appendSpaced adds s with spaces for ▁.
+func appendSpaced(dst []byte, s string) []byte {
+	for {
+		before, after, found := strings.Cut(s, spaceMark)
+		if dst = append(dst, before...); !found {
+			return dst
+		}
+		dst, s = append(dst, ' '), after
 	}
 }
 
@@ -257,6 +269,7 @@ func (r *reading) bytePairs() (func([]int32, string, bool) []int32, error) {
 	p := r.preset
 	b := &bpe{split: p.split, raw: p.raw, whole: p.whole, line: p.newline, symbols: newSymbols(r.ids, len(r.tokens)),
 		pairs: newPairs(len(lines)), cache: newCache(), orByte: true, unk: noToken}
+	var both []byte
 	for rank, line := range lines {
 		// The first space after the first character: a token may itself begin with one.
 		if line == "" {
@@ -267,7 +280,13 @@ func (r *reading) bytePairs() (func([]int32, string, bool) []int32, error) {
 			continue
 		}
 		left, right := line[:at], line[at+1:]
-		b.pairs.add(b.symbols.of(left), b.symbols.of(right), b.symbols.of(left+right), int32(rank), false)
+		both = append(append(both[:0], left...), right...)
+		id, ok := r.ids[string(both)] // as it mostly is: no text is made
+		first, second := b.symbols.of(left), b.symbols.of(right)
+		if !ok {
+			id = b.symbols.of(left + right)
+		}
+		b.pairs.add(first, second, id, int32(rank), false)
 	}
 	if p.raw {
 		b.bytes = r.byteTokens()
