@@ -194,6 +194,10 @@ func TestCost(t *testing.T) {
 	check("measured", map[int]float64{1: 0.010, 2: 0.020, 3: 0.025, 4: 0.030, 6: 0.032, 1000: 1.026})
 	p.SawRows(3, time.Second) // whatever held that up
 	check("held up", map[int]float64{2: 0.020, 3: 0.030, 4: 0.030})
+	for range 30 {
+		p.SawRows(2, 20*time.Millisecond)
+		p.SawRows(4, 30*time.Millisecond)
+	}
 	for range 1000 { // it gets slower, where it is measured
 		p.SawRows(2, 40*time.Millisecond)
 	}

@@ -16,9 +16,9 @@ const (
 	far     = 16   // and how many are looked at
 	classes = 6    // of repetitions, by their length; see class
 	least   = 0.05 // chance below which no guess is looked at
-	gain    = 1.02 // by how much more tokens a second there must be, since costs are not exact
+	gain    = 1.05 // by how much more tokens a second there must be, since costs are not exact
 	ownRate = 0.2  // weight of a token in what an answer knows
-	allRate = 0.01 // and in what an answer begins with
+	allRate = 0.02 // and in what an answer begins with
 )
 
 // rates are how often what follows a repetition is right, by its class.
@@ -116,9 +116,10 @@ func (s *Guesses) Offer(a *Answer, room int) {
 		return
 	}
 	g := &a.guesser
+	all := a.model.ratesOf(a)
 	for c, n := range g.seen {
 		if n > 0 {
-			r := &a.model.rates[c]
+			r := &all[c]
 			*r += min(float64(n)*allRate, 1) * (float64(g.right[c])/float64(n) - *r)
 		}
 	}

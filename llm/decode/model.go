@@ -17,7 +17,7 @@ type Model struct {
 	Argmax func(logits []float32) int32
 
 	lexicon *grammar.Lexicon // nil until a constraint needs it
-	rates   rates            // that an answer's guesses begin with; all 0: usual
+	rates   [2]rates         // that guesses of answers that are greedy, and drawn, begin with; all 0: usual
 }
 
 // Check refuses what can never be computed.
@@ -65,10 +65,18 @@ func (m *Model) Start(in *serval.Generate, stream Stream) (*Answer, error) {
 // Speculate lets guesses be made for an answer that was just started.
 func (a *Answer) Speculate() {
 	m := a.model
-	if m.rates == (rates{}) {
-		m.rates = usual()
+	if m.rates == ([2]rates{}) {
+		m.rates = [2]rates{usual(), usual()}
 	}
-	a.speculate, a.guesser.rates = true, m.rates
+	a.speculate, a.guesser.rates = true, *m.ratesOf(a)
+}
+
+// ratesOf are those of answers like this one.
+func (m *Model) ratesOf(a *Answer) *rates {
+	if a.sampler == nil || a.sampler.Greedy() {
+		return &m.rates[0]
+	}
+	return &m.rates[1]
 }
 
 // damaged is the answer where what was computed is no number.

@@ -9,12 +9,14 @@ type Pace struct {
 	// the level, which follows fast, so that what was learned of a size long ago stays of use. 0: not known.
 	level float64
 	shape [129]float64
+	times [129]int // it was measured
 }
 
 const (
 	promptRate = 0.2 // weights of a new measurement
 	levelRate  = 0.1
-	shapeRate  = 0.05
+	shapeRate  = 0.01 // once there are as many measurements
+	heldUp     = 2    // times what is expected: more is another's doing
 )
 
 // SawRows records a batch of n tokens of running answers.
@@ -26,12 +28,13 @@ func (p *Pace) SawRows(n int, took time.Duration) {
 	if p.level == 0 {
 		p.level = t
 	}
-	if p.shape[n] == 0 {
+	if p.times[n]++; p.times[n] == 1 {
 		p.shape[n] = t / p.level
 		return
 	}
+	t = min(t, heldUp*p.level*p.shape[n])
 	p.level += levelRate * (t/p.shape[n] - p.level)
-	p.shape[n] += shapeRate * (t/p.level - p.shape[n])
+	p.shape[n] += max(shapeRate, 1/float64(p.times[n])) * (t/p.level - p.shape[n])
 }
 
 // SawPrompt records a batch of n tokens of prompts.
