@@ -50,7 +50,8 @@ func quantized(f *gguf.File, job *quantize.Job, in string, q *Quantization) *Qua
 	return r
 }
 
-// mainType is the type that most bytes of a file's layers have: embeddings and what makes logits are often of a better one.
+// mainType is what a file says that it is, where its layers are quantised, else the type that most bytes of its layers have:
+// embeddings and what makes logits are often of a better one.
 func mainType(f *gguf.File) string {
 	size := map[gguf.Type]int64{}
 	for i := range f.Tensors {
@@ -65,6 +66,9 @@ func mainType(f *gguf.File) string {
 		if n > size[most] || n == size[most] && t < most && n > 0 {
 			most = t
 		}
+	}
+	if elements, bytes := most.Block(); elements > 1 && bytes > 0 {
+		return cmp.Or(quantize.TypeName(f), most.String())
 	}
 	return most.String()
 }

@@ -23,8 +23,14 @@ func (p *place) workbench(c *cobra.Command) (*server.Workbench, error) {
 	if err != nil {
 		return nil, err
 	}
-	return server.NewWorkbench(cfg, engines.New(&libraries{c.Context(), store}, cfg.Engines), tuneRuntime()), nil
+	return server.NewWorkbench(cfg, engines.New(keepsNothing{&libraries{c.Context(), store}}, cfg.Engines), tuneRuntime()), nil
 }
+
+// keepsNothing finds libraries and has no folder: what is opened to be measured is often gone afterwards, and packed weights that
+// are written meanwhile would be measured too.
+type keepsNothing struct{ libs *libraries }
+
+func (k keepsNothing) Find(name string) (string, error) { return k.libs.Find(name) }
 
 func modelProfile() *cobra.Command {
 	p, r := &place{}, &remote{}

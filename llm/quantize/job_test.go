@@ -131,7 +131,7 @@ func TestJob(t *testing.T) {
 		version, _ := f.Uint("general.quantization_version")
 		tokens, _ := f.Strings("tokenizer.ggml.tokens")
 		title, _ := f.String("general.name")
-		if kind != map[string]uint64{"Q4_K_M": 15, "Q8_0": 7, "Q4_0": 2, "F32": 0}[r.Name] || version != 2 || !slices.Equal(tokens, []string{"a", "b"}) || title != "ö" || f.Alignment != 64 {
+		if kind != map[string]uint64{"Q4_K_M": 15, "Q8_0": 7, "Q4_0": 2, "F32": 0}[r.Name] || version != 2 || !slices.Equal(tokens, []string{"a", "b"}) || title != "ö" || f.Alignment != 64 || quantize.TypeName(f) != strings.TrimPrefix(r.Name, "F32") {
 			t.Errorf("%s: file_type %d, version %d, tokens %v, name %q, alignment %d", name, kind, version, tokens, title, f.Alignment)
 		}
 	}

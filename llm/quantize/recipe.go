@@ -75,6 +75,17 @@ func Named(name string) (Recipe, error) {
 	return Recipe{}, fmt.Errorf("there is no type %q; there are %s", name, strings.Join(all, ", "))
 }
 
+// TypeName is what a file is said to be by its general.file_type, if a recipe of that number makes quantised files; else "".
+func TypeName(f *gguf.File) string {
+	number, ok := f.Uint("general.file_type")
+	for _, r := range Recipes() {
+		if ok && uint64(r.number) == number && bits(r.Base) < 16 {
+			return r.Name
+		}
+	}
+	return ""
+}
+
 // Pure is the recipe without exceptions.
 func (r Recipe) Pure() Recipe {
 	r.Output, r.Better, r.Some = r.Base, r.Base, nil
