@@ -214,6 +214,29 @@ func TestCloudTarget(t *testing.T) {
 	})
 }
 
+// FuzzLocation: whatever is written, a location is refused, or names a bucket and a key that its name shows as they are.
+func FuzzLocation(f *testing.F) {
+	for _, s := range []string{"s3://b/k?endpoint=http://h&region=r", "gs://b/a*?", "azblob://c/k?account=a&endpoint=https://h/a", "GS://b/?anonymous=true", "azblob://c/[", "s3://b@h/k", "gs://b/k?endpoint=%", "s3://"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, location string) {
+		if settings[scheme(location)] == nil {
+			return
+		}
+		a, err := parse(location, "input")
+		if err != nil {
+			if code(err) != serval.InvalidArgument {
+				t.Errorf("%q: %v", location, err)
+			}
+			return
+		}
+		if rest := location[len(a.scheme):]; a.bucketID.name == "" || strings.Contains(a.bucketID.name, "/") || !strings.HasPrefix(rest, "://"+a.bucketID.name) ||
+			!strings.HasPrefix(rest, "://"+a.bucketID.name+"/"+a.key) && a.key != "" {
+			t.Errorf("%q is bucket %q, key %q", location, a.bucketID.name, a.key)
+		}
+	})
+}
+
 // The settings of Google's own programs.
 func TestGCSKeys(t *testing.T) {
 	b := testkit.GCS(t)
