@@ -4,6 +4,8 @@ SHELL := /bin/bash
 GO    ?= go
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+# Google's storage client without its gRPC side, which nothing here uses: 13 MB less. See docs/decisions/0013.
+export GOFLAGS := $(GOFLAGS) -tags=disable_grpc_modules
 
 .PHONY: build run test hurt bench lint fuzz
 

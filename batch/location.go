@@ -14,6 +14,12 @@ import (
 	"serval"
 )
 
+// InBucket says whether a location is in a store of a cloud's kind: s3://, gs:// or azblob://.
+func InBucket(location string) bool {
+	scheme, _, ok := strings.Cut(location, "://")
+	return ok && slices.Contains([]string{"s3", "gs", "azblob"}, strings.ToLower(scheme))
+}
+
 // Locator knows the objects behind locations of its kind, such as s3://bucket/prefix*. Safe for concurrent use.
 type Locator interface {
 	// Locate lists the objects at a location, sorted by name; none is a NotFound that names the location.

@@ -94,7 +94,7 @@ func readPlan(raw json.RawMessage) (*ready, error) {
 	case p.Watch != "" && len(p.Job.Input) > 0:
 		return nil, serval.Errorf(serval.InvalidArgument, "the objects of watch are the input; leave the job's out").At("input")
 	case p.Watch != "" && onWeb(p.Watch) || strings.HasPrefix(p.Watch, "postgres"):
-		return nil, serval.Errorf(serval.InvalidArgument, "watch takes a folder, a pattern or s3://bucket/prefix/").At("watch")
+		return nil, serval.Errorf(serval.InvalidArgument, "watch takes a folder, a pattern or s3://bucket/prefix/, gs:// or azblob://").At("watch")
 	case p.Watch == "" && (p.Every != "" || p.Settle != "" || p.Existing):
 		return nil, serval.Errorf(serval.InvalidArgument, "every, settle and existing belong to watch").At("watch")
 	case p.Watch != "" && p.Zone != "" && p.Cron == "" && !strings.Contains(p.Job.Output, "{"):
@@ -267,7 +267,7 @@ func (s *Schedule) record(p *ready, key string, at time.Time, object string, kee
 
 // literal is the location of one object whose name may hold what patterns are made of.
 func literal(object string) string {
-	if !strings.HasPrefix(object, "s3://") {
+	if !InBucket(object) {
 		return object // a file of that name is found before the pattern
 	}
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(object)

@@ -211,10 +211,10 @@ func (d *Data) free(ctx context.Context, places Locator, s *DataSpec) error {
 
 // freeFolder checks the folder that a job with Split writes to.
 func (d *Data) freeFolder(ctx context.Context, places Locator, s *DataSpec) error {
-	scheme, _, remote := strings.Cut(s.Output, "://")
+	remote := strings.Contains(s.Output, "://")
 	switch {
-	case remote && scheme != "s3":
-		return serval.Errorf(serval.InvalidArgument, "%s: with split the output is a folder or s3://bucket/prefix", s.Output).At("output")
+	case remote && !InBucket(s.Output):
+		return serval.Errorf(serval.InvalidArgument, "%s: with split the output is a folder, s3://bucket/prefix, gs:// or azblob://", s.Output).At("output")
 	case s.Restart:
 		return nil
 	}

@@ -49,8 +49,8 @@ func (k *check) store(c *Config) {
 	if c.Batch.Lease < time.Second {
 		k.fail("batch.lease", "must be 1s or longer, is %s", c.Batch.Lease)
 	}
-	if scheme, _, ok := strings.Cut(c.Batch.Dir, "://"); ok && scheme != "s3" {
-		k.fail("batch.dir", "must be a folder or s3://bucket/prefix")
+	if scheme, _, ok := strings.Cut(c.Batch.Dir, "://"); ok && !slices.Contains([]string{"s3", "gs", "azblob"}, scheme) {
+		k.fail("batch.dir", "must be a folder, s3://bucket/prefix, gs://bucket/prefix or azblob://container/prefix")
 	}
 	for i, dir := range c.Batch.Files {
 		if !filepath.IsAbs(dir) {

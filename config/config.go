@@ -45,7 +45,7 @@ type ModelControl struct {
 // Batch says how jobs over data sets are run.
 type Batch struct {
 	Workers   int                 `yaml:"workers" doc:"pieces of jobs that this server works on at the same time; 0: none" min:"0" max:"256"`
-	Dir       string              `yaml:"dir" doc:"folder, or s3://bucket/prefix, of results and of pieces that are done; servers that share a store share it, too; empty: jobs in data_dir"`
+	Dir       string              `yaml:"dir" doc:"folder, or s3://bucket/prefix, gs:// or azblob://, of results and of pieces that are done; servers that share a store share it, too; empty: jobs in data_dir"`
 	Files     []string            `yaml:"files" doc:"folders that jobs may read from and write to; empty: any that the server may, unless places names a folder"`
 	Places    []Place             `yaml:"places" doc:"what jobs may reach beside: folders, buckets, web servers, databases; none: no other place than files"`
 	Schedules map[string]Schedule `yaml:"schedules" doc:"jobs that are made by themselves, by name: at times, or of objects that appear"`

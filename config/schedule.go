@@ -9,7 +9,7 @@ import (
 type Schedule struct {
 	Cron     string        `yaml:"cron" doc:"when a job is made: minute, hour, day of month, month, day of week, as in \"30 2 * * *\"; or @hourly, @daily, @weekly, @monthly"`
 	TimeZone string        `yaml:"time_zone" doc:"whose clock it is, as in Europe/Berlin; default: UTC"`
-	Watch    string        `yaml:"watch" doc:"instead of cron: a folder, pattern or s3://bucket/prefix/ of which each object that appears is the input of a job"`
+	Watch    string        `yaml:"watch" doc:"instead of cron: a folder, pattern or s3://bucket/prefix/, gs:// or azblob:// of which each object that appears is the input of a job"`
 	Every    time.Duration `yaml:"every" doc:"how often watch is looked at; default: 10s"`
 	Settle   time.Duration `yaml:"settle" doc:"how long a file must have been the same before it is taken; default: 10s"`
 	Existing bool          `yaml:"existing" doc:"take the objects, too, that are there when the schedule is new"`

@@ -28,9 +28,9 @@ type places struct {
 // rule is a config.Place.
 type rule struct {
 	config.Place
-	kind string // "", s3, http, https, postgres
-	rest string // of At, behind ://
-	s3   *blob.Places
+	kind  string       // "", s3, gs, azblob, http, https, postgres
+	rest  string       // of At, behind ://
+	blobs *blob.Places // of a bucket
 }
 
 func newPlaces(c *config.Batch) *places {
@@ -46,10 +46,13 @@ func newPlaces(c *config.Batch) *places {
 		switch r.kind {
 		case "":
 			p.local = true
-		case "s3":
-			r.s3 = blob.New(blob.Options{S3: blob.S3{
-				Endpoint: place.Endpoint, Region: place.Region, AccessKey: place.AccessKey, SecretKey: place.SecretKey, SessionToken: place.SessionToken, Anonymous: place.Anonymous,
-			}})
+		case "s3", "gs", "azblob":
+			r.blobs = blob.New(blob.Options{
+				S3: blob.S3{Endpoint: place.Endpoint, Region: place.Region, AccessKey: place.AccessKey, SecretKey: place.SecretKey,
+					SessionToken: place.SessionToken, Anonymous: place.Anonymous},
+				GCS:   blob.GCS{Endpoint: place.Endpoint, Credentials: place.Credentials, Anonymous: place.Anonymous},
+				Azure: blob.Azure{Endpoint: place.Endpoint, Account: place.Account, Key: place.AccountKey, SAS: place.SAS, Anonymous: place.Anonymous},
+			})
 		}
 		p.rules = append(p.rules, r)
 	}
@@ -61,7 +64,7 @@ func newPlaces(c *config.Batch) *places {
 func (p *places) close() error {
 	var err error
 	for i := range p.rules {
-		if s := p.rules[i].s3; s != nil {
+		if s := p.rules[i].blobs; s != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}
@@ -71,13 +74,14 @@ func (p *places) close() error {
 
 // shelf is where batch.dir lies, if that is in a bucket: with the keys of the place that it is in, else the environment's.
 func (p *places) shelf(dir string) (batch.Store, string) {
+	kind, rest, _ := strings.Cut(dir, "://")
 	for i := range p.rules {
-		if r := &p.rules[i]; r.kind == "s3" && below(strings.TrimPrefix(dir, "s3://"), r.rest) {
-			return r.s3, dir
+		if r := &p.rules[i]; r.blobs != nil && r.kind == kind && below(rest, r.rest) {
+			return r.blobs, dir
 		}
 	}
-	p.rules = append(p.rules, rule{Place: config.Place{Tenants: []string{""}}, kind: "none", s3: blob.New(blob.Options{})})
-	return p.rules[len(p.rules)-1].s3, dir
+	p.rules = append(p.rules, rule{Place: config.Place{Tenants: []string{""}}, kind: "none", blobs: blob.New(blob.Options{})})
+	return p.rules[len(p.rules)-1].blobs, dir
 }
 
 // of is what one tenant's jobs may reach.
@@ -101,8 +105,8 @@ func (r *reach) Locate(ctx context.Context, location string) ([]batch.Object, er
 		return nil, err
 	}
 	switch in.kind {
-	case "s3":
-		found, err := in.s3.Locate(ctx, location)
+	case "s3", "gs", "azblob":
+		found, err := in.blobs.Locate(ctx, location)
 		if err != nil || !r.within(in, location) {
 			return found, err
 		}
@@ -127,12 +131,12 @@ func (r *reach) Locate(ctx context.Context, location string) ([]batch.Object, er
 
 // Find is the object of a name that Locate gave.
 func (r *reach) Find(ctx context.Context, name string) (batch.Object, error) {
-	if strings.HasPrefix(name, "s3://") {
+	if batch.InBucket(name) {
 		in, err := r.rule(name, false)
 		if err != nil {
 			return nil, err
 		}
-		return in.s3.Find(ctx, name)
+		return in.blobs.Find(ctx, name)
 	}
 	list, err := r.Locate(ctx, name)
 	if err != nil {
@@ -148,8 +152,8 @@ func (r *reach) Target(ctx context.Context, location string) (batch.Target, erro
 		return nil, err
 	}
 	switch in.kind {
-	case "s3":
-		return in.s3.Target(ctx, location)
+	case "s3", "gs", "azblob":
+		return in.blobs.Target(ctx, location)
 	case "postgres":
 		if location, err = in.database(location, "output"); err != nil {
 			return nil, err
@@ -187,8 +191,8 @@ func (r *reach) rule(location string, write bool) (*rule, error) {
 		kind = ""
 		real := follow(location)
 		fits = func(in *rule) bool { return real != "" && below(real, follow(in.rest)) }
-	case kind == "s3":
-		key, err := bucketKey(location, rest, param)
+	case batch.InBucket(location):
+		key, err := bucketKey(location, param)
 		if err != nil {
 			return nil, err
 		}
@@ -207,7 +211,7 @@ func (r *reach) rule(location string, write bool) (*rule, error) {
 			return nil, serval.Errorf(serval.InvalidArgument, "a server's job names a database by its name in batch.places, as in postgres://warehouse?table=rows; its address and password stay with the server").At(param)
 		}
 	default:
-		return nil, serval.Errorf(serval.InvalidArgument, "%s:// is no place that jobs read or write; there are paths, s3://, https:// and postgres://", kind).At(param)
+		return nil, serval.Errorf(serval.InvalidArgument, "%s:// is no place that jobs read or write; there are paths, s3://, gs://, azblob://, https:// and postgres://", kind).At(param)
 	}
 	// The rule that says most of the place decides: one of a folder within another's is there to allow more, or less. Of several for the
 	// same place, what any of them allows is allowed.
@@ -251,7 +255,7 @@ func (r *rule) length() int {
 
 // within says whether another rule is of a part of what a pattern finds.
 func (r *reach) within(in *rule, location string) bool {
-	key, err := bucketKey(location, strings.TrimPrefix(location, "s3://"), "input")
+	key, err := bucketKey(location, "input")
 	return err != nil || slices.ContainsFunc(r.rules, func(o rule) bool {
 		return o.kind == in.kind && o.rest != in.rest && strings.HasPrefix(o.rest, key)
 	})
@@ -308,12 +312,11 @@ func follow(path string) string {
 
 // bucketKey is bucket/key of a location, up to where a pattern begins. Endpoints and keys come from the configuration: else a job
 // could send the server anywhere.
-func bucketKey(location, rest, param string) (string, error) {
-	if at := strings.LastIndexByte(rest, '?'); at >= 0 {
-		if q, err := url.ParseQuery(rest[at+1:]); err == nil && (q.Has("endpoint") || q.Has("region") || q.Has("anonymous")) {
-			return "", serval.Errorf(serval.InvalidArgument, "%s: a server's job gives no endpoint, region or anonymous; batch.places of its configuration does", location[:len("s3://")+at]).At(param)
-		}
+func bucketKey(location, param string) (string, error) {
+	if _, at := blob.Settings(location); at >= 0 {
+		return "", serval.Errorf(serval.InvalidArgument, "%s: a server's job gives no endpoint, region, account or anonymous; batch.places of its configuration does", location[:at]).At(param)
 	}
+	_, rest, _ := strings.Cut(location, "://")
 	for part := range strings.SplitSeq(rest, "/") {
 		if part == ".." || part == "." {
 			return "", serval.Errorf(serval.InvalidArgument, "%s: a key with . or .. in it is not taken", location).At(param)

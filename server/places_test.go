@@ -11,6 +11,7 @@ import (
 
 	"serval"
 	"serval/config"
+	"serval/store/blob"
 )
 
 func code(err error) serval.Code {
@@ -38,6 +39,7 @@ func TestPlaces(t *testing.T) {
 			{At: filepath.Join(dir, "in", "fixed")}, {At: filepath.Join(dir, "in", "own"), Tenants: []string{"alice"}, Write: true},
 			{At: "s3://deep", Write: true}, {At: "s3://deep/er", AccessKey: "AK"}, {At: "s3://deep/er", Tenants: []string{"alice"}, Write: true},
 			{At: "https://*/a/long/path/that/is/everybodys/wherever/it/may/be", Tenants: []string{"nobody"}},
+			{At: "gs://rows/in"}, {At: "azblob://rows/out", Write: true, Tenants: []string{"alice"}, Account: "me", AccountKey: "hidden"},
 			{At: "s3://rows/in/"}, {At: "s3://rows/out", Write: true, Tenants: []string{"alice"}, AccessKey: "AK", SecretKey: "hidden"},
 			{At: "https://data.example.org/sets"}, {At: "http://*/", Tenants: []string{"bob"}},
 			{At: "postgres://warehouse", URL: "postgres://u:hidden@db:5432/w?sslmode=disable", Tables: []string{"raw.*", "scores"}, Write: true},
@@ -67,6 +69,15 @@ func TestPlaces(t *testing.T) {
 		{"bob", "s3://rows/in/*.csv", ok, denied},
 		{"bob", "s3://rows/in*", denied, denied},
 		{"bob", "s3://rows/in/../secret", wrong, wrong},
+		{"bob", "gs://rows/in/a.csv", ok, denied},
+		{"bob", "gs://rows/out/a.csv", denied, denied},
+		{"bob", "gs://rows/in/a.csv?endpoint=http://169.254.169.254", wrong, wrong},
+		{"bob", "azblob://rows/in/a.csv", denied, denied},
+		{"bob", "azblob://rows/out/a.csv", denied, denied},
+		{"alice", "AZBLOB://rows/out/a.csv", ok, ok},
+		{"alice", "azblob://rows/out/../in/a.csv", wrong, wrong},
+		{"alice", "azblob://rows/out/a.csv?account=other", wrong, wrong},
+		{"alice", "azblob://rows/out/a.csv?a=b&anonymous=true", wrong, wrong},
 		{"bob", "s3://rows/inside/a.csv", denied, denied},
 		{"bob", "s3://rowsmore/in/a.csv", denied, denied},
 		{"bob", "s3://rows/out/a.csv", denied, denied},
@@ -168,10 +179,11 @@ func TestPlaceRedirects(t *testing.T) {
 
 // FuzzPlaces: whatever a job names, what is let through lies below a rule, as the stores and clients behind it will read it.
 func FuzzPlaces(f *testing.F) {
-	p := newPlaces(&config.Batch{Places: []config.Place{{At: "s3://rows/in/"}, {At: "https://data.example.org/sets"}, {At: "postgres://warehouse", URL: "postgres://u:hidden@db:5432/w", Tables: []string{"raw.*"}}}})
+	p := newPlaces(&config.Batch{Places: []config.Place{{At: "s3://rows/in/"}, {At: "gs://rows/in"}, {At: "azblob://rows/in"}, {At: "https://data.example.org/sets"},
+		{At: "postgres://warehouse", URL: "postgres://u:hidden@db:5432/w", Tables: []string{"raw.*"}}}})
 	f.Cleanup(func() { _ = p.close() })
 	for _, s := range []string{"s3://rows/in/a*/[b].csv", "s3://rows/in/../x", "https://data.example.org/sets/a?x=/../y", "https://data.example.org:443/sets/%2e%2e/x", "https://data.example.org\\@evil/sets/x",
-		"postgres://warehouse?table=raw.x&table=users", "postgres://warehouse/?table=raw.x;options=x", "HTTPS://DATA.example.org/sets/x", "S3://rows/in/x"} {
+		"postgres://warehouse?table=raw.x&table=users", "postgres://warehouse/?table=raw.x;options=x", "HTTPS://DATA.example.org/sets/x", "S3://rows/in/x", "gs://rows/in/x?anonymous=true", "azblob://rows/in/x?account=o"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, location string) {
@@ -181,8 +193,11 @@ func FuzzPlaces(f *testing.F) {
 			return
 		}
 		switch in.kind {
-		case "s3":
-			bucket, key, _ := strings.Cut(location[len("s3://"):], "/")
+		case "s3", "gs", "azblob":
+			bucket, key, _ := strings.Cut(location[len(in.kind+"://"):], "/")
+			if _, at := blob.Settings(location); at >= 0 {
+				t.Errorf("%q was taken, with settings", location)
+			}
 			if bucket != "rows" || key != "in" && !strings.HasPrefix(key, "in/") || strings.Contains(key+"/", "../") {
 				t.Errorf("%q was taken", location)
 			}

@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 go=${GO:-go}
+export GOFLAGS="${GOFLAGS:-} -tags=disable_grpc_modules" # as the Makefile does
 test/setup.sh
 
 if (($#)); then

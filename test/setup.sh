@@ -179,6 +179,21 @@ if [ "$(cat "$cache/bin/.versitygw" 2>/dev/null)" != $versitygw ] || [ ! -x "$ca
 	printf '%s' $versitygw >"$cache/bin/.versitygw"
 fi
 
+# Stores that speak the protocols of Google's and of Azure's; see internal/testkit/gcs.go and azure.go.
+fakegcs=v1.56.1
+if [ "$(cat "$cache/bin/.fake-gcs-server" 2>/dev/null)" != $fakegcs ] || [ ! -x "$cache/bin/fake-gcs-server" ]; then
+	say "installing fake-gcs-server $fakegcs"
+	CGO_ENABLED=0 GOBIN=$cache/bin GOFLAGS=-mod=mod go install -ldflags '-s -w' "github.com/fsouza/fake-gcs-server@$fakegcs"
+	printf '%s' $fakegcs >"$cache/bin/.fake-gcs-server"
+fi
+stamp=$(cat test/azurite/package*.json | sha256sum)
+if [ "$(cat "$cache/azurite/.stamp" 2>/dev/null)" != "$stamp" ]; then
+	say "installing Azurite"
+	rm -rf "$cache/azurite" && mkdir -p "$cache/azurite" && cp test/azurite/package*.json "$cache/azurite/"
+	(cd "$cache/azurite" && npm ci --silent --no-audit --no-fund --ignore-scripts >"$cache/azurite.log" 2>&1) || { cat "$cache/azurite.log" >&2; exit 1; }
+	printf '%s' "$stamp" >"$cache/azurite/.stamp"
+fi
+
 # The library, by Serval's own way of fetching it.
 stamp=$(cat native/*.go | sha256sum)
 if [ "$(cat "$cache/.library" 2>/dev/null)" != "$stamp" ] || ! compgen -G "${cache%-test}/packages/onnxruntime-*" >/dev/null; then

@@ -53,7 +53,7 @@ func (f *jobFlags) flags(c *cobra.Command) {
 	f.remote.flags(c)
 	l, j := c.Flags(), &f.job
 	l.Lookup("server").Usage = "ask this running server, and do not load the model here"
-	l.StringArrayVarP(&j.Input, "input", "i", nil, "what to read: a file, folder or glob, s3://bucket/key*, https://…, postgres://…?table=, or - for standard input; may be given several times")
+	l.StringArrayVarP(&j.Input, "input", "i", nil, "what to read: a file, folder or glob, s3://bucket/key*, gs://bucket/key*, azblob://container/key*, https://…, postgres://…?table=, or - for standard input; may be given several times")
 	l.StringVar(&j.InputFormat, "input-format", "", "format of the input (default: by the files' names)")
 	l.StringArrayVar(&f.inOpts, "input-option", nil, "option of the input's format, as in delimiter=; or header=no")
 	l.StringArrayVar(&f.maps, "map", nil, "columns of an input of the model, as in x=a,b,c (default: the column of the input's name, or all columns for one matrix)")

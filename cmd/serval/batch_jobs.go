@@ -87,7 +87,8 @@ func batchSubmit() *cobra.Command {
 keeps the result, and 'serval batch fetch' gets it.
 
 Other places than files are those of batch.places in the server's configuration, which has their addresses and keys, too: a job says
-s3://bucket/key, https://host/path, or postgres://NAME?table=rows with the name that the configuration gives a database.`,
+s3://bucket/key, gs://bucket/key, azblob://container/key, https://host/path, or
+postgres://NAME?table=rows with the name that the configuration gives a database.`,
 		Example: `  serval batch submit credit -i applicants.csv -o scored.csv
   serval batch submit credit -i 's3://rows/in/*.parquet' -o 'postgres://warehouse?table=scores&key=applicant'
   serval batch submit credit -i 'days/*.csv' -o scored --split --wait`,

@@ -49,7 +49,7 @@ goes on from there after a kill, a crash or a full disk.`,
 	}
 	f.flags(c)
 	l := c.Flags()
-	l.StringVarP(&f.job.Output, "output", "o", "", "what to write: a file, s3://bucket/key, postgres://…?table=, or - for standard output")
+	l.StringVarP(&f.job.Output, "output", "o", "", "what to write: a file, s3://bucket/key, gs://bucket/key, azblob://container/key, postgres://…?table=, or - for standard output")
 	l.StringVar(&f.job.OutputFormat, "output-format", "", "format of the output (default: by its name)")
 	l.StringArrayVar(&f.outOpts, "output-option", nil, "option of the output's format, as in delimiter=; or crlf=true")
 	l.StringVar(&f.passthrough, "passthrough", "", "columns to keep beside the answer: all, none, or names (default: those that no input takes)")

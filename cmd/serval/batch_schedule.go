@@ -58,7 +58,7 @@ IN and OUT may have {date} (2026-11-27) and {time} (20261127T023000) in them, wi
 	l := c.Flags()
 	l.StringVar(&f.s.Cron, "cron", "", "minute, hour, day of month, month and day of week, as in '30 2 * * *'; or @hourly, @daily, @weekly, @monthly")
 	l.StringVar(&f.s.Zone, "zone", "", "time zone of --cron, {date} and {time}, as in Europe/Berlin (default: UTC)")
-	l.StringVar(&f.s.Watch, "watch", "", "instead of --cron: a folder, pattern or s3://bucket/prefix/ where objects appear")
+	l.StringVar(&f.s.Watch, "watch", "", "instead of --cron: a folder, pattern or s3://bucket/prefix/, gs:// or azblob:// where objects appear")
 	l.StringVar(&f.s.Every, "every", "", "how often --watch looks (default: 10s)")
 	l.StringVar(&f.s.Settle, "settle", "", "how long a file must have been the same before it is taken (default: 10s)")
 	l.BoolVar(&f.s.Existing, "existing", false, "take the objects, too, that are there already")

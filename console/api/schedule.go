@@ -27,7 +27,7 @@ type Scheduling struct {
 	Name      string         `json:"name" doc:"a word that tells it from the tenant's others"`
 	Cron      string         `json:"cron,omitempty" doc:"when a job is made: minute, hour, day of month, month, day of week, as in 30 2 * * *; or @hourly, @daily, @weekly, @monthly"`
 	Zone      string         `json:"time_zone,omitempty" doc:"whose clock it is, as in Europe/Berlin; default: UTC"`
-	Watch     string         `json:"watch,omitempty" doc:"instead of cron: a folder, pattern or s3://bucket/prefix/ of which each object that appears is the input of a job"`
+	Watch     string         `json:"watch,omitempty" doc:"instead of cron: a folder, pattern or s3://bucket/prefix/, gs:// or azblob:// of which each object that appears is the input of a job"`
 	Every     string         `json:"every,omitempty" doc:"how often watch is looked at; default: 10s"`
 	Settle    string         `json:"settle,omitempty" doc:"how long a file must have been the same before it is taken; default: 10s"`
 	Existing  bool           `json:"existing,omitempty" doc:"take the objects, too, that are there already"`

@@ -73,7 +73,7 @@ func build(out string, race bool) error {
 			return err
 		}
 	}
-	args, env := []string{"build", "-o", fresh}, append(os.Environ(), "CGO_ENABLED=0")
+	args, env := []string{"build", "-tags", "disable_grpc_modules", "-o", fresh}, append(os.Environ(), "CGO_ENABLED=0")
 	if race {
 		args, env = append(args, "-race"), append(os.Environ(), "CGO_ENABLED=1")
 	}

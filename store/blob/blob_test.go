@@ -83,6 +83,7 @@ type proxy struct {
 	address string
 	after   atomic.Int64
 	cuts    atomic.Int64
+	sent    atomic.Int64 // bytes that went to the server
 }
 
 func newProxy(t *testing.T, to string) *proxy {
@@ -111,7 +112,7 @@ func (p *proxy) pass(c net.Conn, to string) {
 		return
 	}
 	defer s.Close()
-	go func() { _, _ = io.Copy(s, c) }()
+	go func() { _, _ = io.Copy(io.MultiWriter(s, counter{&p.sent}), c) }()
 	if n := p.after.Load(); n > 0 {
 		if k, _ := io.CopyN(c, s, n); k == n {
 			p.cuts.Add(1)
@@ -120,6 +121,13 @@ func (p *proxy) pass(c net.Conn, to string) {
 		return
 	}
 	_, _ = io.Copy(c, s)
+}
+
+type counter struct{ n *atomic.Int64 }
+
+func (c counter) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return len(p), nil
 }
 
 func TestS3(t *testing.T) {
@@ -145,8 +153,8 @@ func TestS3(t *testing.T) {
 	}
 	for location, want := range map[string]serval.Code{
 		"s3://rows/none": serval.NotFound, "s3://rows/none*": serval.NotFound, "s3://nobucket/x": serval.NotFound, "s3:///x": serval.InvalidArgument,
-		"s3://rows/[": serval.InvalidArgument, "s3://rows/x?endpoint=foo": serval.InvalidArgument, "gs://b/k": serval.Unimplemented,
-		"azblob://b/k": serval.Unimplemented, "ftp://b/k": serval.InvalidArgument, "-": serval.InvalidArgument, "file://elsewhere/x": serval.InvalidArgument,
+		"s3://rows/[": serval.InvalidArgument, "s3://rows/x?endpoint=foo": serval.InvalidArgument, "gcs://b/k": serval.InvalidArgument,
+		"abfss://b/k": serval.InvalidArgument, "ftp://b/k": serval.InvalidArgument, "-": serval.InvalidArgument, "file://elsewhere/x": serval.InvalidArgument,
 	} {
 		if _, err := p.Locate(t.Context(), location); code(err) != want {
 			t.Errorf("%s: %v", location, err)
@@ -309,7 +317,7 @@ func TestS3Target(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(b.Dir, "out/scored.bin"+batch.ErrorsSuffix)); !os.IsNotExist(err) {
 		t.Errorf("removed, and there: %v", err)
 	}
-	for location, want := range map[string]serval.Code{"s3://rows/": serval.InvalidArgument, "s3://rows/a*": serval.InvalidArgument, "https://h/x": serval.InvalidArgument, "gs://b/x": serval.Unimplemented} {
+	for location, want := range map[string]serval.Code{"s3://rows/": serval.InvalidArgument, "s3://rows/a*": serval.InvalidArgument, "https://h/x": serval.InvalidArgument, "gcs://b/x": serval.InvalidArgument} {
 		if _, err := p.Target(t.Context(), location); code(err) != want {
 			t.Errorf("%s: %v", location, err)
 		}

@@ -9,11 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"gocloud.dev/blob"
-	"gocloud.dev/gcerrors"
-
 	"serval"
 )
 
@@ -54,37 +49,13 @@ func changed(name string) error {
 	return serval.Errorf(serval.Conflict, "%s was changed while it was read; begin again with --restart", name).At("input")
 }
 
-func newObject(b *blob.Bucket, name, key string, size int64, etag string) *remote {
-	r := &remote{name: name, size: size, version: etag, ranges: true}
-	r.fetch = func(ctx context.Context, off, n int64) (io.ReadCloser, error) {
-		o := &blob.ReaderOptions{BeforeRead: func(as func(any) bool) error {
-			var in *s3.GetObjectInput
-			if as(&in) && etag != "" {
-				in.IfMatch = aws.String(etag)
-			}
-			return nil
-		}}
-		body, err := b.NewRangeReader(ctx, key, off, n, o)
-		switch gcerrors.Code(err) {
-		case gcerrors.OK:
-			return body, nil
-		case gcerrors.FailedPrecondition:
-			return nil, changed(name)
-		case gcerrors.NotFound, gcerrors.PermissionDenied:
-			return nil, storeError(name, err, "input")
-		}
-		return nil, err
-	}
-	return r
-}
-
 // Name is the location without secrets.
 func (r *remote) Name() string { return r.name }
 
 // Size in bytes; -1: not known.
 func (r *remote) Size() int64 { return r.size }
 
-// Version is the ETag.
+// Version is the ETag, or what the store has in its place.
 func (r *remote) Version() string { return r.version }
 
 // At reads anywhere, where the server can; nil: it cannot.

@@ -3,19 +3,14 @@ package blob
 import (
 	"context"
 	"os"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"gocloud.dev/blob"
-	"gocloud.dev/gcerrors"
-
-	"serval"
 )
+
+// octets is what objects are said to be.
+const octets = "application/octet-stream"
 
 // target is an object that a job writes, a batch.Target.
 type target struct {
-	bucket *blob.Bucket
-	in     string // the bucket's name
+	bucket *bucket
 	key    string
 	name   string
 }
@@ -36,11 +31,11 @@ func (t *target) Exists(ctx context.Context) (bool, error) {
 }
 
 func (t *target) fault(suffix string, err error) error {
-	return storeError(t.name+suffix, err, "output")
+	return t.bucket.fault(t.name+suffix, err, "output")
 }
 
-// Publish uploads a file, a large one in parts. It is seen whole, once all of it is there; an upload that fails is given up, and
-// its parts are removed.
+// Publish uploads a file, a large one in parts. It is seen whole, once all of it is there; an upload that fails is given up: S3's
+// parts are removed, those of the other clouds' stores by the stores, after a week.
 func (t *target) Publish(ctx context.Context, path, suffix string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -51,18 +46,7 @@ func (t *target) Publish(ctx context.Context, path, suffix string) error {
 	if err != nil {
 		return err
 	}
-	var client *s3.Client
-	if !t.bucket.As(&client) {
-		return serval.Errorf(serval.Internal, "%s: no store of S3's kind", t.name)
-	}
-	size, key := info.Size(), t.key+suffix
-	if size <= partBytes {
-		_, err = client.PutObject(ctx, &s3.PutObjectInput{Bucket: &t.in, Key: &key, Body: f, ContentLength: &size, ContentType: aws.String("application/octet-stream")})
-	} else {
-		u := upload{client: client, bucket: t.in, key: key, f: f, size: size, part: max(partBytes, (size+partMost-1)/partMost)}
-		err = u.run(ctx)
-	}
-	if err != nil {
+	if err := t.bucket.put(ctx, t.bucket.Bucket, t.bucket.id.name, t.key+suffix, f, info.Size()); err != nil {
 		return t.fault(suffix, err)
 	}
 	return nil
@@ -70,7 +54,7 @@ func (t *target) Publish(ctx context.Context, path, suffix string) error {
 
 // Remove deletes what an earlier job published.
 func (t *target) Remove(ctx context.Context, suffix string) error {
-	if err := t.bucket.Delete(ctx, t.key+suffix); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+	if err := t.bucket.Delete(ctx, t.key+suffix); err != nil && t.bucket.judge(err) != missing {
 		return t.fault(suffix, err)
 	}
 	return nil

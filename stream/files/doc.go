@@ -9,5 +9,5 @@
 //
 // target.go gathers and flushes, row.go takes values apart, parquet.go and lines.go write, path.go names folders and files.
 //
-// Called through stream/all. It imports stream, and of the batch jobs' packages the Parquet writer and the places: files and S3.
+// Called through stream/all. It imports stream, and of the batch jobs' packages the Parquet writer and the places: files, S3, Google's and Azure's stores.
 package files

@@ -33,7 +33,7 @@ func (Broker) TargetOptions() any { return defaults() }
 
 // TargetOptions say what is written, and where.
 type TargetOptions struct {
-	Path        string            `yaml:"path" doc:"the folder that files are written to: a path, or s3://bucket/prefix; {date}, {hour}, {year}, {month}, {day}, {stream} and {topic} in it make folders below, as in s3://lake/scores/date={date}"`
+	Path        string            `yaml:"path" doc:"the folder that files are written to: a path, s3://bucket/prefix, gs://bucket/prefix or azblob://container/prefix; {date}, {hour}, {year}, {month}, {day}, {stream} and {topic} in it make folders below, as in s3://lake/scores/date={date}"`
 	Format      string            `yaml:"format" doc:"parquet or jsonl" enum:"parquet,jsonl"`
 	Compression string            `yaml:"compression" doc:"of parquet: zstd (default), snappy, gzip or none; of jsonl: none (default) or gzip" enum:"zstd,snappy,gzip,none"`
 	Columns     map[string]string `yaml:"columns" doc:"of parquet: column → type (bool, int, float, text or json), and no other columns than these and the metadata; default: every field of the messages, with the type it is seen to have"`
@@ -43,6 +43,23 @@ type TargetOptions struct {
 	RollRows    int               `yaml:"roll_rows" doc:"files are finished when so many rows wait; 0: when half of the stream's max_in_flight do" min:"0"`
 	RollBytes   int64             `yaml:"roll_bytes" doc:"files are finished when so many bytes wait; 0: when half of the stream's max_in_flight_bytes do" min:"0"`
 	S3          S3                `yaml:"s3" doc:"where s3:// is, and with which keys; default: as AWS's own programs find it"`
+	GCS         GCS               `yaml:"gcs" doc:"where gs:// is, and with which keys; default: as Google's own programs find it"`
+	Azure       Azure             `yaml:"azure" doc:"where azblob:// is, and with which keys; default: as Azure's own programs find it"`
+}
+
+// GCS is Google's store, or one that speaks its protocol.
+type GCS struct {
+	Endpoint    string `yaml:"endpoint" doc:"of a store that is not Google's, as https://host"`
+	Credentials string `yaml:"credentials" doc:"path of a service account's key file; default: GOOGLE_APPLICATION_CREDENTIALS, or the machine's account"`
+	Anonymous   bool   `yaml:"anonymous" doc:"without keys, as a test's store is written to"`
+}
+
+// Azure is an account of Azure's store.
+type Azure struct {
+	Account    string `yaml:"account" doc:"whose container; default: AZURE_STORAGE_ACCOUNT"`
+	Endpoint   string `yaml:"endpoint" doc:"of the account; default: https://ACCOUNT.blob.core.windows.net"`
+	AccountKey string `yaml:"account_key" doc:"its key; write ${NAME} to take it from the environment"`
+	SAS        string `yaml:"sas" doc:"a shared access signature, in place of account_key"`
 }
 
 // S3 is a store that speaks S3's protocol.
@@ -93,6 +110,12 @@ func (Broker) Check(options any) error {
 	if s := o.S3; (s.AccessKey == "") != (s.SecretKey == "") {
 		return bad("s3", "has only one of access_key and secret_key; set both or neither")
 	}
+	switch z := o.Azure; {
+	case z.AccountKey != "" && z.SAS != "":
+		return bad("azure", "has both account_key and sas; set one of them")
+	case z.AccountKey != "" && z.Account == "":
+		return bad("azure", "has an account_key, and no account whose it is")
+	}
 	return nil
 }
 
@@ -118,7 +141,11 @@ func (b Broker) Target(_ context.Context, options any, env stream.Env) (stream.T
 	t := &target{opt: o, env: env, groups: map[groupKey]*group{}}
 	t.path, _ = parsePath(o.Path) // Check has done so
 	t.schema = newSchema(o.Columns)
-	t.places = blob.New(blob.Options{S3: blob.S3{Endpoint: o.S3.Endpoint, Region: o.S3.Region, AccessKey: o.S3.AccessKey, SecretKey: o.S3.SecretKey}})
+	t.places = blob.New(blob.Options{
+		S3:    blob.S3{Endpoint: o.S3.Endpoint, Region: o.S3.Region, AccessKey: o.S3.AccessKey, SecretKey: o.S3.SecretKey},
+		GCS:   blob.GCS{Endpoint: o.GCS.Endpoint, Credentials: o.GCS.Credentials, Anonymous: o.GCS.Anonymous},
+		Azure: blob.Azure{Account: o.Azure.Account, Endpoint: o.Azure.Endpoint, Key: o.Azure.AccountKey, SAS: o.Azure.SAS},
+	})
 	t.parquet = map[string]string{}
 	if o.Compression != "" {
 		t.parquet["compression"] = o.Compression

@@ -10,15 +10,16 @@ import (
 	"strings"
 	"time"
 
+	"serval/batch"
 	"serval/stream"
 )
 
 // folders is a path with places to fill in.
 type folders struct {
-	remote bool   // s3://
+	remote bool   // s3://, gs:// or azblob://
 	root   string // up to the first part with a place; it must be there
 	rest   string // what follows; "": nothing
-	query  string // of s3://: settings, with the question mark
+	query  string // of what is remote: settings, with the question mark
 }
 
 // places are what a path may hold.
@@ -27,24 +28,25 @@ const places = "{date}, {hour}, {year}, {month}, {day}, {stream} and {topic}"
 func parsePath(text string) (folders, error) {
 	f := folders{}
 	if text == "" {
-		return f, bad("path", "is missing; name a folder, or s3://bucket/prefix")
+		return f, bad("path", "is missing; name a folder, s3://bucket/prefix, gs://bucket/prefix or azblob://container/prefix")
 	}
 	scheme, tail, ok := strings.Cut(text, "://")
 	switch {
 	case !ok:
-	case scheme == "s3":
+	case batch.InBucket(text):
+		scheme = strings.ToLower(scheme)
 		f.remote = true
 		if tail, f.query, ok = strings.Cut(tail, "?"); ok {
 			f.query = "?" + f.query
 		}
-		text = "s3://" + tail
+		text = scheme + "://" + tail
 		if bucket, _, _ := strings.Cut(tail, "/"); bucket == "" || strings.ContainsAny(bucket, "{}") {
-			return f, bad("path", "is %q; write s3://bucket/prefix", text)
+			return f, bad("path", "is %q; write %s://bucket/prefix", text, scheme)
 		}
 	case scheme == "file" && strings.HasPrefix(tail, "/"):
 		text = tail
 	default:
-		return f, bad("path", "is %q; write a folder's path, file:///folder, or s3://bucket/prefix", text)
+		return f, bad("path", "is %q; write a folder's path, file:///folder, s3://bucket/prefix, gs://bucket/prefix or azblob://container/prefix", text)
 	}
 	if strings.ContainsAny(text, "*?[]\x00\r\n") {
 		return f, bad("path", "has a character that no folder's name should have: one of * ? [ ]")

@@ -326,12 +326,13 @@ func (b bucket) Keeps() (headers, once bool) { return true, false }
 
 func TestCheck(t *testing.T) {
 	for what, change := range map[string]func(*TargetOptions){
-		"path": func(o *TargetOptions) { o.Path = "" }, "path ": func(o *TargetOptions) { o.Path = "/a/{week}" }, "path  ": func(o *TargetOptions) { o.Path = "gs://b/x" },
+		"path": func(o *TargetOptions) { o.Path = "" }, "path ": func(o *TargetOptions) { o.Path = "/a/{week}" }, "path  ": func(o *TargetOptions) { o.Path = "gcs://b/x" },
 		"path   ": func(o *TargetOptions) { o.Path = "s3://{date}/x" }, "path    ": func(o *TargetOptions) { o.Path = "/a*b" },
 		"roll_every": func(o *TargetOptions) { o.RollEvery = 0 }, "format": func(o *TargetOptions) { o.Format = "csv" },
 		"compression": func(o *TargetOptions) { o.Format, o.Compression = "jsonl", "zstd" },
 		"columns":     func(o *TargetOptions) { o.Columns = map[string]string{"a": "number"} }, "columns ": func(o *TargetOptions) { o.Columns = map[string]string{"_key": "text"} },
-		"s3": func(o *TargetOptions) { o.S3.AccessKey = "a" },
+		"s3": func(o *TargetOptions) { o.S3.AccessKey = "a" }, "azure": func(o *TargetOptions) { o.Azure.Account, o.Azure.AccountKey, o.Azure.SAS = "a", "b", "c" },
+		"azure ": func(o *TargetOptions) { o.Azure.AccountKey = "a" },
 	} {
 		o := defaults()
 		o.Path = "/a/date={date}"
@@ -341,7 +342,8 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	for path, want := range map[string][2]string{"/a/b/": {"/a/b", ""}, "/a/x{date}/{hour}": {"/a", "x{date}/{hour}"}, "{date}": {".", "{date}"}, "/{topic}": {"/", "{topic}"},
-		"s3://b": {"s3://b", ""}, "s3://b/{date}?region=x": {"s3://b", "{date}"}} {
+		"s3://b": {"s3://b", ""}, "s3://b/{date}?region=x": {"s3://b", "{date}"},
+		"gs://b/{date}": {"gs://b", "{date}"}, "azblob://b/x/{date}?account=a": {"azblob://b/x", "{date}"}} {
 		f, err := parsePath(path)
 		if err != nil || f.root != want[0] || f.rest != want[1] {
 			t.Errorf("%s: %+v, %v", path, f, err)
