@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,7 +26,8 @@ type Container struct {
 	Name     string // of the container
 }
 
-// Azure starts an Azurite over an empty folder.
+// Azure starts an Azurite over an empty folder. It keeps its table of blobs in memory, and writes it now and then and at its end: Kill
+// loses what was just written, Stop nothing.
 func Azure(t testing.TB) *Container {
 	t.Helper()
 	script := Cache(t, "azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js")
@@ -97,4 +99,33 @@ func (c *Container) create() error {
 		return fmt.Errorf("the container %s: %s: %s", c.Name, r.Status, said)
 	}
 	return nil
+}
+
+// Put writes a blob, by a request of its own, as Get and List do.
+func (c *Container) Put(key, data string) {
+	c.t.Helper()
+	call(c.t, http.MethodPut, c.blob(key), data, "x-ms-blob-type", "BlockBlob")
+}
+
+// Get reads a blob.
+func (c *Container) Get(key string) string {
+	c.t.Helper()
+	return call(c.t, http.MethodGet, c.blob(key), "")
+}
+
+func (c *Container) blob(key string) string {
+	return c.Endpoint + "/" + c.Name + "/" + (&url.URL{Path: key}).EscapedPath() + "?" + c.SAS()
+}
+
+// List names the blobs that begin so, in order.
+func (c *Container) List(prefix string) (keys []string) {
+	c.t.Helper()
+	var list struct {
+		Names []string `xml:"Blobs>Blob>Name"`
+	}
+	said := call(c.t, http.MethodGet, c.Endpoint+"/"+c.Name+"?restype=container&comp=list&prefix="+url.QueryEscape(prefix)+"&"+c.SAS(), "")
+	if err := xml.Unmarshal([]byte(said), &list); err != nil {
+		c.t.Fatal(err)
+	}
+	return list.Names
 }

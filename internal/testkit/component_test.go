@@ -25,6 +25,37 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
+// The stores of the other clouds have their bucket, keep what was written when they end, and ask for keys where they have some.
+func TestClouds(t *testing.T) {
+	g, a := GCS(t), Azure(t)
+	for what, c := range map[string]interface {
+		Put(key, data string)
+		Get(key string) string
+		List(prefix string) []string
+		Stop()
+		Start()
+	}{"gs": g, "azblob": a} {
+		if got := c.List(""); len(got) != 0 {
+			t.Errorf("%s: it has %q", what, got)
+		}
+		c.Put("in/b 1", "text")
+		c.Put("a", "")
+		c.Stop()
+		c.Start()
+		if got := c.List("in/"); len(got) != 1 || got[0] != "in/b 1" || c.Get("in/b 1") != "text" {
+			t.Errorf("%s: it has %q", what, got)
+		}
+	}
+	r, err := http.Get(a.Endpoint + "/" + a.Name + "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if r.StatusCode < http.StatusBadRequest {
+		t.Errorf("a request without a signature is answered with %s", r.Status)
+	}
+}
+
 func TestS3(t *testing.T) {
 	b := S3(t)
 	if info, err := os.Stat(b.Dir); err != nil || !info.IsDir() {

@@ -26,7 +26,10 @@ type GCS struct {
 	Anonymous   bool   // a public bucket needs no keys
 }
 
-const gcsAttempts = 4 // of a call, in the client; what is read is tried again above it, too
+const (
+	gcsAttempts  = 4                // of a call, in the client; what is read is tried again above it, too
+	chunkRetries = 15 * time.Second // for a piece of an upload, which counts no attempts
+)
 
 func (g GCS) open(ctx context.Context, id bucketID) (*blob.Bucket, error) {
 	var set []option.ClientOption
@@ -84,7 +87,7 @@ func (GCS) put(ctx context.Context, b *blob.Bucket, _, key string, f *os.File, s
 	return b.Upload(ctx, key, f, &blob.WriterOptions{ContentType: octets, BufferSize: int(min(size+1, partBytes)), BeforeWrite: func(as func(any) bool) error {
 		var w *storage.Writer
 		if as(&w) {
-			w.ChunkRetryDeadline = 2 * time.Minute
+			w.ChunkRetryDeadline = chunkRetries
 		}
 		return nil
 	}})
