@@ -73,17 +73,18 @@ func (z Azure) client(id bucketID) (*container.Client, error) {
 	if err != nil {
 		return nil, serval.Errorf(serval.InvalidArgument, "azblob: the endpoint cannot be read; write it like https://host").At("endpoint")
 	}
+	opt := &container.ClientOptions{ClientOptions: policy.ClientOptions{Retry: policy.RetryOptions{RetryDelay: firstPause, MaxRetryDelay: longestPause}}}
 	switch {
 	case id.anonymous || z.Anonymous:
-		return container.NewClientWithNoCredential(at, nil)
+		return container.NewClientWithNoCredential(at, opt)
 	case z.Key != "":
 		keys, err := azblob.NewSharedKeyCredential(set.AccountName, z.Key)
 		if err != nil {
 			return nil, serval.Errorf(serval.InvalidArgument, "azblob: the account's key is not in base64").At("key")
 		}
-		return container.NewClientWithSharedKeyCredential(at, keys, nil)
+		return container.NewClientWithSharedKeyCredential(at, keys, opt)
 	case z.SAS != "":
-		return container.NewClientWithNoCredential(at+"?"+sas, nil)
+		return container.NewClientWithNoCredential(at+"?"+sas, opt)
 	case sas != "":
 		endpoint += "?" + sas
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/storage"
@@ -28,7 +29,7 @@ type GCS struct {
 
 const (
 	gcsAttempts  = 4                // of a call, in the client; what is read is tried again above it, too
-	chunkRetries = 15 * time.Second // for a piece of an upload, which counts no attempts
+	chunkRetries = 15 * time.Second // for a piece of an upload
 )
 
 func (g GCS) open(ctx context.Context, id bucketID) (*blob.Bucket, error) {
@@ -82,12 +83,19 @@ func (GCS) pin(ctx context.Context, version string) (context.Context, func(as fu
 }
 
 // put uploads in pieces of partBytes, one after the other, since a resumable upload takes them so. The client adds and compares
-// checksums.
+// checksums. It would try to upload for as long as ctx lasts; here gcsAttempts in a row fail for good.
 func (GCS) put(ctx context.Context, b *blob.Bucket, _, key string, f *os.File, size int64) error {
+	var failed atomic.Int32 // since the last piece
+	again := func(err error) bool { return storage.ShouldRetry(err) && failed.Add(1) < gcsAttempts }
 	return b.Upload(ctx, key, f, &blob.WriterOptions{ContentType: octets, BufferSize: int(min(size+1, partBytes)), BeforeWrite: func(as func(any) bool) error {
+		var o **storage.ObjectHandle
+		if as(&o) {
+			*o = (*o).Retryer(storage.WithErrorFunc(again))
+		}
 		var w *storage.Writer
 		if as(&w) {
 			w.ChunkRetryDeadline = chunkRetries
+			w.ProgressFunc = func(int64) { failed.Store(0) }
 		}
 		return nil
 	}})
