@@ -13,7 +13,8 @@ import (
 	"serval/internal/testkit"
 )
 
-// TestGGUFEncoder serves all-MiniLM-L6-v2 from GGUF files that setup.sh wrote, beside the ONNX model that they are compared with.
+// TestGGUFEncoder serves all-MiniLM-L6-v2 from GGUF files that setup.sh wrote by our own engine, in the server and in a process of its own,
+// and by llama.cpp, beside the ONNX model that they are compared with.
 func TestGGUFEncoder(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
@@ -21,11 +22,11 @@ func TestGGUFEncoder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"f32", "f16"} {
+	for name, file := range map[string]string{"f32": "f32", "f16": "f16", "apart": "f32", "peer": "f32"} {
 		if err := os.MkdirAll(filepath.Join(root, name, "1"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink(cache(t, "minilm-gguf", "minilm-"+name+".gguf"), filepath.Join(root, name, "1", "model.gguf")); err != nil {
+		if err := os.Symlink(cache(t, "minilm-gguf", "minilm-"+file+".gguf"), filepath.Join(root, name, "1", "model.gguf")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -38,8 +39,8 @@ func TestGGUFEncoder(t *testing.T) {
 	write(t, filepath.Join(root, "cls", "1", "model.gguf"), string(whole))
 	link(t, cache(t, "minilm", "1"), filepath.Join(root, "tensors", "1"))
 	write(t, filepath.Join(root, "tensors", "model.yaml"), "text: {tensors: true}\n")
-	for _, name := range []string{"f32", "f16", "cls"} {
-		write(t, filepath.Join(root, name, "model.yaml"), "threads: 1\n")
+	for name, more := range map[string]string{"f32": "", "f16": "", "cls": "", "apart": "isolation: process\n", "peer": "engine: llama\n"} {
+		write(t, filepath.Join(root, name, "model.yaml"), "threads: 1\n"+more)
 	}
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: root})
 	pytestOn(t, s, root, "llm", "test_gguf_encoder.py")

@@ -33,6 +33,5 @@ func (e *Engine) Claim(dir string, s *serval.ModelSettings) error {
 	if err != nil {
 		return err
 	}
-	_, err = shapeOf(f)
-	return errors.Join(err, f.Close())
+	return errors.Join(known(f), f.Close())
 }

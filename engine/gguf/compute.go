@@ -18,7 +18,7 @@ func (n *net) embedOne(worker, i int) {
 	n.near.angles(angles[n.rope.dims:], pos)
 	x := n.x[i*n.width : (i+1)*n.width]
 	if err := n.embed.read(x, int(n.tokens[i]), s.bytes); err != nil {
-		s.err = err
+		n.errs[worker] = err
 		return
 	}
 	if n.gemma {
@@ -73,28 +73,4 @@ func (n *net) gluOne(_, i int) {
 		n.ops.SiLUMul(gate, gate, up)
 	}
 	n.acts.FillRow(gate, i)
-}
-
-// multiply computes products of the same acts.
-func (n *net) multiply(muls ...mul) {
-	n.muls = append(n.muls[:0], muls...)
-	pieces := 0
-	for i := range n.muls {
-		m := &n.muls[i]
-		m.grain = m.m.Split(n.acts.Tokens(), n.team.Size())
-		m.pieces = (m.m.Tiles() + m.grain - 1) / m.grain
-		pieces += m.pieces
-	}
-	n.team.Run(pieces, n.mulPiece)
-}
-
-func (n *net) mulOne(_, i int) {
-	for j := range n.muls {
-		m := &n.muls[j]
-		if i < m.pieces {
-			m.m.Mul(m.y, m.ld, n.acts, i*m.grain, min((i+1)*m.grain, m.m.Tiles()))
-			return
-		}
-		i -= m.pieces
-	}
 }

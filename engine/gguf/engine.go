@@ -64,7 +64,7 @@ func openFile(spec *engine.Spec) (*gguf.File, error) {
 	return f, nil
 }
 
-// Open loads the folder's model. It returns an engine.Decoder that is an engine.Language too.
+// Open loads the folder's model. It returns an engine.Decoder that is an engine.Language too: one that makes text, or an encoder.
 func (e *Engine) Open(ctx context.Context, spec engine.Spec) (engine.Model, error) {
 	if err := checkSettings(&spec); err != nil {
 		return nil, err
@@ -73,15 +73,63 @@ func (e *Engine) Open(ctx context.Context, spec engine.Spec) (engine.Model, erro
 	if err != nil {
 		return nil, fmt.Errorf("model '%s': %w", spec.Name, err)
 	}
-	d, err := open(ctx, source{f, e.kept}, &spec)
+	m, err := openAny(ctx, source{f, e.kept}, &spec)
 	if err != nil {
 		_ = f.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// openAny loads the model in f, which the model then owns.
+func openAny(ctx context.Context, f source, spec *engine.Spec) (engine.Model, error) {
+	if isBert(f.File) {
+		e, err := openEncoder(ctx, f, spec)
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
+	}
+	d, err := open(ctx, f, spec)
+	if err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-// open loads the model in f, which the decoder then owns.
+// openEncoder loads a model that makes vectors.
+func openEncoder(ctx context.Context, f source, spec *engine.Spec) (*encoder, error) {
+	x, err := bertOf(f.File)
+	if err != nil {
+		return nil, err
+	}
+	p, err := makeBertPlan(x, &spec.Settings, threadsOf(spec), engine.FreeMemory("/"))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.err(spec.Name); err != nil {
+		return nil, err
+	}
+	team := kernel.NewTeam(p.workers)
+	w, err := loadBert(ctx, f, x, kernel.Best(), team)
+	if err != nil {
+		team.Close()
+		return nil, err
+	}
+	return newEncoder(w, p, team, spec)
+}
+
+// known declines a file whose net this engine does not know.
+func known(f *gguf.File) (err error) {
+	if isBert(f) {
+		_, err = bertOf(f)
+	} else {
+		_, err = shapeOf(f)
+	}
+	return err
+}
+
+// open loads a model that makes text.
 func open(ctx context.Context, f source, spec *engine.Spec) (*decoder, error) {
 	x, err := shapeOf(f.File)
 	if err != nil {

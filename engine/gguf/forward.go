@@ -10,8 +10,8 @@ import (
 // What a piece of work needs is in the fields, and the functions that compute pieces are made once: nothing is allocated in a pass.
 type net struct {
 	*weights
+	*crew
 	ops    kernel.Ops
-	team   *kernel.Team
 	kv     []uint16 // block by block; in a block layer by layer, head by head, keys before values
 	freeKV func() error
 	limit  int // rows
@@ -27,20 +27,15 @@ type net struct {
 	gate, up []float32 // [rows][inner]
 	angles   []float32 // [rows][rope.dims and near.dims]
 	out      []float32 // [outputs][vocab]
-	acts     *kernel.Acts
 	scratch  []scratch // of each worker
 	works    []work
-	muls     []mul
 	at       *layer // that is computed, and its number
 	number   int
 	by       []float32 // weights of the norm that is computed
 	more     bool      // delta is added first,
 	post     []float32 // and before that normed by these weights, if there are some
 
-	row          func(worker, i int) // of each, and how many rows, and of a piece
-	count, grain int
-
-	embedRow, normRow, ropeRow, attendPiece, mixedRow, gluRow, mulPiece, capRow, rowsPiece func(worker, i int)
+	embedRow, normRow, ropeRow, attendPiece, mixedRow, gluRow, capRow func(worker, i int)
 }
 
 // span is a run of a sequence's tokens: rows from, from+1, … at the positions pos, pos+1, …
@@ -57,21 +52,11 @@ type scratch struct {
 	mixed  []float32 // [tile][head]
 	scores []float32 // [tile][context]
 	halves []uint16  // [kvHeads][head]
-	err    error
-}
-
-// mul is a product of the acts with a matrix.
-type mul struct {
-	m      *kernel.Matrix
-	y      []float32
-	ld     int
-	grain  int
-	pieces int
 }
 
 func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	x := w.shape
-	n := &net{weights: w, ops: w.ops, team: team, limit: p.rows, acts: w.arena.Acts()}
+	n := &net{weights: w, crew: newCrew(team, w.arena, w.mapped), ops: w.ops, limit: p.rows}
 	var err error
 	if n.kv, n.freeKV, err = kernel.Halves(p.blocks * n.blockHalves()); err != nil {
 		return nil, err
@@ -91,11 +76,7 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 		}
 	}
 	n.embedRow, n.normRow, n.ropeRow, n.attendPiece = n.embedOne, n.normOne, n.ropeOne, n.attend
-	n.rowsPiece = n.rowsOf
-	n.mixedRow, n.gluRow, n.mulPiece, n.capRow = n.mixedOne, n.gluOne, n.mulOne, n.capOne
-	if w.mapped != nil {
-		n.mulPiece = n.mulMapped
-	}
+	n.mixedRow, n.gluRow, n.capRow = n.mixedOne, n.gluOne, n.capOne
 	return n, nil
 }
 
@@ -131,25 +112,6 @@ func (n *net) vector(row int) []float32 {
 	out := n.scratch[0].row[:n.width]
 	n.ops.RMSNorm(out, n.summed(row), n.norm, n.eps)
 	return out
-}
-
-// each runs f for every row of cols numbers: on the team where that is worth a barrier, some rows a piece.
-func (n *net) each(rows, cols int, f func(worker, i int)) {
-	const alone, grain = 1 << 13, 1 << 12 // numbers
-	if rows*cols <= alone {
-		for i := range rows {
-			f(0, i)
-		}
-		return
-	}
-	n.row, n.count, n.grain = f, rows, max(grain/cols, 1)
-	n.team.Run((rows+n.grain-1)/n.grain, n.rowsPiece)
-}
-
-func (n *net) rowsOf(worker, piece int) {
-	for i := piece * n.grain; i < min((piece+1)*n.grain, n.count); i++ {
-		n.row(worker, i)
-	}
 }
 
 // pass computes the batch; what its workers found out since the embeddings is for run to ask.

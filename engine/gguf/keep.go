@@ -3,7 +3,6 @@ package gguf
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync"
 
 	"serval"
@@ -94,27 +93,5 @@ func (l *loader) keep(id packed.Identity, key packed.Key, data []byte) {
 	l.arena.BeforeClose(func() { stop(); writing.Wait() })
 }
 
-// mulMapped is mulOne where the weights are mapped: that their file was cut short underneath is an error of the pass.
-func (n *net) mulMapped(worker, i int) {
-	defer n.mapped.Recover(debug.SetPanicOnFault(true), &n.scratch[worker].err)
-	n.mulOne(worker, i)
-}
-
-// failed is the first error of the workers, which it forgets.
-func (n *net) failed() (err error) {
-	for i := range n.scratch {
-		if s := &n.scratch[i]; s.err != nil {
-			err, s.err = s.err, nil
-		}
-	}
-	return err
-}
-
 // run computes the batch.
-func (n *net) run() error {
-	err := n.pass()
-	if lost := n.failed(); err == nil && lost != nil {
-		err = serval.Errorf(serval.Internal, "%s: %w", n.file, lost)
-	}
-	return err
-}
+func (n *net) run() error { return n.passed(n.file, n.pass()) }

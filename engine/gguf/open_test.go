@@ -88,19 +88,26 @@ func FuzzShape(f *testing.F) {
 	f.Add(raw)
 	f.Add(raw[:len(raw)/2])
 	f.Add(tiny{kind: gguf.Q8_0, heads: 2, kvHeads: 2, head: 32, inner: 32, layer: 1, untied: true, scaling: 4, freqs: true}.write())
+	f.Add(smallBert.write())
+	f.Add(tinyBert{arch: nomicBert, kind: gguf.Q8_0, heads: 1, head: 32, inner: 32, layer: 1, fused: true, context: 64}.write())
+	f.Add(tinyBert{kind: gguf.F16, heads: 1, head: 32, inner: 32, layer: 1, context: 64, pooling: 4, dense: true}.write())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		dir := written(t, raw)
 		file, err := gguf.Open(filepath.Join(dir, "model.gguf"))
 		if err != nil {
 			return
 		}
-		d, err := open(t.Context(), source{File: file}, &engine.Spec{Name: "m", Dir: dir, Threads: 1, Settings: serval.ModelSettings{Text: &serval.TextSettings{Context: 64, Slots: 1}}})
+		m, err := openAny(t.Context(), source{File: file}, &engine.Spec{Name: "m", Dir: dir, Threads: 1, Settings: serval.ModelSettings{Text: &serval.TextSettings{Context: 64, Slots: 1}}})
 		if err != nil {
 			_ = file.Close()
 			return
 		}
-		defer d.Close()
+		defer m.Close()
+		d := m.(engine.Decoder)
 		a := ask(greedy([]int32{0}, 2))
+		if _, encodes := m.(*encoder); encodes {
+			a = ask(&serval.Encode{List: [][]int32{{0, 0}}})
+		}
 		if err := d.Admit(&a.call); err != nil {
 			return // a context of one token
 		}

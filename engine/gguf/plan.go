@@ -144,6 +144,17 @@ func (e *Engine) Plan(spec engine.Spec) (*engine.Plan, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if isBert(f) {
+		x, err := bertOf(f)
+		if err != nil {
+			return nil, err
+		}
+		p, err := makeBertPlan(x, &spec.Settings, threadsOf(&spec), engine.FreeMemory("/"))
+		if err != nil {
+			return nil, err
+		}
+		return p.shown(), nil
+	}
 	x, err := shapeOf(f)
 	if err != nil {
 		return nil, err

@@ -143,18 +143,16 @@ func (h *header) real(key string, otherwise float64) float64 {
 	return v
 }
 
-// shapeOf reads a header. It declines what the engine does not know, and refuses what cannot be.
-func shapeOf(f *gguf.File) (*shape, error) {
-	h := &header{f: f, read: map[string]bool{}}
-	path := f.Paths[0]
+// headerOf begins to read a file's header.
+func headerOf(f *gguf.File) (*header, error) {
 	if kind, ok := f.String("general.type"); ok && kind != "model" {
-		return nil, serval.Errorf(serval.InvalidArgument, "%s: it holds a %s, not a model", path, kind)
+		return nil, serval.Errorf(serval.InvalidArgument, "%s: it holds a %s, not a model", f.Paths[0], kind)
 	}
-	x := &shape{file: path, arch: f.Architecture()}
-	known := false
-	if x.traits, known = traitsOf(x.arch); !known {
-		return nil, declined(path, "its architecture is %q, and only llama, qwen2, qwen3, gemma2 and gemma3 are known", x.arch)
-	}
+	return &header{f: f, read: map[string]bool{}}, nil
+}
+
+// sizes reads how large the net is.
+func (x *shape) sizes(h *header) {
 	x.layers = h.number("block_count", 0, maxLayers)
 	x.width = h.number("embedding_length", 0, maxWidth)
 	x.inner = h.number("feed_forward_length", 0, maxWidth)
@@ -177,6 +175,21 @@ func shapeOf(f *gguf.File) (*shape, error) {
 	if !h.said("context_length") {
 		x.trained = 0
 	}
+}
+
+// shapeOf reads the header of a model that makes text. It declines what the engine does not know, and refuses what cannot be.
+func shapeOf(f *gguf.File) (*shape, error) {
+	h, err := headerOf(f)
+	if err != nil {
+		return nil, err
+	}
+	path := f.Paths[0]
+	x := &shape{file: path, arch: f.Architecture()}
+	known := false
+	if x.traits, known = traitsOf(x.arch); !known {
+		return nil, declined(path, "its architecture is %q, and only llama, qwen2, qwen3, gemma2, gemma3, bert and nomic-bert are known", x.arch)
+	}
+	x.sizes(h)
 	x.eps = float32(h.real("attention.layer_norm_rms_epsilon", 0))
 	if x.eps <= 0 {
 		h.decline("it has no attention.layer_norm_rms_epsilon")
@@ -263,18 +276,26 @@ func (x *shape) sees(layer int) int {
 
 // tensors checks that the file has the net's tensors, in these shapes, and no others.
 func (x *shape) tensors(f *gguf.File) error {
-	byName := make(map[string]*gguf.Tensor, len(f.Tensors))
-	for i := range f.Tensors {
-		byName[f.Tensors[i].Name] = &f.Tensors[i]
-	}
-	embed := byName[embedName]
+	embed := f.Tensor(embedName)
 	if embed == nil || len(embed.Shape) != 2 || embed.Shape[0] != int64(x.width) || embed.Shape[1] < 1 || embed.Shape[1] > maxVocab {
 		return serval.Errorf(serval.InvalidArgument, "%s: it has no tensor %s of %d columns", x.file, embedName, x.width)
 	}
 	x.vocab = int(embed.Shape[1])
-	x.tied = byName[outName] == nil
+	x.tied = f.Tensor(outName) == nil
+	return x.fits(f, x.each, func(name string) bool {
+		return name == freqsName && x.factors || strings.HasSuffix(name, ".attn_rot_embd")
+	})
+}
+
+// fits checks that the file has the tensors that each calls its function for, in these shapes, and beside them only such as others
+// allows. It adds up what the matrices take.
+func (x *shape) fits(f *gguf.File, each func(func(name string, cols, rows int)), others func(name string) bool) error {
+	byName := make(map[string]*gguf.Tensor, len(f.Tensors))
+	for i := range f.Tensors {
+		byName[f.Tensors[i].Name] = &f.Tensors[i]
+	}
 	want := map[string][2]int{}
-	x.each(func(name string, cols, rows int) { want[name] = [2]int{cols, rows} })
+	each(func(name string, cols, rows int) { want[name] = [2]int{cols, rows} })
 	for name, size := range want {
 		t := byName[name]
 		if t == nil {
@@ -293,7 +314,7 @@ func (x *shape) tensors(f *gguf.File) error {
 		}
 	}
 	for name := range byName {
-		if _, known := want[name]; !known && !(name == freqsName && x.factors) && !strings.HasSuffix(name, ".attn_rot_embd") {
+		if _, known := want[name]; !known && !others(name) {
 			return declined(x.file, "it does not know the tensor %s", name)
 		}
 	}

@@ -67,6 +67,20 @@ func (f *file) tensor(name string, kind gguf.Type, cols, rows int, data []byte) 
 	f.data.Write(data)
 }
 
+// tokenizer has tinyVocab words.
+func (f *file) tokenizer() {
+	f.put("tokenizer.ggml.model", gguf.String, "gpt2").put("tokenizer.ggml.pre", gguf.String, "gpt-2")
+	var tokens []string
+	var types []int32
+	for i := range tinyVocab {
+		tokens, types = append(tokens, "t"+string(rune('a'+i%26))+strings.Repeat("x", i/26)), append(types, 1)
+	}
+	f.strings("tokenizer.ggml.tokens", tokens)
+	f.put("tokenizer.ggml.token_type", gguf.Array, uint32(gguf.Int32), uint64(len(types)), types)
+	f.strings("tokenizer.ggml.merges", []string{"t a"})
+	f.put("tokenizer.ggml.bos_token_id", gguf.Uint32, uint32(0)).put("tokenizer.ggml.eos_token_id", gguf.Uint32, uint32(1))
+}
+
 func (f *file) bytes() []byte {
 	var out bytes.Buffer
 	out.WriteString("GGUF")
@@ -82,6 +96,15 @@ func (f *file) bytes() []byte {
 		out.WriteByte(0)
 	}
 	return out.Bytes()
+}
+
+// ones are a norm's weights, about 1.
+func (f *file) ones(r *rand.Rand, name string, n int) {
+	var data []byte
+	for range n {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(0.8+0.4*r.Float64())))
+	}
+	f.tensor(name, gguf.F32, n, 1, data)
 }
 
 // random is a tensor's data: blocks with random integers and scales that make weights of about 1/sqrt(cols).
@@ -161,27 +184,12 @@ func (y tiny) write() []byte {
 	if y.scaling > 0 {
 		f.put(arch+".rope.scaling.type", gguf.String, "linear").put(arch+".rope.scaling.factor", gguf.Float32, float32(y.scaling))
 	}
-	f.put("tokenizer.ggml.model", gguf.String, "gpt2").put("tokenizer.ggml.pre", gguf.String, "gpt-2")
-	var tokens []string
-	var types []int32
-	for i := range tinyVocab {
-		tokens, types = append(tokens, "t"+string(rune('a'+i%26))+strings.Repeat("x", i/26)), append(types, 1)
-	}
-	f.strings("tokenizer.ggml.tokens", tokens)
-	f.put("tokenizer.ggml.token_type", gguf.Array, uint32(gguf.Int32), uint64(len(types)), types)
-	f.strings("tokenizer.ggml.merges", []string{"t a"})
-	f.put("tokenizer.ggml.bos_token_id", gguf.Uint32, uint32(0)).put("tokenizer.ggml.eos_token_id", gguf.Uint32, uint32(1))
+	f.tokenizer()
 
 	matrix := func(name string, kind gguf.Type, cols, rows int) {
 		f.tensor(name, kind, cols, rows, random(r, kind, cols, rows))
 	}
-	ones := func(name string, n int) {
-		var data []byte
-		for range n {
-			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(0.8+0.4*r.Float64())))
-		}
-		f.tensor(name, gguf.F32, n, 1, data)
-	}
+	ones := func(name string, n int) { f.ones(r, name, n) }
 	matrix(embedName, gguf.Q8_0, width, tinyVocab)
 	ones(outNormName, width)
 	if y.untied {

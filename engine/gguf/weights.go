@@ -74,14 +74,8 @@ func readWords(f *gguf.File, x *shape) (*vocab.Vocabulary, error) {
 func loadTensors(ctx context.Context, f source, x *shape, team *kernel.Team) (*weights, error) {
 	ops := kernel.Best()
 	w := &weights{shape: x, ops: ops, arena: kernel.NewArena(ops), f: f.File, layer: make([]layer, x.layers)}
-	l := &loader{f: f.File, kept: f.kept, arena: w.arena, byName: make(map[string]*gguf.Tensor, len(f.Tensors))}
-	for i := range f.Tensors {
-		l.byName[f.Tensors[i].Name] = &f.Tensors[i]
-	}
-	var err error
-	if w.embed, err = newRows(f.File, l.byName[embedName]); err != nil {
-		return nil, err
-	}
+	l := newLoader(f, w.arena)
+	w.embed = l.rows(embedName)
 	w.norm = l.floats(outNormName)
 	if x.tied {
 		w.output = l.matrix(embedName)
@@ -119,7 +113,7 @@ func loadTensors(ctx context.Context, f source, x *shape, team *kernel.Team) (*w
 	return w, nil
 }
 
-// loader reads tensors and keeps the first error.
+// loader reads tensors and keeps the first error. What the file has not is nil.
 type loader struct {
 	f      *gguf.File
 	kept   *packed.Store // nil: nothing is kept
@@ -144,12 +138,20 @@ type packing struct {
 // atOnce is about how much of a file is read at once: what the second cache holds until it is packed.
 const atOnce = 512 << 10
 
+func newLoader(f source, arena *kernel.Arena) *loader {
+	l := &loader{f: f.File, kept: f.kept, arena: arena, byName: make(map[string]*gguf.Tensor, len(f.Tensors))}
+	for i := range f.Tensors {
+		l.byName[f.Tensors[i].Name] = &f.Tensors[i]
+	}
+	return l
+}
+
 // matrix makes room for a matrix; pack fills it.
 func (l *loader) matrix(name string) *kernel.Matrix {
-	if l.err != nil {
+	t := l.byName[name]
+	if l.err != nil || t == nil {
 		return nil
 	}
-	t := l.byName[name]
 	cols := t.Shape[0]
 	m, err := l.arena.Room(t.Type, int(t.Elements()/cols), int(cols))
 	if err != nil {
@@ -194,12 +196,23 @@ func (l *loader) fill(ctx context.Context, team *kernel.Team) {
 }
 
 func (l *loader) floats(name string) []float32 {
-	if l.err != nil {
+	t := l.byName[name]
+	if l.err != nil || t == nil {
 		return nil
 	}
-	list, err := floats(l.f, l.byName[name])
+	list, err := floats(l.f, t)
 	l.err = err
 	return list
+}
+
+func (l *loader) rows(name string) *rows {
+	t := l.byName[name]
+	if l.err != nil || t == nil {
+		return nil
+	}
+	r, err := newRows(l.f, t)
+	l.err = err
+	return r
 }
 
 // floats reads a small tensor.

@@ -91,8 +91,12 @@ func (a *Acts) FillRow(x []float32, token int) {
 		return
 	}
 	start, lanes := group(a.tokens, token)
-	x, lane := x[:a.cols], token-start
-	if a.floats {
+	a.fillRow(x[:a.cols], start, lanes, token-start, true)
+}
+
+// fillRow takes the row of a lane of the group that begins at a token.
+func (a *Acts) fillRow(x []float32, start, lanes, lane int, floats bool) {
+	if a.floats && floats {
 		p := a.whole[start*a.cols*4:][:lanes*a.cols*4]
 		for c, e := range x {
 			binary.LittleEndian.PutUint32(p[4*(c*lanes+lane):], math.Float32bits(e))
@@ -108,6 +112,32 @@ func (a *Acts) FillRow(x []float32, token int) {
 	}
 	for b := range a.blocks {
 		quantizeBlock(x[b*block:][:block], p[(b*lanes+lane)*record:][:record])
+	}
+}
+
+// Groups is how many lane groups the tokens make.
+func (a *Acts) Groups() int { return groups(a.tokens) }
+
+// Group is the first token of the i-th lane group, and how many it has.
+func (a *Acts) Group(i int) (from, n int) {
+	small, large := a.tokens/groups(a.tokens), a.tokens%groups(a.tokens)
+	return i*small + min(i, large), small + min(max(large-i, 0), 1)
+}
+
+// FillGroup takes the rows of a lane group, which stand one behind the other. Where there is memory for [Lanes] rows, what is behind
+// the group's own may be read, and it goes some times faster than row by row.
+func (a *Acts) FillGroup(rows []float32, i int) {
+	from, n := a.Group(i)
+	together := a.floats && a.ops.isa == avx512 && len(rows) >= Lanes*a.cols && a.blocks > 0
+	if together {
+		p := a.whole[from*a.cols*4:][:n*a.cols*4]
+		a.ops.transpose((*float32)(unsafe.Pointer(&p[0])), n, &rows[0], a.cols, a.cols)
+	}
+	if together && !a.ints {
+		return
+	}
+	for t := range n {
+		a.fillRow(rows[t*a.cols:(t+1)*a.cols], from, n, t, !together)
 	}
 }
 

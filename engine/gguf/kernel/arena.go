@@ -110,12 +110,17 @@ func (a *Arena) Close() error {
 
 // Halves is memory for n 16-bit floats, zero, as an arena's: apart from Go's heap, whose collector would else wait until the heap had
 // grown by as much again. free gives it back.
-func Halves(n int) (data []uint16, free func() error, err error) {
-	usable, whole, err := mapMemory(max(2*n, 2))
+func Halves(n int) (data []uint16, free func() error, err error) { return outside[uint16](n) }
+
+// Floats is Halves of 32 bits.
+func Floats(n int) (data []float32, free func() error, err error) { return outside[float32](n) }
+
+func outside[T uint16 | float32](n int) (data []T, free func() error, err error) {
+	usable, whole, err := mapMemory(max(n*int(unsafe.Sizeof(*new(T))), 4))
 	if err != nil {
 		return nil, nil, err
 	}
-	return unsafe.Slice((*uint16)(unsafe.Pointer(&usable[0])), n), func() error { return unmapMemory(whole) }, nil
+	return unsafe.Slice((*T)(unsafe.Pointer(&usable[0])), n), func() error { return unmapMemory(whole) }, nil
 }
 
 // Touch makes the system give the memory of Halves that was not used yet, the team's threads at once: zeroing it takes a GB a tenth of

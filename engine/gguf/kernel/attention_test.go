@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -72,6 +73,7 @@ func testAttention(t *testing.T, o Ops, dim, cells int) {
 				}
 			}
 		}
+		testWhole(t, o, q, k, v, scores, cells, dim)
 		alone := make([]float32, cells)
 		o.ScoresF16(Rows{alone, 1, cells}, Rows{q.Data[(n-1)*q.Stride:], 1, q.Stride}, Span{keys, cells, dim}, 0.125)
 		for c, e := range alone {
@@ -79,5 +81,33 @@ func testAttention(t *testing.T, o Ops, dim, cells int) {
 				t.Fatalf("%d rows: cell %d: %g, alone %g", n, c, got, e)
 			}
 		}
+	}
+}
+
+// testWhole holds the products over float32 against those over f16, of numbers that both have.
+func testWhole(t *testing.T, o Ops, q Rows, k, v []float32, want Rows, cells, dim int) {
+	t.Helper()
+	keys, values := make([]float32, (cells+15)/16*16*dim), make([]float32, cells*dim)
+	halves := make([]uint16, len(values))
+	for c := range cells {
+		for i := range dim {
+			keys[c/16*16*dim+i*16+c%16] = Widen(narrow(k[c*dim+i]))
+			halves[c*dim+i] = narrow(v[c*dim+i])
+			values[c*dim+i] = Widen(halves[c*dim+i])
+		}
+	}
+	got := Rows{Data: make([]float32, len(want.Data)), N: q.N, Stride: want.Stride}
+	for i := range got.Data {
+		got.Data[i] = -55
+	}
+	o.ScoresF32(got, q, SpanOf[float32]{keys, cells, dim}, 0.125)
+	if !slices.Equal(got.Data, want.Data) {
+		t.Fatalf("%d rows, %d cells: scores over float32 are others", q.N, cells)
+	}
+	a, b := Rows{Data: make([]float32, q.N*(dim+2)), N: q.N, Stride: dim + 2}, Rows{Data: make([]float32, q.N*(dim+2)), N: q.N, Stride: dim + 2}
+	o.WeighF16(a, want, Span{halves, cells, dim})
+	o.WeighF32(b, want, SpanOf[float32]{values, cells, dim})
+	if !slices.Equal(a.Data, b.Data) {
+		t.Fatalf("%d rows, %d cells: sums over float32 are others", q.N, cells)
 	}
 }

@@ -1296,12 +1296,29 @@ func expSum(x *float32, n int, m float32) float32
 func siluMul(dst *float32, gate *float32, up *float32, n int)
 
 //go:noescape
+func sumOf(x *float32, n int) float32
+
+//go:noescape
+func sumApart(x *float32, n int, m float32) float32
+
+//go:noescape
+func center(dst *float32, x *float32, w *float32, b *float32, n int, m float32, scale float32)
+
+//go:noescape
+func gelu(x *float32, n int)
+
+//go:noescape
 func toF16(dst *uint16, src *float32, n int)
 
 // indexOf is the index of the first element equal to e, or n.
 //
 //go:noescape
 func indexOf(x *float32, n int, e float32) int
+
+// transpose writes the columns of 16 rows, so many lanes of each.
+//
+//go:noescape
+func transpose(dst *float32, lanes int, rows *float32, stride int, cols int)
 
 //go:noescape
 func avx2ScaleMul(dst *float32, x *float32, w *float32, n int, scale float32)
@@ -1323,6 +1340,18 @@ func avx2ExpSum(x *float32, n int, m float32) float32
 
 //go:noescape
 func avx2SiluMul(dst *float32, gate *float32, up *float32, n int)
+
+//go:noescape
+func avx2SumOf(x *float32, n int) float32
+
+//go:noescape
+func avx2SumApart(x *float32, n int, m float32) float32
+
+//go:noescape
+func avx2Center(dst *float32, x *float32, w *float32, b *float32, n int, m float32, scale float32)
+
+//go:noescape
+func avx2Gelu(x *float32, n int)
 
 //go:noescape
 func avx2ToF16(dst *uint16, src *float32, n int)
@@ -1366,6 +1395,39 @@ func weigh4(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cel
 func weigh6(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
 
 //go:noescape
+func wholeScores1(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func wholeScores2(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func wholeScores3(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func wholeScores4(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func wholeScores6(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func wholeScores8(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func wholeWeigh1(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
+func wholeWeigh2(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
+func wholeWeigh3(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
+func wholeWeigh4(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
+func wholeWeigh6(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
 func avx2Scores1(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
 
 //go:noescape
@@ -1394,6 +1456,36 @@ func avx2Scores6(dst *float32, dstStride int, q *float32, qStride int, k *uint16
 
 //go:noescape
 func avx2Weigh6(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2WholeScores1(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2WholeWeigh1(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
+func avx2WholeScores2(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2WholeWeigh2(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
+func avx2WholeScores3(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2WholeWeigh3(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
+func avx2WholeScores4(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2WholeWeigh4(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
+func avx2WholeScores6(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2WholeWeigh6(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
 
 // pause lets a spinning thread breathe.
 func pause(n int)

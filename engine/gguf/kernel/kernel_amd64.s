@@ -44947,6 +44947,176 @@ loop:
 	VZEROUPPER
 	RET
 
+// func sumOf(x *float32, n int) float32
+// Requires: AVX, AVX512F, AVX512VL, SSE
+TEXT ·sumOf(SB), NOSPLIT, $0-20
+	MOVQ   x+0(FP), DI
+	MOVQ   n+8(FP), CX
+	VPXORD Z1, Z1, Z1
+	SHLQ   $0x02, CX
+	XORQ   BX, BX
+
+loop:
+	VADDPS        (DI)(BX*1), Z1, Z1
+	ADDQ          $0x40, BX
+	CMPQ          BX, CX
+	JB            loop
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x4e, X1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0xb1, X1, X2
+	VADDPS        X2, X1, X1
+	VZEROUPPER
+	MOVSS         X1, ret+16(FP)
+	RET
+
+// func sumApart(x *float32, n int, m float32) float32
+// Requires: AVX, AVX512F, AVX512VL, SSE
+TEXT ·sumApart(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), DI
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS m+16(FP), Z31
+	VPXORD       Z1, Z1, Z1
+	SHLQ         $0x02, CX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS       (DI)(BX*1), Z0
+	VSUBPS        Z31, Z0, Z0
+	VFMADD231PS   Z0, Z0, Z1
+	ADDQ          $0x40, BX
+	CMPQ          BX, CX
+	JB            loop
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x4e, X1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0xb1, X1, X2
+	VADDPS        X2, X1, X1
+	VZEROUPPER
+	MOVSS         X1, ret+24(FP)
+	RET
+
+// func center(dst *float32, x *float32, w *float32, b *float32, n int, m float32, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·center(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         w+16(FP), DX
+	MOVQ         b+24(FP), R8
+	MOVQ         n+32(FP), CX
+	VBROADCASTSS m+40(FP), Z31
+	VBROADCASTSS scale+44(FP), Z30
+	SHLQ         $0x02, CX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS     (SI)(BX*1), Z0
+	VSUBPS      Z31, Z0, Z0
+	VMULPS      Z30, Z0, Z0
+	VMOVUPS     (DX)(BX*1), Z1
+	VFMADD213PS (R8)(BX*1), Z1, Z0
+	VMOVUPS     Z0, (DI)(BX*1)
+	ADDQ        $0x40, BX
+	CMPQ        BX, CX
+	JB          loop
+	VZEROUPPER
+	RET
+
+// func gelu(x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·gelu(SB), NOSPLIT, $0-16
+	MOVQ         x+0(FP), DI
+	MOVQ         n+8(FP), CX
+	MOVL         $0xc2d20000, AX
+	VPBROADCASTD AX, Z16
+	MOVL         $0x42b20000, AX
+	VPBROADCASTD AX, Z17
+	MOVL         $0x3fb8aa3b, AX
+	VPBROADCASTD AX, Z18
+	MOVL         $0x3f318000, AX
+	VPBROADCASTD AX, Z19
+	MOVL         $0x3f800000, AX
+	VPBROADCASTD AX, Z20
+	MOVL         $0xb95e8083, AX
+	VPBROADCASTD AX, Z21
+	MOVL         $0x39506967, AX
+	VPBROADCASTD AX, Z22
+	MOVL         $0x3ab743ce, AX
+	VPBROADCASTD AX, Z23
+	MOVL         $0x3c088908, AX
+	VPBROADCASTD AX, Z24
+	MOVL         $0x3d2aa9c1, AX
+	VPBROADCASTD AX, Z25
+	MOVL         $0x3e2aaaaa, AX
+	VPBROADCASTD AX, Z26
+	MOVL         $0x3f000000, AX
+	VPBROADCASTD AX, Z27
+	MOVL         $0x7fffffff, AX
+	VPBROADCASTD AX, Z28
+	MOVL         $0xbf000000, AX
+	VPBROADCASTD AX, Z29
+	MOVL         $0x3e6d3388, AX
+	VPBROADCASTD AX, Z30
+	VPXORD       Z31, Z31, Z31
+	MOVL         $0x3f07dc22, AX
+	VPBROADCASTD AX, Z10
+	MOVL         $0xbf3a00e3, AX
+	VPBROADCASTD AX, Z11
+	MOVL         $0x3f35f0e3, AX
+	VPBROADCASTD AX, Z12
+	MOVL         $0xbe11a98e, AX
+	VPBROADCASTD AX, Z13
+	MOVL         $0x3e027906, AX
+	VPBROADCASTD AX, Z14
+	SHLQ         $0x02, CX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS      (DI)(BX*1), Z1
+	VPANDD       Z28, Z1, Z5
+	VMOVAPS      Z5, Z6
+	VFMADD213PS  Z20, Z30, Z6
+	VDIVPS       Z6, Z20, Z6
+	VMULPS       Z1, Z1, Z0
+	VMULPS       Z29, Z0, Z0
+	VMAXPS       Z0, Z16, Z0
+	VMINPS       Z0, Z17, Z0
+	VMULPS       Z18, Z0, Z2
+	VRNDSCALEPS  $0x08, Z2, Z2
+	VFNMADD231PS Z19, Z2, Z0
+	VFNMADD231PS Z21, Z2, Z0
+	VMOVAPS      Z22, Z3
+	VFMADD213PS  Z23, Z0, Z3
+	VFMADD213PS  Z24, Z0, Z3
+	VFMADD213PS  Z25, Z0, Z3
+	VFMADD213PS  Z26, Z0, Z3
+	VFMADD213PS  Z27, Z0, Z3
+	VMULPS       Z0, Z0, Z4
+	VFMADD213PS  Z0, Z4, Z3
+	VADDPS       Z20, Z3, Z3
+	VSCALEFPS    Z2, Z3, Z0
+	VMOVAPS      Z10, Z7
+	VFMADD213PS  Z11, Z6, Z7
+	VFMADD213PS  Z12, Z6, Z7
+	VFMADD213PS  Z13, Z6, Z7
+	VFMADD213PS  Z14, Z6, Z7
+	VMULPS       Z6, Z7, Z7
+	VMULPS       Z0, Z7, Z7
+	VMAXPS       Z31, Z1, Z1
+	VFNMADD231PS Z7, Z5, Z1
+	VMOVUPS      Z1, (DI)(BX*1)
+	ADDQ         $0x40, BX
+	CMPQ         BX, CX
+	JB           loop
+	VZEROUPPER
+	RET
+
 // func toF16(dst *uint16, src *float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·toF16(SB), NOSPLIT, $0-24
@@ -44988,6 +45158,140 @@ hit:
 
 end:
 	MOVQ BX, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func transpose(dst *float32, lanes int, rows *float32, stride int, cols int)
+// Requires: AVX, AVX512F
+TEXT ·transpose(SB), NOSPLIT, $0-40
+	MOVQ  dst+0(FP), DI
+	MOVQ  lanes+8(FP), CX
+	MOVQ  rows+16(FP), SI
+	MOVQ  stride+24(FP), DX
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	MOVQ  CX, R8
+	SHLQ  $0x02, R8
+	MOVQ  cols+32(FP), CX
+	SHLQ  $0x02, DX
+	LEAQ  (DX)(DX*2), BX
+	MOVQ  R8, R10
+	SHLQ  $0x02, R10
+	LEAQ  (R10)(R10*2), R11
+
+loop:
+	MOVQ       SI, AX
+	VMOVUPS    (AX), Z0
+	VMOVUPS    (AX)(DX*1), Z1
+	VMOVUPS    (AX)(DX*2), Z2
+	VMOVUPS    (AX)(BX*1), Z3
+	LEAQ       (AX)(DX*4), AX
+	VMOVUPS    (AX), Z4
+	VMOVUPS    (AX)(DX*1), Z5
+	VMOVUPS    (AX)(DX*2), Z6
+	VMOVUPS    (AX)(BX*1), Z7
+	LEAQ       (AX)(DX*4), AX
+	VMOVUPS    (AX), Z8
+	VMOVUPS    (AX)(DX*1), Z9
+	VMOVUPS    (AX)(DX*2), Z10
+	VMOVUPS    (AX)(BX*1), Z11
+	LEAQ       (AX)(DX*4), AX
+	VMOVUPS    (AX), Z12
+	VMOVUPS    (AX)(DX*1), Z13
+	VMOVUPS    (AX)(DX*2), Z14
+	VMOVUPS    (AX)(BX*1), Z15
+	LEAQ       (AX)(DX*4), AX
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z17
+	VUNPCKLPS  Z3, Z2, Z18
+	VUNPCKHPS  Z3, Z2, Z19
+	VUNPCKLPS  Z5, Z4, Z20
+	VUNPCKHPS  Z5, Z4, Z21
+	VUNPCKLPS  Z7, Z6, Z22
+	VUNPCKHPS  Z7, Z6, Z23
+	VUNPCKLPS  Z9, Z8, Z24
+	VUNPCKHPS  Z9, Z8, Z25
+	VUNPCKLPS  Z11, Z10, Z26
+	VUNPCKHPS  Z11, Z10, Z27
+	VUNPCKLPS  Z13, Z12, Z28
+	VUNPCKHPS  Z13, Z12, Z29
+	VUNPCKLPS  Z15, Z14, Z30
+	VUNPCKHPS  Z15, Z14, Z31
+	VUNPCKLPD  Z18, Z16, Z0
+	VUNPCKHPD  Z18, Z16, Z1
+	VUNPCKLPD  Z19, Z17, Z2
+	VUNPCKHPD  Z19, Z17, Z3
+	VUNPCKLPD  Z22, Z20, Z4
+	VUNPCKHPD  Z22, Z20, Z5
+	VUNPCKLPD  Z23, Z21, Z6
+	VUNPCKHPD  Z23, Z21, Z7
+	VUNPCKLPD  Z26, Z24, Z8
+	VUNPCKHPD  Z26, Z24, Z9
+	VUNPCKLPD  Z27, Z25, Z10
+	VUNPCKHPD  Z27, Z25, Z11
+	VUNPCKLPD  Z30, Z28, Z12
+	VUNPCKHPD  Z30, Z28, Z13
+	VUNPCKLPD  Z31, Z29, Z14
+	VUNPCKHPD  Z31, Z29, Z15
+	MOVQ       DI, AX
+	VSHUFF32X4 $0x88, Z4, Z0, Z16
+	VSHUFF32X4 $0xdd, Z4, Z0, Z17
+	VSHUFF32X4 $0x88, Z12, Z8, Z18
+	VSHUFF32X4 $0xdd, Z12, Z8, Z19
+	VSHUFF32X4 $0x88, Z18, Z16, Z20
+	VSHUFF32X4 $0x88, Z19, Z17, Z21
+	VSHUFF32X4 $0xdd, Z18, Z16, Z22
+	VSHUFF32X4 $0xdd, Z19, Z17, Z23
+	VMOVUPS    Z20, K1, (AX)
+	VMOVUPS    Z21, K1, (AX)(R10*1)
+	VMOVUPS    Z22, K1, (AX)(R10*2)
+	VMOVUPS    Z23, K1, (AX)(R11*1)
+	ADDQ       R8, AX
+	VSHUFF32X4 $0x88, Z5, Z1, Z16
+	VSHUFF32X4 $0xdd, Z5, Z1, Z17
+	VSHUFF32X4 $0x88, Z13, Z9, Z18
+	VSHUFF32X4 $0xdd, Z13, Z9, Z19
+	VSHUFF32X4 $0x88, Z18, Z16, Z20
+	VSHUFF32X4 $0x88, Z19, Z17, Z21
+	VSHUFF32X4 $0xdd, Z18, Z16, Z22
+	VSHUFF32X4 $0xdd, Z19, Z17, Z23
+	VMOVUPS    Z20, K1, (AX)
+	VMOVUPS    Z21, K1, (AX)(R10*1)
+	VMOVUPS    Z22, K1, (AX)(R10*2)
+	VMOVUPS    Z23, K1, (AX)(R11*1)
+	ADDQ       R8, AX
+	VSHUFF32X4 $0x88, Z6, Z2, Z16
+	VSHUFF32X4 $0xdd, Z6, Z2, Z17
+	VSHUFF32X4 $0x88, Z14, Z10, Z18
+	VSHUFF32X4 $0xdd, Z14, Z10, Z19
+	VSHUFF32X4 $0x88, Z18, Z16, Z20
+	VSHUFF32X4 $0x88, Z19, Z17, Z21
+	VSHUFF32X4 $0xdd, Z18, Z16, Z22
+	VSHUFF32X4 $0xdd, Z19, Z17, Z23
+	VMOVUPS    Z20, K1, (AX)
+	VMOVUPS    Z21, K1, (AX)(R10*1)
+	VMOVUPS    Z22, K1, (AX)(R10*2)
+	VMOVUPS    Z23, K1, (AX)(R11*1)
+	ADDQ       R8, AX
+	VSHUFF32X4 $0x88, Z7, Z3, Z16
+	VSHUFF32X4 $0xdd, Z7, Z3, Z17
+	VSHUFF32X4 $0x88, Z15, Z11, Z18
+	VSHUFF32X4 $0xdd, Z15, Z11, Z19
+	VSHUFF32X4 $0x88, Z18, Z16, Z20
+	VSHUFF32X4 $0x88, Z19, Z17, Z21
+	VSHUFF32X4 $0xdd, Z18, Z16, Z22
+	VSHUFF32X4 $0xdd, Z19, Z17, Z23
+	VMOVUPS    Z20, K1, (AX)
+	VMOVUPS    Z21, K1, (AX)(R10*1)
+	VMOVUPS    Z22, K1, (AX)(R10*2)
+	VMOVUPS    Z23, K1, (AX)(R11*1)
+	ADDQ       R8, AX
+	LEAQ       (DI)(R10*4), DI
+	ADDQ       $0x40, SI
+	SUBQ       $0x10, CX
+	JNZ        loop
 	VZEROUPPER
 	RET
 
@@ -45342,6 +45646,213 @@ loop:
 	JB           loop
 	VZEROUPPER
 	RET
+
+// func avx2SumOf(x *float32, n int) float32
+// Requires: AVX, AVX2, SSE
+TEXT ·avx2SumOf(SB), NOSPLIT, $0-20
+	MOVQ  x+0(FP), DI
+	MOVQ  n+8(FP), CX
+	VPXOR Y1, Y1, Y1
+	SHLQ  $0x02, CX
+	XORQ  BX, BX
+
+loop:
+	VADDPS       (DI)(BX*1), Y1, Y1
+	ADDQ         $0x20, BX
+	CMPQ         BX, CX
+	JB           loop
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x4e, X1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0xb1, X1, X2
+	VADDPS       X2, X1, X1
+	VZEROUPPER
+	MOVSS        X1, ret+16(FP)
+	RET
+
+// func avx2SumApart(x *float32, n int, m float32) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·avx2SumApart(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), DI
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS m+16(FP), Y5
+	VPXOR        Y1, Y1, Y1
+	SHLQ         $0x02, CX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS      (DI)(BX*1), Y0
+	VSUBPS       Y5, Y0, Y0
+	VFMADD231PS  Y0, Y0, Y1
+	ADDQ         $0x20, BX
+	CMPQ         BX, CX
+	JB           loop
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x4e, X1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0xb1, X1, X2
+	VADDPS       X2, X1, X1
+	VZEROUPPER
+	MOVSS        X1, ret+24(FP)
+	RET
+
+// func avx2Center(dst *float32, x *float32, w *float32, b *float32, n int, m float32, scale float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Center(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         w+16(FP), DX
+	MOVQ         b+24(FP), R8
+	MOVQ         n+32(FP), CX
+	VBROADCASTSS m+40(FP), Y5
+	VBROADCASTSS scale+44(FP), Y6
+	SHLQ         $0x02, CX
+	XORQ         BX, BX
+
+loop:
+	VMOVUPS     (SI)(BX*1), Y0
+	VSUBPS      Y5, Y0, Y0
+	VMULPS      Y6, Y0, Y0
+	VMOVUPS     (DX)(BX*1), Y1
+	VFMADD213PS (R8)(BX*1), Y1, Y0
+	VMOVUPS     Y0, (DI)(BX*1)
+	ADDQ        $0x20, BX
+	CMPQ        BX, CX
+	JB          loop
+	VZEROUPPER
+	RET
+
+// func avx2Gelu(x *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·avx2Gelu(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), DI
+	MOVQ n+8(FP), CX
+	SHLQ $0x02, CX
+	XORQ BX, BX
+
+loop:
+	VMOVUPS      (DI)(BX*1), Y1
+	VPAND        positive<>+0(SB), Y1, Y5
+	VMOVUPS      singles3f800000<>+0(SB), Y8
+	VMOVUPS      singles3e6d3388<>+0(SB), Y6
+	VFMADD213PS  Y8, Y5, Y6
+	VDIVPS       Y6, Y8, Y6
+	VMULPS       Y1, Y1, Y0
+	VMULPS       singlesbf000000<>+0(SB), Y0, Y0
+	VMOVUPS      singlesc2d20000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      singles42b20000<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMULPS       singles3fb8aa3b<>+0(SB), Y0, Y2
+	VROUNDPS     $0x08, Y2, Y2
+	VFNMADD231PS singles3f318000<>+0(SB), Y2, Y0
+	VFNMADD231PS singlesb95e8083<>+0(SB), Y2, Y0
+	VMOVUPS      singles39506967<>+0(SB), Y3
+	VFMADD213PS  singles3ab743ce<>+0(SB), Y0, Y3
+	VFMADD213PS  singles3c088908<>+0(SB), Y0, Y3
+	VFMADD213PS  singles3d2aa9c1<>+0(SB), Y0, Y3
+	VFMADD213PS  singles3e2aaaaa<>+0(SB), Y0, Y3
+	VFMADD213PS  singles3f000000<>+0(SB), Y0, Y3
+	VMULPS       Y0, Y0, Y4
+	VFMADD213PS  Y0, Y4, Y3
+	VADDPS       singles3f800000<>+0(SB), Y3, Y0
+	VCVTPS2DQ    Y2, Y2
+	VPSRAD       $0x01, Y2, Y3
+	VPSUBD       Y3, Y2, Y2
+	VPADDD       bias<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y0, Y0
+	VPADDD       bias<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y0, Y0
+	VMOVUPS      singles3f07dc22<>+0(SB), Y7
+	VFMADD213PS  singlesbf3a00e3<>+0(SB), Y6, Y7
+	VFMADD213PS  singles3f35f0e3<>+0(SB), Y6, Y7
+	VFMADD213PS  singlesbe11a98e<>+0(SB), Y6, Y7
+	VFMADD213PS  singles3e027906<>+0(SB), Y6, Y7
+	VMULPS       Y6, Y7, Y7
+	VMULPS       Y0, Y7, Y7
+	VPXOR        Y0, Y0, Y0
+	VMAXPS       Y0, Y1, Y1
+	VFNMADD231PS Y7, Y5, Y1
+	VMOVUPS      Y1, (DI)(BX*1)
+	ADDQ         $0x20, BX
+	CMPQ         BX, CX
+	JB           loop
+	VZEROUPPER
+	RET
+
+DATA singles3e6d3388<>+0(SB)/4, $0x3e6d3388
+DATA singles3e6d3388<>+4(SB)/4, $0x3e6d3388
+DATA singles3e6d3388<>+8(SB)/4, $0x3e6d3388
+DATA singles3e6d3388<>+12(SB)/4, $0x3e6d3388
+DATA singles3e6d3388<>+16(SB)/4, $0x3e6d3388
+DATA singles3e6d3388<>+20(SB)/4, $0x3e6d3388
+DATA singles3e6d3388<>+24(SB)/4, $0x3e6d3388
+DATA singles3e6d3388<>+28(SB)/4, $0x3e6d3388
+GLOBL singles3e6d3388<>(SB), RODATA|NOPTR, $32
+
+DATA singlesbf000000<>+0(SB)/4, $0xbf000000
+DATA singlesbf000000<>+4(SB)/4, $0xbf000000
+DATA singlesbf000000<>+8(SB)/4, $0xbf000000
+DATA singlesbf000000<>+12(SB)/4, $0xbf000000
+DATA singlesbf000000<>+16(SB)/4, $0xbf000000
+DATA singlesbf000000<>+20(SB)/4, $0xbf000000
+DATA singlesbf000000<>+24(SB)/4, $0xbf000000
+DATA singlesbf000000<>+28(SB)/4, $0xbf000000
+GLOBL singlesbf000000<>(SB), RODATA|NOPTR, $32
+
+DATA singles3f07dc22<>+0(SB)/4, $0x3f07dc22
+DATA singles3f07dc22<>+4(SB)/4, $0x3f07dc22
+DATA singles3f07dc22<>+8(SB)/4, $0x3f07dc22
+DATA singles3f07dc22<>+12(SB)/4, $0x3f07dc22
+DATA singles3f07dc22<>+16(SB)/4, $0x3f07dc22
+DATA singles3f07dc22<>+20(SB)/4, $0x3f07dc22
+DATA singles3f07dc22<>+24(SB)/4, $0x3f07dc22
+DATA singles3f07dc22<>+28(SB)/4, $0x3f07dc22
+GLOBL singles3f07dc22<>(SB), RODATA|NOPTR, $32
+
+DATA singlesbf3a00e3<>+0(SB)/4, $0xbf3a00e3
+DATA singlesbf3a00e3<>+4(SB)/4, $0xbf3a00e3
+DATA singlesbf3a00e3<>+8(SB)/4, $0xbf3a00e3
+DATA singlesbf3a00e3<>+12(SB)/4, $0xbf3a00e3
+DATA singlesbf3a00e3<>+16(SB)/4, $0xbf3a00e3
+DATA singlesbf3a00e3<>+20(SB)/4, $0xbf3a00e3
+DATA singlesbf3a00e3<>+24(SB)/4, $0xbf3a00e3
+DATA singlesbf3a00e3<>+28(SB)/4, $0xbf3a00e3
+GLOBL singlesbf3a00e3<>(SB), RODATA|NOPTR, $32
+
+DATA singles3f35f0e3<>+0(SB)/4, $0x3f35f0e3
+DATA singles3f35f0e3<>+4(SB)/4, $0x3f35f0e3
+DATA singles3f35f0e3<>+8(SB)/4, $0x3f35f0e3
+DATA singles3f35f0e3<>+12(SB)/4, $0x3f35f0e3
+DATA singles3f35f0e3<>+16(SB)/4, $0x3f35f0e3
+DATA singles3f35f0e3<>+20(SB)/4, $0x3f35f0e3
+DATA singles3f35f0e3<>+24(SB)/4, $0x3f35f0e3
+DATA singles3f35f0e3<>+28(SB)/4, $0x3f35f0e3
+GLOBL singles3f35f0e3<>(SB), RODATA|NOPTR, $32
+
+DATA singlesbe11a98e<>+0(SB)/4, $0xbe11a98e
+DATA singlesbe11a98e<>+4(SB)/4, $0xbe11a98e
+DATA singlesbe11a98e<>+8(SB)/4, $0xbe11a98e
+DATA singlesbe11a98e<>+12(SB)/4, $0xbe11a98e
+DATA singlesbe11a98e<>+16(SB)/4, $0xbe11a98e
+DATA singlesbe11a98e<>+20(SB)/4, $0xbe11a98e
+DATA singlesbe11a98e<>+24(SB)/4, $0xbe11a98e
+DATA singlesbe11a98e<>+28(SB)/4, $0xbe11a98e
+GLOBL singlesbe11a98e<>(SB), RODATA|NOPTR, $32
+
+DATA singles3e027906<>+0(SB)/4, $0x3e027906
+DATA singles3e027906<>+4(SB)/4, $0x3e027906
+DATA singles3e027906<>+8(SB)/4, $0x3e027906
+DATA singles3e027906<>+12(SB)/4, $0x3e027906
+DATA singles3e027906<>+16(SB)/4, $0x3e027906
+DATA singles3e027906<>+20(SB)/4, $0x3e027906
+DATA singles3e027906<>+24(SB)/4, $0x3e027906
+DATA singles3e027906<>+28(SB)/4, $0x3e027906
+GLOBL singles3e027906<>(SB), RODATA|NOPTR, $32
 
 // func avx2ToF16(dst *uint16, src *float32, n int)
 // Requires: AVX, F16C
@@ -47136,6 +47647,1755 @@ past1:
 	VZEROUPPER
 	RET
 
+// func wholeScores1(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX512F
+TEXT ·wholeScores1(SB), NOSPLIT, $0-72
+	MOVQ         dst+0(FP), DX
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         q+16(FP), DI
+	MOVQ         qStride+24(FP), R8
+	MOVQ         k+32(FP), SI
+	MOVQ         groups+40(FP), R10
+	MOVQ         dim+48(FP), R9
+	VBROADCASTSS scale+56(FP), Z31
+	MOVQ         mask+64(FP), AX
+	KMOVW        AX, K1
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+
+by4:
+	CMPQ   R10, $0x04
+	JB     past4
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim4:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R11*1), Z17
+	VMOVUPS          (SI)(R11*2), Z18
+	VMOVUPS          (SI)(AX*1), Z19
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12), Z17, Z1
+	VFMADD231PS.BCST (R12), Z18, Z2
+	VFMADD231PS.BCST (R12), Z19, Z3
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim4
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, 64(AX)
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, 128(AX)
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, 192(AX)
+	ADDQ             $0x00000100, DX
+	ADDQ             R11, SI
+	ADDQ             R11, SI
+	ADDQ             R11, SI
+	SUBQ             $0x04, R10
+	JMP              by4
+
+past4:
+by2:
+	CMPQ   R10, $0x02
+	JB     past2
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim2:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R11*1), Z17
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12), Z17, Z1
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim2
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             R11, SI
+	SUBQ             $0x02, R10
+	JMP              by2
+
+past2:
+by1:
+	CMPQ   R10, $0x01
+	JB     past1
+	VPXORD Z0, Z0, Z0
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim1:
+	VMOVUPS          (SI), Z16
+	VFMADD231PS.BCST (R12), Z16, Z0
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim1
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	ADDQ             $0x00000040, DX
+	SUBQ             $0x01, R10
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeScores2(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX512F
+TEXT ·wholeScores2(SB), NOSPLIT, $0-72
+	MOVQ         dst+0(FP), DX
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         q+16(FP), DI
+	MOVQ         qStride+24(FP), R8
+	MOVQ         k+32(FP), SI
+	MOVQ         groups+40(FP), R10
+	MOVQ         dim+48(FP), R9
+	VBROADCASTSS scale+56(FP), Z31
+	MOVQ         mask+64(FP), AX
+	KMOVW        AX, K1
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+
+by4:
+	CMPQ   R10, $0x04
+	JB     past4
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim4:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R11*1), Z17
+	VMOVUPS          (SI)(R11*2), Z18
+	VMOVUPS          (SI)(AX*1), Z19
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12), Z17, Z1
+	VFMADD231PS.BCST (R12), Z18, Z2
+	VFMADD231PS.BCST (R12), Z19, Z3
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z4
+	VFMADD231PS.BCST (R12)(R8*1), Z17, Z5
+	VFMADD231PS.BCST (R12)(R8*1), Z18, Z6
+	VFMADD231PS.BCST (R12)(R8*1), Z19, Z7
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim4
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, 64(AX)
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, 128(AX)
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, 192(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z4, Z4
+	VMOVUPS          Z4, K1, (AX)
+	VMULPS           Z31, Z5, Z5
+	VMOVUPS          Z5, K1, 64(AX)
+	VMULPS           Z31, Z6, Z6
+	VMOVUPS          Z6, K1, 128(AX)
+	VMULPS           Z31, Z7, Z7
+	VMOVUPS          Z7, K1, 192(AX)
+	ADDQ             $0x00000100, DX
+	ADDQ             R11, SI
+	ADDQ             R11, SI
+	ADDQ             R11, SI
+	SUBQ             $0x04, R10
+	JMP              by4
+
+past4:
+by2:
+	CMPQ   R10, $0x02
+	JB     past2
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim2:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R11*1), Z17
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12), Z17, Z1
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z2
+	VFMADD231PS.BCST (R12)(R8*1), Z17, Z3
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim2
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, (AX)
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             R11, SI
+	SUBQ             $0x02, R10
+	JMP              by2
+
+past2:
+by1:
+	CMPQ   R10, $0x01
+	JB     past1
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim1:
+	VMOVUPS          (SI), Z16
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z1
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim1
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, (AX)
+	ADDQ             $0x00000040, DX
+	SUBQ             $0x01, R10
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeScores3(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX512F
+TEXT ·wholeScores3(SB), NOSPLIT, $0-72
+	MOVQ         dst+0(FP), DX
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         q+16(FP), DI
+	MOVQ         qStride+24(FP), R8
+	MOVQ         k+32(FP), SI
+	MOVQ         groups+40(FP), R10
+	MOVQ         dim+48(FP), R9
+	VBROADCASTSS scale+56(FP), Z31
+	MOVQ         mask+64(FP), AX
+	KMOVW        AX, K1
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+
+by4:
+	CMPQ   R10, $0x04
+	JB     past4
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim4:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R11*1), Z17
+	VMOVUPS          (SI)(R11*2), Z18
+	VMOVUPS          (SI)(AX*1), Z19
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12), Z17, Z1
+	VFMADD231PS.BCST (R12), Z18, Z2
+	VFMADD231PS.BCST (R12), Z19, Z3
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z4
+	VFMADD231PS.BCST (R12)(R8*1), Z17, Z5
+	VFMADD231PS.BCST (R12)(R8*1), Z18, Z6
+	VFMADD231PS.BCST (R12)(R8*1), Z19, Z7
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z8
+	VFMADD231PS.BCST (R12)(R8*2), Z17, Z9
+	VFMADD231PS.BCST (R12)(R8*2), Z18, Z10
+	VFMADD231PS.BCST (R12)(R8*2), Z19, Z11
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim4
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, 64(AX)
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, 128(AX)
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, 192(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z4, Z4
+	VMOVUPS          Z4, K1, (AX)
+	VMULPS           Z31, Z5, Z5
+	VMOVUPS          Z5, K1, 64(AX)
+	VMULPS           Z31, Z6, Z6
+	VMOVUPS          Z6, K1, 128(AX)
+	VMULPS           Z31, Z7, Z7
+	VMOVUPS          Z7, K1, 192(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z8, Z8
+	VMOVUPS          Z8, K1, (AX)
+	VMULPS           Z31, Z9, Z9
+	VMOVUPS          Z9, K1, 64(AX)
+	VMULPS           Z31, Z10, Z10
+	VMOVUPS          Z10, K1, 128(AX)
+	VMULPS           Z31, Z11, Z11
+	VMOVUPS          Z11, K1, 192(AX)
+	ADDQ             $0x00000100, DX
+	ADDQ             R11, SI
+	ADDQ             R11, SI
+	ADDQ             R11, SI
+	SUBQ             $0x04, R10
+	JMP              by4
+
+past4:
+by2:
+	CMPQ   R10, $0x02
+	JB     past2
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim2:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R11*1), Z17
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12), Z17, Z1
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z2
+	VFMADD231PS.BCST (R12)(R8*1), Z17, Z3
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z4
+	VFMADD231PS.BCST (R12)(R8*2), Z17, Z5
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim2
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, (AX)
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z4, Z4
+	VMOVUPS          Z4, K1, (AX)
+	VMULPS           Z31, Z5, Z5
+	VMOVUPS          Z5, K1, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             R11, SI
+	SUBQ             $0x02, R10
+	JMP              by2
+
+past2:
+by1:
+	CMPQ   R10, $0x01
+	JB     past1
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim1:
+	VMOVUPS          (SI), Z16
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z1
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z2
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim1
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, (AX)
+	ADDQ             $0x00000040, DX
+	SUBQ             $0x01, R10
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeScores4(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX512F
+TEXT ·wholeScores4(SB), NOSPLIT, $0-72
+	MOVQ         dst+0(FP), DX
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         q+16(FP), DI
+	MOVQ         qStride+24(FP), R8
+	MOVQ         k+32(FP), SI
+	MOVQ         groups+40(FP), R10
+	MOVQ         dim+48(FP), R9
+	VBROADCASTSS scale+56(FP), Z31
+	MOVQ         mask+64(FP), AX
+	KMOVW        AX, K1
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+
+by2:
+	CMPQ   R10, $0x02
+	JB     past2
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim2:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R11*1), Z17
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12), Z17, Z1
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z2
+	VFMADD231PS.BCST (R12)(R8*1), Z17, Z3
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z4
+	VFMADD231PS.BCST (R12)(R8*2), Z17, Z5
+	VFMADD231PS.BCST (R12)(BX*1), Z16, Z6
+	VFMADD231PS.BCST (R12)(BX*1), Z17, Z7
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim2
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, (AX)
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z4, Z4
+	VMOVUPS          Z4, K1, (AX)
+	VMULPS           Z31, Z5, Z5
+	VMOVUPS          Z5, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z6, Z6
+	VMOVUPS          Z6, K1, (AX)
+	VMULPS           Z31, Z7, Z7
+	VMOVUPS          Z7, K1, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             R11, SI
+	SUBQ             $0x02, R10
+	JMP              by2
+
+past2:
+by1:
+	CMPQ   R10, $0x01
+	JB     past1
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim1:
+	VMOVUPS          (SI), Z16
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z1
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z2
+	VFMADD231PS.BCST (R12)(BX*1), Z16, Z3
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim1
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, (AX)
+	ADDQ             $0x00000040, DX
+	SUBQ             $0x01, R10
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeScores6(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX512F
+TEXT ·wholeScores6(SB), NOSPLIT, $0-72
+	MOVQ         dst+0(FP), DX
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         q+16(FP), DI
+	MOVQ         qStride+24(FP), R8
+	MOVQ         k+32(FP), SI
+	MOVQ         groups+40(FP), R10
+	MOVQ         dim+48(FP), R9
+	VBROADCASTSS scale+56(FP), Z31
+	MOVQ         mask+64(FP), AX
+	KMOVW        AX, K1
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+
+by2:
+	CMPQ   R10, $0x02
+	JB     past2
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim2:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R11*1), Z17
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12), Z17, Z1
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z2
+	VFMADD231PS.BCST (R12)(R8*1), Z17, Z3
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z4
+	VFMADD231PS.BCST (R12)(R8*2), Z17, Z5
+	VFMADD231PS.BCST (R12)(BX*1), Z16, Z6
+	VFMADD231PS.BCST (R12)(BX*1), Z17, Z7
+	VFMADD231PS.BCST (R13), Z16, Z8
+	VFMADD231PS.BCST (R13), Z17, Z9
+	VFMADD231PS.BCST (R13)(R8*1), Z16, Z10
+	VFMADD231PS.BCST (R13)(R8*1), Z17, Z11
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim2
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, (AX)
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z4, Z4
+	VMOVUPS          Z4, K1, (AX)
+	VMULPS           Z31, Z5, Z5
+	VMOVUPS          Z5, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z6, Z6
+	VMOVUPS          Z6, K1, (AX)
+	VMULPS           Z31, Z7, Z7
+	VMOVUPS          Z7, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z8, Z8
+	VMOVUPS          Z8, K1, (AX)
+	VMULPS           Z31, Z9, Z9
+	VMOVUPS          Z9, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z10, Z10
+	VMOVUPS          Z10, K1, (AX)
+	VMULPS           Z31, Z11, Z11
+	VMOVUPS          Z11, K1, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             R11, SI
+	SUBQ             $0x02, R10
+	JMP              by2
+
+past2:
+by1:
+	CMPQ   R10, $0x01
+	JB     past1
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim1:
+	VMOVUPS          (SI), Z16
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z1
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z2
+	VFMADD231PS.BCST (R12)(BX*1), Z16, Z3
+	VFMADD231PS.BCST (R13), Z16, Z4
+	VFMADD231PS.BCST (R13)(R8*1), Z16, Z5
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim1
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z4, Z4
+	VMOVUPS          Z4, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z5, Z5
+	VMOVUPS          Z5, K1, (AX)
+	ADDQ             $0x00000040, DX
+	SUBQ             $0x01, R10
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeScores8(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX512F
+TEXT ·wholeScores8(SB), NOSPLIT, $0-72
+	MOVQ         dst+0(FP), DX
+	MOVQ         dstStride+8(FP), CX
+	MOVQ         q+16(FP), DI
+	MOVQ         qStride+24(FP), R8
+	MOVQ         k+32(FP), SI
+	MOVQ         groups+40(FP), R10
+	MOVQ         dim+48(FP), R9
+	VBROADCASTSS scale+56(FP), Z31
+	MOVQ         mask+64(FP), AX
+	KMOVW        AX, K1
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+
+by2:
+	CMPQ   R10, $0x02
+	JB     past2
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim2:
+	VMOVUPS          (SI), Z16
+	VMOVUPS          (SI)(R11*1), Z17
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12), Z17, Z1
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z2
+	VFMADD231PS.BCST (R12)(R8*1), Z17, Z3
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z4
+	VFMADD231PS.BCST (R12)(R8*2), Z17, Z5
+	VFMADD231PS.BCST (R12)(BX*1), Z16, Z6
+	VFMADD231PS.BCST (R12)(BX*1), Z17, Z7
+	VFMADD231PS.BCST (R13), Z16, Z8
+	VFMADD231PS.BCST (R13), Z17, Z9
+	VFMADD231PS.BCST (R13)(R8*1), Z16, Z10
+	VFMADD231PS.BCST (R13)(R8*1), Z17, Z11
+	VFMADD231PS.BCST (R13)(R8*2), Z16, Z12
+	VFMADD231PS.BCST (R13)(R8*2), Z17, Z13
+	VFMADD231PS.BCST (R13)(BX*1), Z16, Z14
+	VFMADD231PS.BCST (R13)(BX*1), Z17, Z15
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim2
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, (AX)
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z4, Z4
+	VMOVUPS          Z4, K1, (AX)
+	VMULPS           Z31, Z5, Z5
+	VMOVUPS          Z5, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z6, Z6
+	VMOVUPS          Z6, K1, (AX)
+	VMULPS           Z31, Z7, Z7
+	VMOVUPS          Z7, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z8, Z8
+	VMOVUPS          Z8, K1, (AX)
+	VMULPS           Z31, Z9, Z9
+	VMOVUPS          Z9, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z10, Z10
+	VMOVUPS          Z10, K1, (AX)
+	VMULPS           Z31, Z11, Z11
+	VMOVUPS          Z11, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z12, Z12
+	VMOVUPS          Z12, K1, (AX)
+	VMULPS           Z31, Z13, Z13
+	VMOVUPS          Z13, K1, 64(AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z14, Z14
+	VMOVUPS          Z14, K1, (AX)
+	VMULPS           Z31, Z15, Z15
+	VMOVUPS          Z15, K1, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             R11, SI
+	SUBQ             $0x02, R10
+	JMP              by2
+
+past2:
+by1:
+	CMPQ   R10, $0x01
+	JB     past1
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	LEAQ   (R11)(R11*2), AX
+	MOVQ   DI, R12
+	LEAQ   (R8)(R8*2), BX
+	LEAQ   (DI)(R8*4), R13
+	MOVQ   R9, R15
+
+dim1:
+	VMOVUPS          (SI), Z16
+	VFMADD231PS.BCST (R12), Z16, Z0
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z1
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z2
+	VFMADD231PS.BCST (R12)(BX*1), Z16, Z3
+	VFMADD231PS.BCST (R13), Z16, Z4
+	VFMADD231PS.BCST (R13)(R8*1), Z16, Z5
+	VFMADD231PS.BCST (R13)(R8*2), Z16, Z6
+	VFMADD231PS.BCST (R13)(BX*1), Z16, Z7
+	ADDQ             $0x40, SI
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              dim1
+	MOVQ             DX, AX
+	VMULPS           Z31, Z0, Z0
+	VMOVUPS          Z0, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z1, Z1
+	VMOVUPS          Z1, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z2, Z2
+	VMOVUPS          Z2, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z3, Z3
+	VMOVUPS          Z3, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z4, Z4
+	VMOVUPS          Z4, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z5, Z5
+	VMOVUPS          Z5, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z6, Z6
+	VMOVUPS          Z6, K1, (AX)
+	ADDQ             CX, AX
+	VMULPS           Z31, Z7, Z7
+	VMOVUPS          Z7, K1, (AX)
+	ADDQ             $0x00000040, DX
+	SUBQ             $0x01, R10
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeWeigh1(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, AVX512F
+TEXT ·wholeWeigh1(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by4:
+	CMPQ    R11, $0x40
+	JB      past4
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell4:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VMOVUPS          128(AX), Z26
+	VMOVUPS          192(AX), Z27
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	VFMADD231PS.BCST (R12), Z26, Z2
+	VFMADD231PS.BCST (R12), Z27, Z3
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell4
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             $0x00000100, DX
+	ADDQ             $0x00000100, SI
+	SUBQ             $0x40, R11
+	JMP              by4
+
+past4:
+by2:
+	CMPQ    R11, $0x20
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell2
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             $0x00000080, SI
+	SUBQ             $0x20, R11
+	JMP              by2
+
+past2:
+by1:
+	CMPQ    R11, $0x10
+	JB      past1
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell1:
+	VMOVUPS          (AX), Z24
+	VFMADD231PS.BCST (R12), Z24, Z0
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell1
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             $0x00000040, DX
+	ADDQ             $0x00000040, SI
+	SUBQ             $0x10, R11
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeWeigh2(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, AVX512F
+TEXT ·wholeWeigh2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by4:
+	CMPQ    R11, $0x40
+	JB      past4
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z4
+	VMOVUPS 64(AX), Z5
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell4:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VMOVUPS          128(AX), Z26
+	VMOVUPS          192(AX), Z27
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	VFMADD231PS.BCST (R12), Z26, Z2
+	VFMADD231PS.BCST (R12), Z27, Z3
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z4
+	VFMADD231PS.BCST (R12)(R8*1), Z25, Z5
+	VFMADD231PS.BCST (R12)(R8*1), Z26, Z6
+	VFMADD231PS.BCST (R12)(R8*1), Z27, Z7
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell4
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	VMOVUPS          Z5, 64(AX)
+	VMOVUPS          Z6, 128(AX)
+	VMOVUPS          Z7, 192(AX)
+	ADDQ             $0x00000100, DX
+	ADDQ             $0x00000100, SI
+	SUBQ             $0x40, R11
+	JMP              by4
+
+past4:
+by2:
+	CMPQ    R11, $0x20
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), Z3
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z2
+	VFMADD231PS.BCST (R12)(R8*1), Z25, Z3
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell2
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	VMOVUPS          Z3, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             $0x00000080, SI
+	SUBQ             $0x20, R11
+	JMP              by2
+
+past2:
+by1:
+	CMPQ    R11, $0x10
+	JB      past1
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z1
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell1:
+	VMOVUPS          (AX), Z24
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z1
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell1
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             $0x00000040, DX
+	ADDQ             $0x00000040, SI
+	SUBQ             $0x10, R11
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeWeigh3(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, AVX512F
+TEXT ·wholeWeigh3(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by4:
+	CMPQ    R11, $0x40
+	JB      past4
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z4
+	VMOVUPS 64(AX), Z5
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z8
+	VMOVUPS 64(AX), Z9
+	VMOVUPS 128(AX), Z10
+	VMOVUPS 192(AX), Z11
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell4:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VMOVUPS          128(AX), Z26
+	VMOVUPS          192(AX), Z27
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	VFMADD231PS.BCST (R12), Z26, Z2
+	VFMADD231PS.BCST (R12), Z27, Z3
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z4
+	VFMADD231PS.BCST (R12)(R8*1), Z25, Z5
+	VFMADD231PS.BCST (R12)(R8*1), Z26, Z6
+	VFMADD231PS.BCST (R12)(R8*1), Z27, Z7
+	VFMADD231PS.BCST (R12)(R8*2), Z24, Z8
+	VFMADD231PS.BCST (R12)(R8*2), Z25, Z9
+	VFMADD231PS.BCST (R12)(R8*2), Z26, Z10
+	VFMADD231PS.BCST (R12)(R8*2), Z27, Z11
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell4
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	VMOVUPS          Z5, 64(AX)
+	VMOVUPS          Z6, 128(AX)
+	VMOVUPS          Z7, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z8, (AX)
+	VMOVUPS          Z9, 64(AX)
+	VMOVUPS          Z10, 128(AX)
+	VMOVUPS          Z11, 192(AX)
+	ADDQ             $0x00000100, DX
+	ADDQ             $0x00000100, SI
+	SUBQ             $0x40, R11
+	JMP              by4
+
+past4:
+by2:
+	CMPQ    R11, $0x20
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), Z3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z4
+	VMOVUPS 64(AX), Z5
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z2
+	VFMADD231PS.BCST (R12)(R8*1), Z25, Z3
+	VFMADD231PS.BCST (R12)(R8*2), Z24, Z4
+	VFMADD231PS.BCST (R12)(R8*2), Z25, Z5
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell2
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	VMOVUPS          Z3, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	VMOVUPS          Z5, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             $0x00000080, SI
+	SUBQ             $0x20, R11
+	JMP              by2
+
+past2:
+by1:
+	CMPQ    R11, $0x10
+	JB      past1
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z2
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell1:
+	VMOVUPS          (AX), Z24
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z1
+	VFMADD231PS.BCST (R12)(R8*2), Z24, Z2
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell1
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             $0x00000040, DX
+	ADDQ             $0x00000040, SI
+	SUBQ             $0x10, R11
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeWeigh4(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, AVX512F
+TEXT ·wholeWeigh4(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by4:
+	CMPQ    R11, $0x40
+	JB      past4
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z4
+	VMOVUPS 64(AX), Z5
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z8
+	VMOVUPS 64(AX), Z9
+	VMOVUPS 128(AX), Z10
+	VMOVUPS 192(AX), Z11
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z12
+	VMOVUPS 64(AX), Z13
+	VMOVUPS 128(AX), Z14
+	VMOVUPS 192(AX), Z15
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell4:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VMOVUPS          128(AX), Z26
+	VMOVUPS          192(AX), Z27
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	VFMADD231PS.BCST (R12), Z26, Z2
+	VFMADD231PS.BCST (R12), Z27, Z3
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z4
+	VFMADD231PS.BCST (R12)(R8*1), Z25, Z5
+	VFMADD231PS.BCST (R12)(R8*1), Z26, Z6
+	VFMADD231PS.BCST (R12)(R8*1), Z27, Z7
+	VFMADD231PS.BCST (R12)(R8*2), Z24, Z8
+	VFMADD231PS.BCST (R12)(R8*2), Z25, Z9
+	VFMADD231PS.BCST (R12)(R8*2), Z26, Z10
+	VFMADD231PS.BCST (R12)(R8*2), Z27, Z11
+	VFMADD231PS.BCST (R12)(BX*1), Z24, Z12
+	VFMADD231PS.BCST (R12)(BX*1), Z25, Z13
+	VFMADD231PS.BCST (R12)(BX*1), Z26, Z14
+	VFMADD231PS.BCST (R12)(BX*1), Z27, Z15
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell4
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	VMOVUPS          Z5, 64(AX)
+	VMOVUPS          Z6, 128(AX)
+	VMOVUPS          Z7, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z8, (AX)
+	VMOVUPS          Z9, 64(AX)
+	VMOVUPS          Z10, 128(AX)
+	VMOVUPS          Z11, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z12, (AX)
+	VMOVUPS          Z13, 64(AX)
+	VMOVUPS          Z14, 128(AX)
+	VMOVUPS          Z15, 192(AX)
+	ADDQ             $0x00000100, DX
+	ADDQ             $0x00000100, SI
+	SUBQ             $0x40, R11
+	JMP              by4
+
+past4:
+by2:
+	CMPQ    R11, $0x20
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), Z3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z4
+	VMOVUPS 64(AX), Z5
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z6
+	VMOVUPS 64(AX), Z7
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z2
+	VFMADD231PS.BCST (R12)(R8*1), Z25, Z3
+	VFMADD231PS.BCST (R12)(R8*2), Z24, Z4
+	VFMADD231PS.BCST (R12)(R8*2), Z25, Z5
+	VFMADD231PS.BCST (R12)(BX*1), Z24, Z6
+	VFMADD231PS.BCST (R12)(BX*1), Z25, Z7
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell2
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	VMOVUPS          Z3, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	VMOVUPS          Z5, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	VMOVUPS          Z7, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             $0x00000080, SI
+	SUBQ             $0x20, R11
+	JMP              by2
+
+past2:
+by1:
+	CMPQ    R11, $0x10
+	JB      past1
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z2
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z3
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell1:
+	VMOVUPS          (AX), Z24
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z1
+	VFMADD231PS.BCST (R12)(R8*2), Z24, Z2
+	VFMADD231PS.BCST (R12)(BX*1), Z24, Z3
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell1
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             $0x00000040, DX
+	ADDQ             $0x00000040, SI
+	SUBQ             $0x10, R11
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func wholeWeigh6(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, AVX512F
+TEXT ·wholeWeigh6(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by4:
+	CMPQ    R11, $0x40
+	JB      past4
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z4
+	VMOVUPS 64(AX), Z5
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z8
+	VMOVUPS 64(AX), Z9
+	VMOVUPS 128(AX), Z10
+	VMOVUPS 192(AX), Z11
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z12
+	VMOVUPS 64(AX), Z13
+	VMOVUPS 128(AX), Z14
+	VMOVUPS 192(AX), Z15
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z16
+	VMOVUPS 64(AX), Z17
+	VMOVUPS 128(AX), Z18
+	VMOVUPS 192(AX), Z19
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z20
+	VMOVUPS 64(AX), Z21
+	VMOVUPS 128(AX), Z22
+	VMOVUPS 192(AX), Z23
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell4:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VMOVUPS          128(AX), Z26
+	VMOVUPS          192(AX), Z27
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	VFMADD231PS.BCST (R12), Z26, Z2
+	VFMADD231PS.BCST (R12), Z27, Z3
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z4
+	VFMADD231PS.BCST (R12)(R8*1), Z25, Z5
+	VFMADD231PS.BCST (R12)(R8*1), Z26, Z6
+	VFMADD231PS.BCST (R12)(R8*1), Z27, Z7
+	VFMADD231PS.BCST (R12)(R8*2), Z24, Z8
+	VFMADD231PS.BCST (R12)(R8*2), Z25, Z9
+	VFMADD231PS.BCST (R12)(R8*2), Z26, Z10
+	VFMADD231PS.BCST (R12)(R8*2), Z27, Z11
+	VFMADD231PS.BCST (R12)(BX*1), Z24, Z12
+	VFMADD231PS.BCST (R12)(BX*1), Z25, Z13
+	VFMADD231PS.BCST (R12)(BX*1), Z26, Z14
+	VFMADD231PS.BCST (R12)(BX*1), Z27, Z15
+	VFMADD231PS.BCST (R13), Z24, Z16
+	VFMADD231PS.BCST (R13), Z25, Z17
+	VFMADD231PS.BCST (R13), Z26, Z18
+	VFMADD231PS.BCST (R13), Z27, Z19
+	VFMADD231PS.BCST (R13)(R8*1), Z24, Z20
+	VFMADD231PS.BCST (R13)(R8*1), Z25, Z21
+	VFMADD231PS.BCST (R13)(R8*1), Z26, Z22
+	VFMADD231PS.BCST (R13)(R8*1), Z27, Z23
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell4
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	VMOVUPS          Z2, 128(AX)
+	VMOVUPS          Z3, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	VMOVUPS          Z5, 64(AX)
+	VMOVUPS          Z6, 128(AX)
+	VMOVUPS          Z7, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z8, (AX)
+	VMOVUPS          Z9, 64(AX)
+	VMOVUPS          Z10, 128(AX)
+	VMOVUPS          Z11, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z12, (AX)
+	VMOVUPS          Z13, 64(AX)
+	VMOVUPS          Z14, 128(AX)
+	VMOVUPS          Z15, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z16, (AX)
+	VMOVUPS          Z17, 64(AX)
+	VMOVUPS          Z18, 128(AX)
+	VMOVUPS          Z19, 192(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z20, (AX)
+	VMOVUPS          Z21, 64(AX)
+	VMOVUPS          Z22, 128(AX)
+	VMOVUPS          Z23, 192(AX)
+	ADDQ             $0x00000100, DX
+	ADDQ             $0x00000100, SI
+	SUBQ             $0x40, R11
+	JMP              by4
+
+past4:
+by2:
+	CMPQ    R11, $0x20
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), Z3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z4
+	VMOVUPS 64(AX), Z5
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z6
+	VMOVUPS 64(AX), Z7
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z8
+	VMOVUPS 64(AX), Z9
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z10
+	VMOVUPS 64(AX), Z11
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS          (AX), Z24
+	VMOVUPS          64(AX), Z25
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12), Z25, Z1
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z2
+	VFMADD231PS.BCST (R12)(R8*1), Z25, Z3
+	VFMADD231PS.BCST (R12)(R8*2), Z24, Z4
+	VFMADD231PS.BCST (R12)(R8*2), Z25, Z5
+	VFMADD231PS.BCST (R12)(BX*1), Z24, Z6
+	VFMADD231PS.BCST (R12)(BX*1), Z25, Z7
+	VFMADD231PS.BCST (R13), Z24, Z8
+	VFMADD231PS.BCST (R13), Z25, Z9
+	VFMADD231PS.BCST (R13)(R8*1), Z24, Z10
+	VFMADD231PS.BCST (R13)(R8*1), Z25, Z11
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell2
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	VMOVUPS          Z1, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	VMOVUPS          Z3, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	VMOVUPS          Z5, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	VMOVUPS          Z7, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z8, (AX)
+	VMOVUPS          Z9, 64(AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z10, (AX)
+	VMOVUPS          Z11, 64(AX)
+	ADDQ             $0x00000080, DX
+	ADDQ             $0x00000080, SI
+	SUBQ             $0x20, R11
+	JMP              by2
+
+past2:
+by1:
+	CMPQ    R11, $0x10
+	JB      past1
+	MOVQ    DX, AX
+	VMOVUPS (AX), Z0
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z2
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z4
+	ADDQ    CX, AX
+	VMOVUPS (AX), Z5
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell1:
+	VMOVUPS          (AX), Z24
+	VFMADD231PS.BCST (R12), Z24, Z0
+	VFMADD231PS.BCST (R12)(R8*1), Z24, Z1
+	VFMADD231PS.BCST (R12)(R8*2), Z24, Z2
+	VFMADD231PS.BCST (R12)(BX*1), Z24, Z3
+	VFMADD231PS.BCST (R13), Z24, Z4
+	VFMADD231PS.BCST (R13)(R8*1), Z24, Z5
+	ADDQ             R9, AX
+	ADDQ             $0x04, R12
+	ADDQ             $0x04, R13
+	DECQ             R15
+	JNZ              cell1
+	MOVQ             DX, AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             $0x00000040, DX
+	ADDQ             $0x00000040, SI
+	SUBQ             $0x10, R11
+	JMP              by1
+
+past1:
+	VZEROUPPER
+	RET
+
 // func avx2Scores1(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
 // Requires: AVX, AVX2, F16C, FMA3
 TEXT ·avx2Scores1(SB), NOSPLIT, $0-72
@@ -48146,6 +50406,1003 @@ cell2:
 	VMOVUPS      Y11, 32(AX)
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x00000020, SI
+	SUBQ         $0x10, R11
+	JMP          by2
+
+past2:
+	VZEROUPPER
+	RET
+
+// func avx2WholeScores1(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX2, FMA3
+TEXT ·avx2WholeScores1(SB), NOSPLIT, $0-72
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ q+16(FP), DI
+	MOVQ qStride+24(FP), R8
+	MOVQ k+32(FP), SI
+	MOVQ groups+40(FP), R10
+	MOVQ dim+48(FP), R9
+	MOVQ R9, R11
+	SHLQ $0x06, R11
+	LEAQ (R8)(R8*2), BX
+
+by2:
+	CMPQ  R10, $0x02
+	JB    past2
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	MOVQ  DI, R12
+	LEAQ  (DI)(R8*4), R13
+	MOVQ  R9, R15
+
+dim2:
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VMOVUPS      (SI)(R11*1), Y6
+	VMOVUPS      32(SI)(R11*1), Y7
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y4, Y0
+	VFMADD231PS  Y15, Y5, Y1
+	VFMADD231PS  Y15, Y6, Y2
+	VFMADD231PS  Y15, Y7, Y3
+	ADDQ         $0x40, SI
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          dim2
+	VBROADCASTSS scale+56(FP), Y15
+	VMULPS       Y15, Y0, Y0
+	VMULPS       Y15, Y1, Y1
+	VMULPS       Y15, Y2, Y2
+	VMULPS       Y15, Y3, Y3
+	MOVQ         DX, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         $0x00000080, DX
+	ADDQ         R11, SI
+	SUBQ         $0x02, R10
+	JMP          by2
+
+past2:
+by1:
+	CMPQ  R10, $0x01
+	JB    past1
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	MOVQ  DI, R12
+	LEAQ  (DI)(R8*4), R13
+	MOVQ  R9, R15
+
+dim1:
+	VMOVUPS      (SI), Y2
+	VMOVUPS      32(SI), Y3
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y2, Y0
+	VFMADD231PS  Y15, Y3, Y1
+	ADDQ         $0x40, SI
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          dim1
+	VBROADCASTSS scale+56(FP), Y15
+	VMULPS       Y15, Y0, Y0
+	VMULPS       Y15, Y1, Y1
+	MOVQ         mask+64(FP), R12
+	CMPQ         R12, $0x0000ffff
+	JE           whole
+	VPBROADCASTD mask+64(FP), Y15
+	VPAND        bits0<>+0(SB), Y15, Y13
+	VPCMPEQD     bits0<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y15, Y14
+	VPCMPEQD     bits1<>+0(SB), Y14, Y14
+	MOVQ         DX, AX
+	VMASKMOVPS   Y0, Y13, (AX)
+	VMASKMOVPS   Y1, Y14, 32(AX)
+	JMP          stored
+
+whole:
+	MOVQ    DX, AX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+
+stored:
+	ADDQ $0x00000040, DX
+	SUBQ $0x01, R10
+	JMP  by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func avx2WholeWeigh1(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, FMA3
+TEXT ·avx2WholeWeigh1(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by4:
+	CMPQ    R11, $0x20
+	JB      past4
+	MOVQ    DX, AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell4:
+	VMOVUPS      (AX), Y4
+	VMOVUPS      32(AX), Y5
+	VMOVUPS      64(AX), Y6
+	VMOVUPS      96(AX), Y7
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y4, Y0
+	VFMADD231PS  Y15, Y5, Y1
+	VFMADD231PS  Y15, Y6, Y2
+	VFMADD231PS  Y15, Y7, Y3
+	ADDQ         R9, AX
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          cell4
+	MOVQ         DX, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x20, R11
+	JMP          by4
+
+past4:
+by2:
+	CMPQ    R11, $0x10
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS      (AX), Y2
+	VMOVUPS      32(AX), Y3
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y2, Y0
+	VFMADD231PS  Y15, Y3, Y1
+	ADDQ         R9, AX
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          cell2
+	MOVQ         DX, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x10, R11
+	JMP          by2
+
+past2:
+	VZEROUPPER
+	RET
+
+// func avx2WholeScores2(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX2, FMA3
+TEXT ·avx2WholeScores2(SB), NOSPLIT, $0-72
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ q+16(FP), DI
+	MOVQ qStride+24(FP), R8
+	MOVQ k+32(FP), SI
+	MOVQ groups+40(FP), R10
+	MOVQ dim+48(FP), R9
+	MOVQ R9, R11
+	SHLQ $0x06, R11
+	LEAQ (R8)(R8*2), BX
+
+by2:
+	CMPQ  R10, $0x02
+	JB    past2
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  DI, R12
+	LEAQ  (DI)(R8*4), R13
+	MOVQ  R9, R15
+
+dim2:
+	VMOVUPS      (SI), Y8
+	VMOVUPS      32(SI), Y9
+	VMOVUPS      (SI)(R11*1), Y10
+	VMOVUPS      32(SI)(R11*1), Y11
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y8, Y0
+	VFMADD231PS  Y15, Y9, Y1
+	VFMADD231PS  Y15, Y10, Y2
+	VFMADD231PS  Y15, Y11, Y3
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y8, Y4
+	VFMADD231PS  Y15, Y9, Y5
+	VFMADD231PS  Y15, Y10, Y6
+	VFMADD231PS  Y15, Y11, Y7
+	ADDQ         $0x40, SI
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          dim2
+	VBROADCASTSS scale+56(FP), Y15
+	VMULPS       Y15, Y0, Y0
+	VMULPS       Y15, Y1, Y1
+	VMULPS       Y15, Y2, Y2
+	VMULPS       Y15, Y3, Y3
+	VMULPS       Y15, Y4, Y4
+	VMULPS       Y15, Y5, Y5
+	VMULPS       Y15, Y6, Y6
+	VMULPS       Y15, Y7, Y7
+	MOVQ         DX, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	VMOVUPS      Y6, 64(AX)
+	VMOVUPS      Y7, 96(AX)
+	ADDQ         $0x00000080, DX
+	ADDQ         R11, SI
+	SUBQ         $0x02, R10
+	JMP          by2
+
+past2:
+by1:
+	CMPQ  R10, $0x01
+	JB    past1
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	MOVQ  DI, R12
+	LEAQ  (DI)(R8*4), R13
+	MOVQ  R9, R15
+
+dim1:
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y4, Y0
+	VFMADD231PS  Y15, Y5, Y1
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y4, Y2
+	VFMADD231PS  Y15, Y5, Y3
+	ADDQ         $0x40, SI
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          dim1
+	VBROADCASTSS scale+56(FP), Y15
+	VMULPS       Y15, Y0, Y0
+	VMULPS       Y15, Y1, Y1
+	VMULPS       Y15, Y2, Y2
+	VMULPS       Y15, Y3, Y3
+	MOVQ         mask+64(FP), R12
+	CMPQ         R12, $0x0000ffff
+	JE           whole
+	VPBROADCASTD mask+64(FP), Y15
+	VPAND        bits0<>+0(SB), Y15, Y13
+	VPCMPEQD     bits0<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y15, Y14
+	VPCMPEQD     bits1<>+0(SB), Y14, Y14
+	MOVQ         DX, AX
+	VMASKMOVPS   Y0, Y13, (AX)
+	VMASKMOVPS   Y1, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y2, Y13, (AX)
+	VMASKMOVPS   Y3, Y14, 32(AX)
+	JMP          stored
+
+whole:
+	MOVQ    DX, AX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 32(AX)
+
+stored:
+	ADDQ $0x00000040, DX
+	SUBQ $0x01, R10
+	JMP  by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func avx2WholeWeigh2(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, FMA3
+TEXT ·avx2WholeWeigh2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by4:
+	CMPQ    R11, $0x20
+	JB      past4
+	MOVQ    DX, AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y4
+	VMOVUPS 32(AX), Y5
+	VMOVUPS 64(AX), Y6
+	VMOVUPS 96(AX), Y7
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell4:
+	VMOVUPS      (AX), Y8
+	VMOVUPS      32(AX), Y9
+	VMOVUPS      64(AX), Y10
+	VMOVUPS      96(AX), Y11
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y8, Y0
+	VFMADD231PS  Y15, Y9, Y1
+	VFMADD231PS  Y15, Y10, Y2
+	VFMADD231PS  Y15, Y11, Y3
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y8, Y4
+	VFMADD231PS  Y15, Y9, Y5
+	VFMADD231PS  Y15, Y10, Y6
+	VFMADD231PS  Y15, Y11, Y7
+	ADDQ         R9, AX
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          cell4
+	MOVQ         DX, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	VMOVUPS      Y6, 64(AX)
+	VMOVUPS      Y7, 96(AX)
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x20, R11
+	JMP          by4
+
+past4:
+by2:
+	CMPQ    R11, $0x10
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y2
+	VMOVUPS 32(AX), Y3
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS      (AX), Y4
+	VMOVUPS      32(AX), Y5
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y4, Y0
+	VFMADD231PS  Y15, Y5, Y1
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y4, Y2
+	VFMADD231PS  Y15, Y5, Y3
+	ADDQ         R9, AX
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          cell2
+	MOVQ         DX, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x10, R11
+	JMP          by2
+
+past2:
+	VZEROUPPER
+	RET
+
+// func avx2WholeScores3(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX2, FMA3
+TEXT ·avx2WholeScores3(SB), NOSPLIT, $0-72
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ q+16(FP), DI
+	MOVQ qStride+24(FP), R8
+	MOVQ k+32(FP), SI
+	MOVQ groups+40(FP), R10
+	MOVQ dim+48(FP), R9
+	MOVQ R9, R11
+	SHLQ $0x06, R11
+	LEAQ (R8)(R8*2), BX
+
+by1:
+	CMPQ  R10, $0x01
+	JB    past1
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	MOVQ  DI, R12
+	LEAQ  (DI)(R8*4), R13
+	MOVQ  R9, R15
+
+dim1:
+	VMOVUPS      (SI), Y6
+	VMOVUPS      32(SI), Y7
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y6, Y0
+	VFMADD231PS  Y15, Y7, Y1
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y6, Y2
+	VFMADD231PS  Y15, Y7, Y3
+	VBROADCASTSS (R12)(R8*2), Y15
+	VFMADD231PS  Y15, Y6, Y4
+	VFMADD231PS  Y15, Y7, Y5
+	ADDQ         $0x40, SI
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          dim1
+	VBROADCASTSS scale+56(FP), Y15
+	VMULPS       Y15, Y0, Y0
+	VMULPS       Y15, Y1, Y1
+	VMULPS       Y15, Y2, Y2
+	VMULPS       Y15, Y3, Y3
+	VMULPS       Y15, Y4, Y4
+	VMULPS       Y15, Y5, Y5
+	MOVQ         mask+64(FP), R12
+	CMPQ         R12, $0x0000ffff
+	JE           whole
+	VPBROADCASTD mask+64(FP), Y15
+	VPAND        bits0<>+0(SB), Y15, Y13
+	VPCMPEQD     bits0<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y15, Y14
+	VPCMPEQD     bits1<>+0(SB), Y14, Y14
+	MOVQ         DX, AX
+	VMASKMOVPS   Y0, Y13, (AX)
+	VMASKMOVPS   Y1, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y2, Y13, (AX)
+	VMASKMOVPS   Y3, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y4, Y13, (AX)
+	VMASKMOVPS   Y5, Y14, 32(AX)
+	JMP          stored
+
+whole:
+	MOVQ    DX, AX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 32(AX)
+
+stored:
+	ADDQ $0x00000040, DX
+	SUBQ $0x01, R10
+	JMP  by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func avx2WholeWeigh3(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, FMA3
+TEXT ·avx2WholeWeigh3(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by2:
+	CMPQ    R11, $0x10
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y2
+	VMOVUPS 32(AX), Y3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y4
+	VMOVUPS 32(AX), Y5
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS      (AX), Y6
+	VMOVUPS      32(AX), Y7
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y6, Y0
+	VFMADD231PS  Y15, Y7, Y1
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y6, Y2
+	VFMADD231PS  Y15, Y7, Y3
+	VBROADCASTSS (R12)(R8*2), Y15
+	VFMADD231PS  Y15, Y6, Y4
+	VFMADD231PS  Y15, Y7, Y5
+	ADDQ         R9, AX
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          cell2
+	MOVQ         DX, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x10, R11
+	JMP          by2
+
+past2:
+	VZEROUPPER
+	RET
+
+// func avx2WholeScores4(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX2, FMA3
+TEXT ·avx2WholeScores4(SB), NOSPLIT, $0-72
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ q+16(FP), DI
+	MOVQ qStride+24(FP), R8
+	MOVQ k+32(FP), SI
+	MOVQ groups+40(FP), R10
+	MOVQ dim+48(FP), R9
+	MOVQ R9, R11
+	SHLQ $0x06, R11
+	LEAQ (R8)(R8*2), BX
+
+by1:
+	CMPQ  R10, $0x01
+	JB    past1
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	MOVQ  DI, R12
+	LEAQ  (DI)(R8*4), R13
+	MOVQ  R9, R15
+
+dim1:
+	VMOVUPS      (SI), Y8
+	VMOVUPS      32(SI), Y9
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y8, Y0
+	VFMADD231PS  Y15, Y9, Y1
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y8, Y2
+	VFMADD231PS  Y15, Y9, Y3
+	VBROADCASTSS (R12)(R8*2), Y15
+	VFMADD231PS  Y15, Y8, Y4
+	VFMADD231PS  Y15, Y9, Y5
+	VBROADCASTSS (R12)(BX*1), Y15
+	VFMADD231PS  Y15, Y8, Y6
+	VFMADD231PS  Y15, Y9, Y7
+	ADDQ         $0x40, SI
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          dim1
+	VBROADCASTSS scale+56(FP), Y15
+	VMULPS       Y15, Y0, Y0
+	VMULPS       Y15, Y1, Y1
+	VMULPS       Y15, Y2, Y2
+	VMULPS       Y15, Y3, Y3
+	VMULPS       Y15, Y4, Y4
+	VMULPS       Y15, Y5, Y5
+	VMULPS       Y15, Y6, Y6
+	VMULPS       Y15, Y7, Y7
+	MOVQ         mask+64(FP), R12
+	CMPQ         R12, $0x0000ffff
+	JE           whole
+	VPBROADCASTD mask+64(FP), Y15
+	VPAND        bits0<>+0(SB), Y15, Y13
+	VPCMPEQD     bits0<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y15, Y14
+	VPCMPEQD     bits1<>+0(SB), Y14, Y14
+	MOVQ         DX, AX
+	VMASKMOVPS   Y0, Y13, (AX)
+	VMASKMOVPS   Y1, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y2, Y13, (AX)
+	VMASKMOVPS   Y3, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y4, Y13, (AX)
+	VMASKMOVPS   Y5, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y6, Y13, (AX)
+	VMASKMOVPS   Y7, Y14, 32(AX)
+	JMP          stored
+
+whole:
+	MOVQ    DX, AX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 32(AX)
+
+stored:
+	ADDQ $0x00000040, DX
+	SUBQ $0x01, R10
+	JMP  by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func avx2WholeWeigh4(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, FMA3
+TEXT ·avx2WholeWeigh4(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by2:
+	CMPQ    R11, $0x10
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y2
+	VMOVUPS 32(AX), Y3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y4
+	VMOVUPS 32(AX), Y5
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y6
+	VMOVUPS 32(AX), Y7
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS      (AX), Y8
+	VMOVUPS      32(AX), Y9
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y8, Y0
+	VFMADD231PS  Y15, Y9, Y1
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y8, Y2
+	VFMADD231PS  Y15, Y9, Y3
+	VBROADCASTSS (R12)(R8*2), Y15
+	VFMADD231PS  Y15, Y8, Y4
+	VFMADD231PS  Y15, Y9, Y5
+	VBROADCASTSS (R12)(BX*1), Y15
+	VFMADD231PS  Y15, Y8, Y6
+	VFMADD231PS  Y15, Y9, Y7
+	ADDQ         R9, AX
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          cell2
+	MOVQ         DX, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x10, R11
+	JMP          by2
+
+past2:
+	VZEROUPPER
+	RET
+
+// func avx2WholeScores6(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
+// Requires: AVX, AVX2, FMA3
+TEXT ·avx2WholeScores6(SB), NOSPLIT, $0-72
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ q+16(FP), DI
+	MOVQ qStride+24(FP), R8
+	MOVQ k+32(FP), SI
+	MOVQ groups+40(FP), R10
+	MOVQ dim+48(FP), R9
+	MOVQ R9, R11
+	SHLQ $0x06, R11
+	LEAQ (R8)(R8*2), BX
+
+by1:
+	CMPQ  R10, $0x01
+	JB    past1
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	VPXOR Y11, Y11, Y11
+	MOVQ  DI, R12
+	LEAQ  (DI)(R8*4), R13
+	MOVQ  R9, R15
+
+dim1:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y3
+	VBROADCASTSS (R12)(R8*2), Y15
+	VFMADD231PS  Y15, Y12, Y4
+	VFMADD231PS  Y15, Y13, Y5
+	VBROADCASTSS (R12)(BX*1), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VBROADCASTSS (R13), Y15
+	VFMADD231PS  Y15, Y12, Y8
+	VFMADD231PS  Y15, Y13, Y9
+	VBROADCASTSS (R13)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y10
+	VFMADD231PS  Y15, Y13, Y11
+	ADDQ         $0x40, SI
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          dim1
+	VBROADCASTSS scale+56(FP), Y15
+	VMULPS       Y15, Y0, Y0
+	VMULPS       Y15, Y1, Y1
+	VMULPS       Y15, Y2, Y2
+	VMULPS       Y15, Y3, Y3
+	VMULPS       Y15, Y4, Y4
+	VMULPS       Y15, Y5, Y5
+	VMULPS       Y15, Y6, Y6
+	VMULPS       Y15, Y7, Y7
+	VMULPS       Y15, Y8, Y8
+	VMULPS       Y15, Y9, Y9
+	VMULPS       Y15, Y10, Y10
+	VMULPS       Y15, Y11, Y11
+	MOVQ         mask+64(FP), R12
+	CMPQ         R12, $0x0000ffff
+	JE           whole
+	VPBROADCASTD mask+64(FP), Y15
+	VPAND        bits0<>+0(SB), Y15, Y13
+	VPCMPEQD     bits0<>+0(SB), Y13, Y13
+	VPAND        bits1<>+0(SB), Y15, Y14
+	VPCMPEQD     bits1<>+0(SB), Y14, Y14
+	MOVQ         DX, AX
+	VMASKMOVPS   Y0, Y13, (AX)
+	VMASKMOVPS   Y1, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y2, Y13, (AX)
+	VMASKMOVPS   Y3, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y4, Y13, (AX)
+	VMASKMOVPS   Y5, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y6, Y13, (AX)
+	VMASKMOVPS   Y7, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y8, Y13, (AX)
+	VMASKMOVPS   Y9, Y14, 32(AX)
+	ADDQ         CX, AX
+	VMASKMOVPS   Y10, Y13, (AX)
+	VMASKMOVPS   Y11, Y14, 32(AX)
+	JMP          stored
+
+whole:
+	MOVQ    DX, AX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y2, (AX)
+	VMOVUPS Y3, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y4, (AX)
+	VMOVUPS Y5, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y6, (AX)
+	VMOVUPS Y7, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y8, (AX)
+	VMOVUPS Y9, 32(AX)
+	ADDQ    CX, AX
+	VMOVUPS Y10, (AX)
+	VMOVUPS Y11, 32(AX)
+
+stored:
+	ADDQ $0x00000040, DX
+	SUBQ $0x01, R10
+	JMP  by1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func avx2WholeWeigh6(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+// Requires: AVX, FMA3
+TEXT ·avx2WholeWeigh6(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DX
+	MOVQ dstStride+8(FP), CX
+	MOVQ p+16(FP), DI
+	MOVQ pStride+24(FP), R8
+	MOVQ v+32(FP), SI
+	MOVQ cells+40(FP), R10
+	MOVQ dim+48(FP), R11
+	MOVQ R11, R9
+	SHLQ $0x02, R9
+	LEAQ (R8)(R8*2), BX
+
+by2:
+	CMPQ    R11, $0x10
+	JB      past2
+	MOVQ    DX, AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y2
+	VMOVUPS 32(AX), Y3
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y4
+	VMOVUPS 32(AX), Y5
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y6
+	VMOVUPS 32(AX), Y7
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y8
+	VMOVUPS 32(AX), Y9
+	ADDQ    CX, AX
+	VMOVUPS (AX), Y10
+	VMOVUPS 32(AX), Y11
+	MOVQ    SI, AX
+	MOVQ    DI, R12
+	LEAQ    (DI)(R8*4), R13
+	MOVQ    R10, R15
+
+cell2:
+	VMOVUPS      (AX), Y12
+	VMOVUPS      32(AX), Y13
+	VBROADCASTSS (R12), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VBROADCASTSS (R12)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y3
+	VBROADCASTSS (R12)(R8*2), Y15
+	VFMADD231PS  Y15, Y12, Y4
+	VFMADD231PS  Y15, Y13, Y5
+	VBROADCASTSS (R12)(BX*1), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VBROADCASTSS (R13), Y15
+	VFMADD231PS  Y15, Y12, Y8
+	VFMADD231PS  Y15, Y13, Y9
+	VBROADCASTSS (R13)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y10
+	VFMADD231PS  Y15, Y13, Y11
+	ADDQ         R9, AX
+	ADDQ         $0x04, R12
+	ADDQ         $0x04, R13
+	DECQ         R15
+	JNZ          cell2
+	MOVQ         DX, AX
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y4, (AX)
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y6, (AX)
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y8, (AX)
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y10, (AX)
+	VMOVUPS      Y11, 32(AX)
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, SI
 	SUBQ         $0x10, R11
 	JMP          by2
 

@@ -50,6 +50,50 @@ func (o Ops) squares(x []float32) float32 {
 	return s
 }
 
+// LayerNorm sets dst[i] = (x[i] - mean(x))·w[i] / sqrt(variance(x) + eps) + b[i] (Ba et al., "Layer Normalization", 2016). dst may be x; all
+// have one length.
+func (o Ops) LayerNorm(dst, x, w, b []float32, eps float32) {
+	n := len(x)
+	if n == 0 {
+		return
+	}
+	dst, w, b = dst[:n], w[:n], b[:n]
+	v := o.vectors(n)
+	var sum, apart float32
+	if v > 0 {
+		sum = o.sumOf(&x[0], v)
+	}
+	for _, e := range x[v:] {
+		sum += e
+	}
+	mean := sum / float32(n)
+	if v > 0 {
+		apart = o.sumApart(&x[0], v, mean)
+	}
+	for _, e := range x[v:] {
+		apart += (e - mean) * (e - mean)
+	}
+	scale := float32(1 / math.Sqrt(float64(apart)/float64(n)+float64(eps)))
+	if v > 0 {
+		o.center(&dst[0], &x[0], &w[0], &b[0], v, mean, scale)
+	}
+	for i := v; i < n; i++ {
+		dst[i] = (x[i]-mean)*scale*w[i] + b[i]
+	}
+}
+
+// GELU sets x[i] = x[i]·Φ(x[i]), with the normal distribution itself (erf) and not the approximation by tanh (Hendrycks and Gimpel,
+// "Gaussian Error Linear Units", 2016).
+func (o Ops) GELU(x []float32) {
+	if v := o.vectors(len(x)); v > 0 {
+		o.gelu(&x[0], v)
+		x = x[v:]
+	}
+	for i, e := range x {
+		x[i] = float32(float64(e) / 2 * math.Erfc(-float64(e)/math.Sqrt2))
+	}
+}
+
 // AddTo adds x to dst.
 func (o Ops) AddTo(dst, x []float32) {
 	dst = dst[:len(x)]

@@ -34,25 +34,41 @@ func choose(c features) Ops {
 
 // The kernels of attention by the rows that are left, of AVX-512 and of AVX2; never written.
 var (
-	scoreKernels = [...]scoreKernel{1: scores1, 2: scores2, 3: scores3, 4: scores4, 5: scores4, 6: scores6, 7: scores6, 8: scores8}
-	weighKernels = [...]weighKernel{1: weigh1, 2: weigh2, 3: weigh3, 4: weigh4, 5: weigh4, 6: weigh6}
+	scoreKernels = []scoreKernel[uint16]{1: scores1, 2: scores2, 3: scores3, 4: scores4, 5: scores4, 6: scores6, 7: scores6, 8: scores8}
+	weighKernels = []weighKernel[uint16]{1: weigh1, 2: weigh2, 3: weigh3, 4: weigh4, 5: weigh4, 6: weigh6}
+	narrowScores = []scoreKernel[uint16]{1: avx2Scores1, 2: avx2Scores2, 3: avx2Scores3, 4: avx2Scores4, 5: avx2Scores4, 6: avx2Scores6}
+	narrowWeighs = []weighKernel[uint16]{1: avx2Weigh1, 2: avx2Weigh2, 3: avx2Weigh3, 4: avx2Weigh4, 5: avx2Weigh4, 6: avx2Weigh6}
 
-	narrowScores = [...]scoreKernel{1: avx2Scores1, 2: avx2Scores2, 3: avx2Scores3, 4: avx2Scores4, 5: avx2Scores4, 6: avx2Scores6}
-	narrowWeighs = [...]weighKernel{1: avx2Weigh1, 2: avx2Weigh2, 3: avx2Weigh3, 4: avx2Weigh4, 5: avx2Weigh4, 6: avx2Weigh6}
+	wholeScores       = []scoreKernel[float32]{1: wholeScores1, 2: wholeScores2, 3: wholeScores3, 4: wholeScores4, 5: wholeScores4, 6: wholeScores6, 7: wholeScores6, 8: wholeScores8}
+	wholeWeighs       = []weighKernel[float32]{1: wholeWeigh1, 2: wholeWeigh2, 3: wholeWeigh3, 4: wholeWeigh4, 5: wholeWeigh4, 6: wholeWeigh6}
+	narrowWholeScores = []scoreKernel[float32]{1: avx2WholeScores1, 2: avx2WholeScores2, 3: avx2WholeScores3, 4: avx2WholeScores4, 5: avx2WholeScores4, 6: avx2WholeScores6}
+	narrowWholeWeighs = []weighKernel[float32]{1: avx2WholeWeigh1, 2: avx2WholeWeigh2, 3: avx2WholeWeigh3, 4: avx2WholeWeigh4, 5: avx2WholeWeigh4, 6: avx2WholeWeigh6}
 	// kernelRows is how many rows the kernel at an index takes.
 	kernelRows = [...]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 4, 6: 6, 7: 6, 8: 8}
 )
 
 type (
-	scoreKernel func(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups, dim int, scale float32, mask uint64)
-	weighKernel func(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells, dim int)
+	scoreKernel[T any] func(dst *float32, dstStride int, q *float32, qStride int, k *T, groups, dim int, scale float32, mask uint64)
+	weighKernel[T any] func(dst *float32, dstStride int, p *float32, pStride int, v *T, cells, dim int)
 )
 
 func (o Ops) scoresWide(dst, q Rows, k Span, scale float32) {
-	kernels := scoreKernels[:]
-	if o.isa != avx512 {
-		kernels = narrowScores[:]
+	if o.isa == avx512 {
+		scoreBy(scoreKernels, dst, q, SpanOf[uint16](k), scale)
+	} else {
+		scoreBy(narrowScores, dst, q, SpanOf[uint16](k), scale)
 	}
+}
+
+func (o Ops) scoresWhole(dst, q Rows, k SpanOf[float32], scale float32) {
+	if o.isa == avx512 {
+		scoreBy(wholeScores, dst, q, k, scale)
+	} else {
+		scoreBy(narrowWholeScores, dst, q, k, scale)
+	}
+}
+
+func scoreBy[T uint16 | float32](kernels []scoreKernel[T], dst, q Rows, k SpanOf[T], scale float32) {
 	for r := 0; r < q.N; {
 		i := min(q.N-r, len(kernels)-1)
 		scores, whole := kernels[i], k.Cells/16
@@ -68,10 +84,22 @@ func (o Ops) scoresWide(dst, q Rows, k Span, scale float32) {
 }
 
 func (o Ops) weighWide(dst, p Rows, v Span) {
-	kernels := weighKernels[:]
-	if o.isa != avx512 {
-		kernels = narrowWeighs[:]
+	if o.isa == avx512 {
+		weighBy(weighKernels, dst, p, SpanOf[uint16](v))
+	} else {
+		weighBy(narrowWeighs, dst, p, SpanOf[uint16](v))
 	}
+}
+
+func (o Ops) weighWhole(dst, p Rows, v SpanOf[float32]) {
+	if o.isa == avx512 {
+		weighBy(wholeWeighs, dst, p, v)
+	} else {
+		weighBy(narrowWholeWeighs, dst, p, v)
+	}
+}
+
+func weighBy[T uint16 | float32](kernels []weighKernel[T], dst, p Rows, v SpanOf[T]) {
 	for r := 0; r < p.N; {
 		i := min(p.N-r, len(kernels)-1)
 		kernels[i](&dst.Data[r*dst.Stride], dst.Stride*4, &p.Data[r*p.Stride], p.Stride*4, &v.Data[0], v.Cells, v.Dim)

@@ -74,6 +74,35 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// TestFillGroup holds whole groups against rows, for both kinds of activations, with room behind them and without.
+func TestFillGroup(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 9))
+	for _, o := range sets() {
+		for _, tokens := range []int{1, 2, 7, 15, 16, 17, 31, 40, 100} {
+			cols := 32 * (1 + tokens%3)
+			x := floats(rng, (tokens+Lanes)*cols)
+			want := NewActs(o)
+			want.Quantize(x, tokens, cols)
+			for _, room := range []int{0, Lanes} {
+				got := NewActs(o)
+				got.Resize(tokens, cols)
+				covered := 0
+				for i := range got.Groups() {
+					from, n := got.Group(i)
+					if start, lanes := group(tokens, from); start != from || lanes != n || from != covered {
+						t.Fatalf("%d tokens: group %d is %d from %d", tokens, i, n, from)
+					}
+					covered += n
+					got.FillGroup(x[from*cols:(from+max(n, room))*cols], i)
+				}
+				if n := tokens * got.blocks * record; covered != tokens || !bytes.Equal(got.data[:n], want.data[:n]) || !bytes.Equal(got.whole[:tokens*cols*4], want.whole[:tokens*cols*4]) {
+					t.Fatalf("%s: %d tokens of %d columns, %d rows of room, are not what rows make", o, tokens, cols, room)
+				}
+			}
+		}
+	}
+}
+
 func TestHalf(t *testing.T) {
 	for h := range 1 << 16 {
 		f := Widen(uint16(h))
@@ -122,6 +151,21 @@ func testVectors(t *testing.T, o Ops, n int) {
 	for i := range x {
 		near(t, "RMSNorm", dst[i], float64(x[i])*float64(w[i])/math.Sqrt(squares/float64(n)+1e-5), 1e-5)
 	}
+	moved, bias, total, apart := make([]float32, n), floats(rng, n), 0.0, 0.0
+	for i := range x {
+		moved[i] = x[i] + 3 // the mean is not zero
+		total += float64(moved[i])
+	}
+	for _, e := range moved {
+		apart += (float64(e) - total/float64(n)) * (float64(e) - total/float64(n))
+	}
+	o.LayerNorm(dst[:n], moved, w, bias, 1e-5)
+	for i, e := range moved {
+		want := (float64(e)-total/float64(n))*float64(w[i])/math.Sqrt(apart/float64(n)+1e-5) + float64(bias[i])
+		if math.Abs(float64(dst[i])-want) > 2e-6*(1+math.Abs(want)) {
+			t.Fatalf("LayerNorm: %g, want %g", dst[i], want)
+		}
+	}
 	copy(dst, w)
 	o.AddTo(dst[:n], x)
 	for i := range x {
@@ -156,6 +200,30 @@ func testVectors(t *testing.T, o Ops, n int) {
 	}
 	if dst[n] != 5 {
 		t.Fatal("written past the end")
+	}
+}
+
+// TestGELU holds it against the definition.
+func TestGELU(t *testing.T) {
+	var x []float32
+	for e := float32(-14); e < 14; e += 0.013 {
+		x = append(x, e)
+	}
+	x = append(x, 0, -1e-20, 1e-20, -100, 100, -1e4, 1e4, -1e15, 1e15)
+	for _, o := range sets() {
+		got := append(make([]float32, 0, len(x)+32), x...)
+		o.GELU(got)
+		for i, e := range x {
+			want := float64(e) * math.Erfc(-float64(e)/math.Sqrt2) / 2
+			if !(math.Abs(float64(got[i])-want) <= 4e-7*math.Max(1, math.Abs(want))) {
+				t.Fatalf("%s: GELU of %g is %g, want %g", o, e, got[i], want)
+			}
+		}
+		nan := make([]float32, 17)
+		nan[3], nan[16] = float32(math.NaN()), float32(math.NaN())
+		if o.GELU(nan); nan[3] == nan[3] || nan[16] == nan[16] || nan[4] != 0 {
+			t.Fatalf("%s: NaN was lost: %v", o, nan)
+		}
 	}
 }
 

@@ -78,3 +78,37 @@ func (o Ops) indexOf(x *float32, n int, e float32) int {
 	}
 	return avx2IndexOf(x, n, e)
 }
+
+func (o Ops) sumOf(x *float32, n int) float32 {
+	if o.isa == avx512 {
+		return sumOf(x, n)
+	}
+	return avx2SumOf(x, n)
+}
+
+func (o Ops) sumApart(x *float32, n int, m float32) float32 {
+	if o.isa == avx512 {
+		return sumApart(x, n, m)
+	}
+	return avx2SumApart(x, n, m)
+}
+
+func (o Ops) center(dst, x, w, b *float32, n int, m, scale float32) {
+	if o.isa == avx512 {
+		center(dst, x, w, b, n, m, scale)
+	} else {
+		avx2Center(dst, x, w, b, n, m, scale)
+	}
+}
+
+func (o Ops) gelu(x *float32, n int) {
+	if o.isa == avx512 {
+		gelu(x, n)
+	} else {
+		avx2Gelu(x, n)
+	}
+}
+
+func (o Ops) transpose(dst *float32, lanes int, rows *float32, stride, cols int) {
+	transpose(dst, lanes, rows, stride, cols)
+}

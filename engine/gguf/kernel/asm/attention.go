@@ -2,19 +2,49 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
 
+// cell is how a number of a cache is stored: its bytes, and its shift; float32 has another name.
+type cell struct {
+	name  string
+	bytes int
+	shift uint8
+}
+
+var cells = []cell{{"", 2, 1}, {"Whole", 4, 2}}
+
+// of is the name of a function for it.
+func (c cell) of(set, name string, rows int) string {
+	name = set + c.name + name
+	return fmt.Sprintf("%s%s%d", strings.ToLower(name[:1]), name[1:], rows)
+}
+
+// element is the type in Go.
+func (c cell) element() string { return map[int]string{2: "uint16", 4: "float32"}[c.bytes] }
+
+// load makes float32 of what is stored.
+func (c cell) load(m Mem, to VecPhysical) {
+	if c.bytes == 2 {
+		VCVTPH2PS(m, to)
+	} else {
+		VMOVUPS(m, to)
+	}
+}
+
 // attention writes the two products of attention for 1, 2, 3, 4, 6 and 8 rows of queries at once.
 func attention() {
-	for _, rows := range []int{1, 2, 3, 4, 6, 8} {
-		scores(rows)
-	}
-	for _, rows := range []int{1, 2, 3, 4, 6} {
-		weigh(rows)
+	for _, c := range cells {
+		for _, rows := range []int{1, 2, 3, 4, 6, 8} {
+			c.scores(rows)
+		}
+		for _, rows := range []int{1, 2, 3, 4, 6} {
+			c.weigh(rows)
+		}
 	}
 }
 
@@ -22,9 +52,9 @@ func attention() {
 //
 // Z0 to Z15 hold the sums, row after row; Z16 to Z19 the keys; Z31 the scale. SI keys, DI queries, R8 bytes between queries,
 // DX scores, CX bytes between rows of them, R9 dimensions, R10 groups left, R11 bytes of a group of keys.
-func scores(rows int) {
-	TEXT(fmt.Sprintf("scores%d", rows), NOSPLIT,
-		"func(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups, dim int, scale float32, mask uint64)")
+func (c cell) scores(rows int) {
+	TEXT(c.of("", "Scores", rows), NOSPLIT,
+		"func(dst *float32, dstStride int, q *float32, qStride int, k *"+c.element()+", groups, dim int, scale float32, mask uint64)")
 	Pragma("noescape")
 	arg("dst", RDX)
 	arg("dstStride", RCX)
@@ -37,7 +67,7 @@ func scores(rows int) {
 	arg("mask", RAX)
 	KMOVW(EAX, K1)
 	MOVQ(R9, R11)
-	SHLQ(U8(5), R11)
+	SHLQ(U8(4+c.shift), R11)
 	first := 2
 	if rows <= 3 {
 		first = 4
@@ -47,7 +77,7 @@ func scores(rows int) {
 		Label(loop)
 		CMPQ(R10, U8(uint8(side)))
 		JB(LabelRef(next))
-		scoreGroups(rows, side)
+		c.scoreGroups(rows, side)
 		SUBQ(U8(uint8(side)), R10)
 		JMP(LabelRef(loop))
 		Label(next)
@@ -58,7 +88,7 @@ func scores(rows int) {
 
 // scoreGroups is one step: side groups for all rows. R12 and R13 point at queries, AX is three groups of
 // keys, BX three strides, R15 counts.
-func scoreGroups(rows, side int) {
+func (c cell) scoreGroups(rows, side int) {
 	for i := range rows * side {
 		VPXORD(z[i], z[i], z[i])
 	}
@@ -70,14 +100,14 @@ func scoreGroups(rows, side int) {
 	inner := fmt.Sprintf("dim%d", side)
 	Label(inner)
 	for s, m := range []Mem{{Base: RSI}, {Base: RSI, Index: R11, Scale: 1}, {Base: RSI, Index: R11, Scale: 2}, {Base: RSI, Index: RAX, Scale: 1}}[:side] {
-		VCVTPH2PS(m, z[16+s])
+		c.load(m, z[16+s])
 	}
 	for r := range rows {
 		for s := range side {
 			VFMADD231PS_BCST(strided(r), z[16+s], z[r*side+s])
 		}
 	}
-	ADDQ(U8(32), RSI) // and after all dimensions it is at the next group
+	ADDQ(U8(uint8(16*c.bytes)), RSI) // and after all dimensions it is at the next group
 	ADDQ(U8(4), R12)
 	ADDQ(U8(4), R13)
 	DECQ(R15)
@@ -119,9 +149,9 @@ func strided(r int) Mem {
 //
 // Z0 to Z23 hold the sums, row after row; Z24 to Z27 a value. SI values, R9 bytes between cells, DI weights, R8 bytes between
 // their rows, DX dst, CX bytes between its rows, R10 cells, R11 dimensions left.
-func weigh(rows int) {
-	TEXT(fmt.Sprintf("weigh%d", rows), NOSPLIT,
-		"func(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells, dim int)")
+func (c cell) weigh(rows int) {
+	TEXT(c.of("", "Weigh", rows), NOSPLIT,
+		"func(dst *float32, dstStride int, p *float32, pStride int, v *"+c.element()+", cells, dim int)")
 	Pragma("noescape")
 	arg("dst", RDX)
 	arg("dstStride", RCX)
@@ -131,14 +161,14 @@ func weigh(rows int) {
 	arg("cells", R10)
 	arg("dim", R11)
 	MOVQ(R11, R9)
-	SHLQ(U8(1), R9)
+	SHLQ(U8(c.shift), R9)
 	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, RBX)
 	for side := 4; side >= 1; side /= 2 {
 		loop, next := fmt.Sprintf("by%d", side), fmt.Sprintf("past%d", side)
 		Label(loop)
 		CMPQ(R11, U8(uint8(16*side)))
 		JB(LabelRef(next))
-		weighStep(rows, side)
+		c.weighStep(rows, side)
 		SUBQ(U8(uint8(16*side)), R11)
 		JMP(LabelRef(loop))
 		Label(next)
@@ -147,7 +177,7 @@ func weigh(rows int) {
 	RET()
 }
 
-func weighStep(rows, side int) {
+func (c cell) weighStep(rows, side int) {
 	each := func(f func(sum VecPhysical, m Mem)) {
 		MOVQ(RDX, RAX)
 		for r := range rows {
@@ -167,7 +197,7 @@ func weighStep(rows, side int) {
 	inner := fmt.Sprintf("cell%d", side)
 	Label(inner)
 	for s := range side {
-		VCVTPH2PS(Mem{Base: RAX, Disp: 32 * s}, z[24+s])
+		c.load(Mem{Base: RAX, Disp: 16 * c.bytes * s}, z[24+s])
 	}
 	for r := range rows {
 		for s := range side {
@@ -181,5 +211,5 @@ func weighStep(rows, side int) {
 	JNZ(LabelRef(inner))
 	each(func(sum VecPhysical, m Mem) { VMOVUPS(sum, m) })
 	ADDQ(U32(uint32(64*side)), RDX)
-	ADDQ(U32(uint32(32*side)), RSI)
+	ADDQ(U32(uint32(16*c.bytes*side)), RSI)
 }

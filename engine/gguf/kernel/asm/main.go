@@ -32,6 +32,7 @@ func main() {
 	quantize()
 	quantizeNarrow()
 	vectors()
+	transpose()
 	vectorsNarrow()
 	attention()
 	attentionNarrow()

@@ -70,8 +70,62 @@ func vectorsNarrow() {
 		VMULPS(at(RDX), Y0, Y0)
 		VMOVUPS(Y0, at(RDI))
 	}, nil)
+	encodingNarrow(each)
 	toF16Narrow()
 	indexOfNarrow()
+}
+
+// encodingNarrow is encoding for AVX2.
+func encodingNarrow(each func(name, signature string, pointers []string, before, body, after func())) {
+	each("SumOf", "func(x *float32, n int) float32", []string{"x"}, func() {
+		VPXOR(Y1, Y1, Y1)
+	}, func() {
+		VADDPS(at(RDI), Y1, Y1)
+	}, func() {
+		foldNarrow(1, 2, func(f, to VecPhysical) { VADDPS(f, to, to) })
+	})
+	each("SumApart", "func(x *float32, n int, m float32) float32", []string{"x"}, func() {
+		VBROADCASTSS(param("m"), Y5)
+		VPXOR(Y1, Y1, Y1)
+	}, func() {
+		VMOVUPS(at(RDI), Y0)
+		VSUBPS(Y5, Y0, Y0)
+		VFMADD231PS(Y0, Y0, Y1)
+	}, func() {
+		foldNarrow(1, 2, func(f, to VecPhysical) { VADDPS(f, to, to) })
+	})
+	each("Center", "func(dst, x, w, b *float32, n int, m, scale float32)", []string{"dst", "x", "w", "b"}, func() {
+		VBROADCASTSS(param("m"), Y5)
+		VBROADCASTSS(param("scale"), Y6)
+	}, func() {
+		VMOVUPS(at(RSI), Y0)
+		VSUBPS(Y5, Y0, Y0)
+		VMULPS(Y6, Y0, Y0)
+		VMOVUPS(at(RDX), Y1)
+		VFMADD213PS(at(R8), Y1, Y0)
+		VMOVUPS(Y0, at(RDI))
+	}, nil)
+	each("Gelu", "func(x *float32, n int)", []string{"x"}, nil, func() {
+		VMOVUPS(at(RDI), Y1)
+		VPAND(static32("positive", 0x7fffffff), Y1, Y5)
+		VMOVUPS(singles(1), Y8)
+		VMOVUPS(singles(geluFactor), Y6)
+		VFMADD213PS(Y8, Y5, Y6)
+		VDIVPS(Y6, Y8, Y6) // t
+		VMULPS(Y1, Y1, Y0)
+		VMULPS(singles(-0.5), Y0, Y0)
+		expNarrow()
+		VMOVUPS(singles(float32(geluTerms[0])), Y7)
+		for _, c := range geluTerms[1:] {
+			VFMADD213PS(singles(float32(c)), Y6, Y7)
+		}
+		VMULPS(Y6, Y7, Y7)
+		VMULPS(Y0, Y7, Y7)
+		VPXOR(Y0, Y0, Y0)
+		VMAXPS(Y0, Y1, Y1)
+		VFNMADD231PS(Y7, Y5, Y1)
+		VMOVUPS(Y1, at(RDI))
+	}, nil)
 }
 
 // singles is a float eight times over, in memory.
@@ -205,16 +259,18 @@ func quantizeNarrow() {
 
 // attentionNarrow writes the two products of attention for AVX2.
 func attentionNarrow() {
-	for _, rows := range []int{1, 2, 3, 4, 6} {
-		scoresNarrow(rows)
-		weighNarrow(rows)
+	for _, c := range cells {
+		for _, rows := range []int{1, 2, 3, 4, 6} {
+			c.scoresNarrow(rows)
+			c.weighNarrow(rows)
+		}
 	}
 }
 
 // scoresNarrow is scores; a group of 16 cells is two registers. Y0 to Y11 hold the sums, then come the keys, Y15 is a query.
-func scoresNarrow(rows int) {
-	TEXT(fmt.Sprintf("avx2Scores%d", rows), NOSPLIT,
-		"func(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups, dim int, scale float32, mask uint64)")
+func (c cell) scoresNarrow(rows int) {
+	TEXT(c.of("avx2", "Scores", rows), NOSPLIT,
+		"func(dst *float32, dstStride int, q *float32, qStride int, k *"+c.element()+", groups, dim int, scale float32, mask uint64)")
 	Pragma("noescape")
 	arg("dst", RDX)
 	arg("dstStride", RCX)
@@ -224,7 +280,7 @@ func scoresNarrow(rows int) {
 	arg("groups", R10)
 	arg("dim", R9)
 	MOVQ(R9, R11)
-	SHLQ(U8(5), R11)
+	SHLQ(U8(4+c.shift), R11)
 	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, RBX)
 	first := 1
 	if rows <= 2 {
@@ -235,7 +291,7 @@ func scoresNarrow(rows int) {
 		Label(loop)
 		CMPQ(R10, U8(uint8(side)))
 		JB(LabelRef(next))
-		scoreGroupsNarrow(rows, side)
+		c.scoreGroupsNarrow(rows, side)
 		SUBQ(U8(uint8(side)), R10)
 		JMP(LabelRef(loop))
 		Label(next)
@@ -244,7 +300,7 @@ func scoresNarrow(rows int) {
 	RET()
 }
 
-func scoreGroupsNarrow(rows, side int) {
+func (c cell) scoreGroupsNarrow(rows, side int) {
 	n := 2 * side // registers of a row
 	for i := range rows * n {
 		VPXOR(y[i], y[i], y[i])
@@ -255,11 +311,11 @@ func scoreGroupsNarrow(rows, side int) {
 	inner := fmt.Sprintf("dim%d", side)
 	Label(inner)
 	for i := range n {
-		m := Mem{Base: RSI, Disp: 16 * (i % 2)}
+		m := Mem{Base: RSI, Disp: 8 * c.bytes * (i % 2)}
 		if i >= 2 {
 			m.Index, m.Scale = R11, 1
 		}
-		VCVTPH2PS(m, y[rows*n+i])
+		c.load(m, y[rows*n+i])
 	}
 	for r := range rows {
 		VBROADCASTSS(strided(r), Y15)
@@ -267,7 +323,7 @@ func scoreGroupsNarrow(rows, side int) {
 			VFMADD231PS(Y15, y[rows*n+i], y[r*n+i])
 		}
 	}
-	ADDQ(U8(32), RSI)
+	ADDQ(U8(uint8(16*c.bytes)), RSI)
 	ADDQ(U8(4), R12)
 	ADDQ(U8(4), R13)
 	DECQ(R15)
@@ -317,9 +373,9 @@ func scoreGroupsNarrow(rows, side int) {
 }
 
 // weighNarrow is weigh, 8 dimensions a register. The sums come first, then the values; Y15 is a weight.
-func weighNarrow(rows int) {
-	TEXT(fmt.Sprintf("avx2Weigh%d", rows), NOSPLIT,
-		"func(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells, dim int)")
+func (c cell) weighNarrow(rows int) {
+	TEXT(c.of("avx2", "Weigh", rows), NOSPLIT,
+		"func(dst *float32, dstStride int, p *float32, pStride int, v *"+c.element()+", cells, dim int)")
 	Pragma("noescape")
 	arg("dst", RDX)
 	arg("dstStride", RCX)
@@ -329,7 +385,7 @@ func weighNarrow(rows int) {
 	arg("cells", R10)
 	arg("dim", R11)
 	MOVQ(R11, R9)
-	SHLQ(U8(1), R9)
+	SHLQ(U8(c.shift), R9)
 	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, RBX)
 	first := 2
 	if rows <= 2 {
@@ -340,7 +396,7 @@ func weighNarrow(rows int) {
 		Label(loop)
 		CMPQ(R11, U8(uint8(8*side)))
 		JB(LabelRef(next))
-		weighStepNarrow(rows, side)
+		c.weighStepNarrow(rows, side)
 		SUBQ(U8(uint8(8*side)), R11)
 		JMP(LabelRef(loop))
 		Label(next)
@@ -349,7 +405,7 @@ func weighNarrow(rows int) {
 	RET()
 }
 
-func weighStepNarrow(rows, side int) {
+func (c cell) weighStepNarrow(rows, side int) {
 	each := func(f func(sum VecPhysical, m Mem)) {
 		MOVQ(RDX, RAX)
 		for r := range rows {
@@ -369,7 +425,7 @@ func weighStepNarrow(rows, side int) {
 	inner := fmt.Sprintf("cell%d", side)
 	Label(inner)
 	for s := range side {
-		VCVTPH2PS(Mem{Base: RAX, Disp: 16 * s}, y[rows*side+s])
+		c.load(Mem{Base: RAX, Disp: 8 * c.bytes * s}, y[rows*side+s])
 	}
 	for r := range rows {
 		VBROADCASTSS(strided(r), Y15)
@@ -384,5 +440,5 @@ func weighStepNarrow(rows, side int) {
 	JNZ(LabelRef(inner))
 	each(func(sum VecPhysical, m Mem) { VMOVUPS(sum, m) })
 	ADDQ(U32(uint32(32*side)), RDX)
-	ADDQ(U32(uint32(16*side)), RSI)
+	ADDQ(U32(uint32(8*c.bytes*side)), RSI)
 }

@@ -63,9 +63,77 @@ func vectors() {
 		VSUBPS(Z1, Z0, Z0)
 		gated()
 	}, nil)
+	encoding()
 	toF16()
 	indexOf()
 }
+
+// encoding writes the operations of encoders.
+func encoding() {
+	each("sumOf", "func(x *float32, n int) float32", []string{"x"}, func() {
+		VPXORD(Z1, Z1, Z1)
+	}, func() {
+		VADDPS(at(RDI), Z1, Z1)
+	}, func() {
+		foldAdd(1, 2)
+	})
+	each("sumApart", "func(x *float32, n int, m float32) float32", []string{"x"}, func() {
+		VBROADCASTSS(param("m"), Z31)
+		VPXORD(Z1, Z1, Z1)
+	}, func() {
+		VMOVUPS(at(RDI), Z0)
+		VSUBPS(Z31, Z0, Z0)
+		VFMADD231PS(Z0, Z0, Z1)
+	}, func() {
+		foldAdd(1, 2)
+	})
+	each("center", "func(dst, x, w, b *float32, n int, m, scale float32)", []string{"dst", "x", "w", "b"}, func() {
+		VBROADCASTSS(param("m"), Z31)
+		VBROADCASTSS(param("scale"), Z30)
+	}, func() {
+		VMOVUPS(at(RSI), Z0)
+		VSUBPS(Z31, Z0, Z0)
+		VMULPS(Z30, Z0, Z0)
+		VMOVUPS(at(RDX), Z1)
+		VFMADD213PS(at(R8), Z1, Z0)
+		VMOVUPS(Z0, at(RDI))
+	}, nil)
+	each("gelu", "func(x *float32, n int)", []string{"x"}, func() {
+		exponent()
+		MOVL(U32(0x7fffffff), EAX)
+		VPBROADCASTD(EAX, Z28)
+		constant(-0.5, Z29)
+		constant(geluFactor, Z30)
+		VPXORD(Z31, Z31, Z31)
+		for i, c := range geluTerms {
+			constant(c, z[10+i])
+		}
+	}, func() {
+		VMOVUPS(at(RDI), Z1)
+		VPANDD(Z28, Z1, Z5)
+		VMOVAPS(Z5, Z6)
+		VFMADD213PS(Z20, Z30, Z6)
+		VDIVPS(Z6, Z20, Z6) // t
+		VMULPS(Z1, Z1, Z0)
+		VMULPS(Z29, Z0, Z0)
+		exp()
+		VMOVAPS(Z10, Z7)
+		for i := 1; i < len(geluTerms); i++ {
+			VFMADD213PS(z[10+i], Z6, Z7)
+		}
+		VMULPS(Z6, Z7, Z7)
+		VMULPS(Z0, Z7, Z7)
+		VMAXPS(Z31, Z1, Z1)
+		VFNMADD231PS(Z7, Z5, Z1)
+		VMOVUPS(Z1, at(RDI))
+	}, nil)
+}
+
+// GELU is max(x, 0) - |x| erfc(|x|/√2)/2, and erfc(y) is t × a polynomial in t × exp(-y²), t being 1/(1 + 0.3275911 y), but for 1.5e-7 at
+// most (Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26). The terms are halved, the highest first.
+const geluFactor = 0.3275911 / math.Sqrt2
+
+var geluTerms = []float64{1.061405429 / 2, -1.453152027 / 2, 1.421413741 / 2, -0.284496736 / 2, 0.254829592 / 2}
 
 // gated sets dst to Z1 / (1 + exp(Z0)) × up.
 func gated() {
@@ -80,13 +148,13 @@ func each(name, signature string, pointers []string, before, body, after func())
 	eachOf(name, signature, pointers, 64, before, body, after)
 }
 
-// eachOf writes a function over n floats, so many bytes a step: its pointers in DI, SI, DX, in this order; BX counts bytes;
+// eachOf writes a function over n floats, so many bytes a step: its pointers in DI, SI, DX, R8, in this order; BX counts bytes;
 // what after leaves in X1 is the result.
 func eachOf(name, signature string, pointers []string, step uint8, before, body, after func()) {
 	TEXT(name, NOSPLIT, signature)
 	Pragma("noescape")
 	for i, p := range pointers {
-		arg(p, []Register{RDI, RSI, RDX}[i])
+		arg(p, []Register{RDI, RSI, RDX, R8}[i])
 	}
 	arg("n", RCX)
 	if before != nil {
