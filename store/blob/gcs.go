@@ -3,6 +3,7 @@ package blob
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"gocloud.dev/blob/gcsblob"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
+
+	"serval"
 )
 
 // GCS is where gs:// finds its buckets, and with which keys. What is empty is found as Google's own programs find it:
@@ -41,7 +44,11 @@ func (g GCS) open(ctx context.Context, id bucketID) (*blob.Bucket, error) {
 	case id.anonymous || g.Anonymous:
 		set = append(set, option.WithoutAuthentication())
 	case g.Credentials != "":
-		set = append(set, option.WithCredentialsFile(g.Credentials))
+		kind, err := credentialsKind(g.Credentials)
+		if err != nil {
+			return nil, err
+		}
+		set = append(set, option.WithAuthCredentialsFile(kind, g.Credentials))
 	}
 	// The client outlives ctx, which is of the job that came first.
 	client, err := storage.NewClient(context.WithoutCancel(ctx), set...)
@@ -53,6 +60,23 @@ func (g GCS) open(ctx context.Context, id bucketID) (*blob.Bucket, error) {
 	client.SetRetry(storage.WithPolicy(storage.RetryAlways), storage.WithMaxAttempts(gcsAttempts),
 		storage.WithBackoff(gax.Backoff{Initial: firstPause, Max: longestPause, Multiplier: 2}))
 	return gcsblob.OpenBucket(ctx, nil, id.name, &gcsblob.Options{Client: client})
+}
+
+// credentialsKind is what a key file says it is; the operator's file is trusted to be it.
+func credentialsKind(path string) (option.CredentialsType, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", serval.Errorf(serval.InvalidArgument, "gs: the key file cannot be read: %w", err).At("credentials")
+	}
+	var file struct{ Type option.CredentialsType }
+	if err := json.Unmarshal(raw, &file); err != nil {
+		return "", serval.Errorf(serval.InvalidArgument, "gs: %s is not a key file of Google's, in JSON", path).At("credentials")
+	}
+	switch file.Type {
+	case option.ServiceAccount, option.ExternalAccount, option.AuthorizedUser, option.ImpersonatedServiceAccount:
+		return file.Type, nil
+	}
+	return "", serval.Errorf(serval.InvalidArgument, "gs: %s is no key file of a service account or workload: its type is %q", path, file.Type).At("credentials")
 }
 
 // version is the generation, which stays with the bytes, also where metadata are changed.

@@ -69,6 +69,7 @@ func TestClouds(t *testing.T) {
 		}},
 	} {
 		t.Run(c.at, func(t *testing.T) {
+			t.Parallel()
 			streamtest.RunTarget(t, nats, c, "AckAfterSeen", "Outage", "Cut")
 			to := open(t, func(o *TargetOptions) { c.set(o); o.Path = c.at[:len(c.at)-len("rows/")] + "none/x" })
 			if err := to.Write(t.Context(), []*stream.Message{message(nil, 0, "{}")}); serval.AsError(err).Code != serval.NotFound || stream.IsPermanent(err) {
