@@ -36,14 +36,16 @@ func keep(t *testing.T, small bool) *keeping {
 	return k
 }
 
-func (k *keeping) open() *decoder {
+func (k *keeping) open() *decoder { return k.load().(*decoder) }
+
+func (k *keeping) load() engine.Model {
 	k.t.Helper()
 	e := &Engine{kept: k.store}
 	m, err := e.Open(k.t.Context(), engine.Spec{Name: "m", Dir: k.model, Settings: serval.ModelSettings{Text: &k.settings}, Threads: 2})
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	return m.(*decoder)
+	return m
 }
 
 // answer loads the model, has it say the log-probabilities of all tokens of a prompt and go on, and unloads it once it has written so many
@@ -241,6 +243,36 @@ func TestKeptCutShort(t *testing.T) {
 		t.Error(err)
 	}
 	k.answer(2) // and the next start packs
+}
+
+// An encoder's weights are kept, too, and what is cut short while it is mapped ends its calls with an error.
+func TestKeptEncoder(t *testing.T) {
+	k := keep(t, true)
+	k.model = written(t, smallBert.write())
+	first := k.load().(*encoder)
+	want := vectorsOf(t, first, "", someTokens(40, 1))
+	k.wait(1)
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	e := k.load().(*encoder)
+	if e.mapped == nil || e.later != nil || !slices.Equal(vectorsOf(t, e, "", someTokens(40, 1))[0], want[0]) {
+		t.Errorf("mapped %v; or its vectors are others", e.mapped != nil)
+	}
+	k.counts(1, 1, 0)
+	if err := os.Truncate(k.file(), 4096); err != nil {
+		t.Fatal(err)
+	}
+	a := ask(&serval.Encode{List: [][]int32{someTokens(5, 1)}})
+	if err := e.Admit(&a.call); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Step(t.Context()); !errors.Is(err, packed.ErrGone) || !a.ended || a.err == nil {
+		t.Errorf("%v; %v", err, a.err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // An engine keeps what its libraries have a folder for, if it is let.
