@@ -101,8 +101,11 @@ func (f *quantizeFlags) read(args []string) (q server.Quantization, m server.Tex
 		}
 		q.Keep = append(q.Keep, k)
 	}
-	if f.threads < 0 || f.callers < 1 {
-		return q, m, errors.New("--threads is 0 or more, --callers 1 or more")
+	if f.threads < 0 {
+		return q, m, fmt.Errorf("--threads %d: it must be 0 or more", f.threads)
+	}
+	if err := checkCallers(f.callers); err != nil {
+		return q, m, err
 	}
 	m.Threads, m.Callers = f.threads, f.callers
 	if f.text != "" {

@@ -32,6 +32,15 @@ type keepsNothing struct{ libs *libraries }
 
 func (k keepsNothing) Find(name string) (string, error) { return k.libs.Find(name) }
 
+// checkCallers bounds those of a measurement in this process: each takes memory, of a model of text its own part of the cache.
+func checkCallers(n int) error {
+	const most = 512 // what a model of text steps together at most
+	if n < 1 || n > most {
+		return fmt.Errorf("--callers %d: it must be from 1 to %d", n, most)
+	}
+	return nil
+}
+
 func modelProfile() *cobra.Command {
 	p, r := &place{}, &remote{}
 	layers, rows, each := false, 1, 300*time.Millisecond
@@ -106,6 +115,9 @@ many callers, whose prompts have 32 tokens and whose answers 64; perplexity says
 					return usage(err)
 				}
 				plan.Only = append(plan.Only, one)
+			}
+			if err := checkCallers(o.Load.Callers); err != nil {
+				return usage(err)
 			}
 			w, err := p.workbench(c)
 			if err != nil {
