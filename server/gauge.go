@@ -126,9 +126,18 @@ func windowsOf(file string, m TextMeasure) ([][]int32, error) {
 // ReadText reads a file of text to measure a model with.
 func ReadText(path string) (string, error) {
 	const most = 64 << 20
-	if info, err := os.Stat(path); err == nil && info.Size() > most {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", err
+	case !info.Mode().IsRegular():
+		return "", serval.Errorf(serval.InvalidArgument, "%s is no file of text", path).At("text")
+	case info.Size() > most:
 		return "", serval.Errorf(serval.InvalidArgument, "%s has %d MB; 64 are read at most, and 100 kB are enough", path, info.Size()>>20).At("text")
 	}
 	b, err := os.ReadFile(path)
+	if err == nil && len(b) == 0 {
+		return "", serval.Errorf(serval.InvalidArgument, "%s is empty; without it a text that comes with Serval is taken", path).At("text")
+	}
 	return string(b), err
 }

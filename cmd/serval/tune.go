@@ -32,11 +32,13 @@ type keepsNothing struct{ libs *libraries }
 
 func (k keepsNothing) Find(name string) (string, error) { return k.libs.Find(name) }
 
+// mostAtOnce is what a model of text steps together at most.
+const mostAtOnce = 512
+
 // checkCallers bounds those of a measurement in this process: each takes memory, of a model of text its own part of the cache.
 func checkCallers(n int) error {
-	const most = 512 // what a model of text steps together at most
-	if n < 1 || n > most {
-		return fmt.Errorf("--callers %d: it must be from 1 to %d", n, most)
+	if n < 1 || n > mostAtOnce {
+		return fmt.Errorf("--callers %d: it must be from 1 to %d", n, mostAtOnce)
 	}
 	return nil
 }

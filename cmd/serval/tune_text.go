@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -55,8 +54,9 @@ func (f *textTuneFlags) wrong(fl *pflag.FlagSet, text bool) error {
 // run tunes a model of text.
 func (f *textTuneFlags) run(c *cobra.Command, w *server.Workbench, r *remote, name string, callers int, dry bool) error {
 	o := server.TextTune{Requantize: f.again, Threads: f.threads, Slots: f.slots, Callers: callers, MaxLoss: f.loss / 100}
-	if callers < 1 || f.loss < 0 || slices.ContainsFunc(append(slices.Clone(f.threads), f.slots...), func(n int) bool { return n < 1 }) {
-		return usage(errors.New("--callers, --threads and --slots are 1 or more, --max-loss 0 or more"))
+	out := func(n int) bool { return n < 1 || n > mostAtOnce }
+	if !(f.loss >= 0) || slices.ContainsFunc(append(slices.Clone(f.threads), f.slots...), out) {
+		return usage(fmt.Errorf("--threads and --slots are from 1 to %d, --max-loss 0 or more", mostAtOnce))
 	}
 	slices.Sort(o.Threads)
 	slices.Sort(o.Slots)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"math/big"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -47,6 +49,36 @@ func (d *document) rational() (*big.Rat, bool) {
 		}
 	}
 	return new(big.Rat).SetString(d.text)
+}
+
+// key appends what is the same for values that are equal, and for no others.
+func (d *document) key(to []byte) []byte {
+	to = append(to, d.kind)
+	switch d.kind {
+	case 'b':
+		to = strconv.AppendBool(to, d.yes)
+	case 's':
+		to = strconv.AppendQuote(to, d.text)
+	case '0':
+		if r, ok := d.rational(); ok {
+			to = append(to, r.RatString()...)
+		} else {
+			to = append(append(to, '?'), d.text...)
+		}
+	case '[':
+		for _, e := range d.list {
+			to = append(e.key(to), ',')
+		}
+		to = append(to, ']')
+	case '{':
+		members := slices.Clone(d.members)
+		slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+		for _, m := range members {
+			to = append(m.value.key(append(strconv.AppendQuote(to, m.name), ':')), ',')
+		}
+		to = append(to, '}')
+	}
+	return to
 }
 
 // equal is JSON Schema's equality: numbers by value, objects without order.

@@ -148,7 +148,10 @@ func constants(d *document) []*document {
 		return []*document{c}
 	}
 	if e := d.get("enum"); e != nil {
-		return append([]*document{}, e.list...)
+		if e.list == nil {
+			return []*document{}
+		}
+		return e.list
 	}
 	return nil
 }

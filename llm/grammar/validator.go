@@ -9,6 +9,7 @@ import (
 type validator struct {
 	s     *schemaMaker
 	steps int
+	known map[*document]map[string]bool // the keys of a schema's constants
 }
 
 // maxSteps bounds the work on constants.
@@ -104,11 +105,7 @@ func (v *validator) own(d *document, e element, depth int) (bool, error) {
 		return false, nil
 	}
 	if values := constants(e.doc); values != nil {
-		found := false
-		for _, c := range values {
-			found = found || c.equal(d)
-		}
-		if !found {
+		if !v.among(values, e.doc, d) {
 			return false, nil
 		}
 	}
@@ -123,6 +120,23 @@ func (v *validator) own(d *document, e element, depth int) (bool, error) {
 		return v.object(d, e, depth)
 	}
 	return true, nil
+}
+
+// among says whether a value is one of a schema's constants, in a time that does not grow with these: they are tried against
+// themselves.
+func (v *validator) among(values []*document, schema, d *document) bool {
+	keys := v.known[schema]
+	if keys == nil {
+		keys = make(map[string]bool, len(values))
+		for _, c := range values {
+			keys[string(c.key(nil))] = true
+		}
+		if v.known == nil {
+			v.known = map[*document]map[string]bool{}
+		}
+		v.known[schema] = keys
+	}
+	return keys[string(d.key(nil))]
 }
 
 func (v *validator) text(d *document, e element) (bool, error) {

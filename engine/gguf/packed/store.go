@@ -26,8 +26,8 @@ const (
 
 	suffix = ".weights"
 	temp   = ".new-"
-	// forgotten is how old a file must be that somebody began to write and did not end.
-	forgotten = time.Hour
+	// forgotten is how long ago the last write to a file must be that somebody began and did not end.
+	forgotten = 5 * time.Minute
 	// settling is how old a source's last change must be: longer than the clock of any file system ticks (FAT: 2 s).
 	settling = 3 * time.Second
 )
