@@ -67,7 +67,13 @@ func TestStreamKEDA(t *testing.T) {
 		}
 		return m.MetricValues[0].MetricValueFloat
 	}
-	active, err := one.StreamIsActive(ctx, mine)
+	defer func() {
+		if t.Failed() {
+			t.Log("the scaler's last error: " + last)
+		}
+	}()
+	first.Await("a lag of 0", func() bool { return lag(one, mine) == 0 && lag(two, theirs) == 0 })
+	active, err := one.StreamIsActive(ctx, mine) // not before the broker knows the group: that ends it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,12 +83,6 @@ func TestStreamKEDA(t *testing.T) {
 			t.Fatalf("pushed: %v, %v; not %v", got, err, want)
 		}
 	}
-	defer func() {
-		if t.Failed() {
-			t.Log("the scaler's last error: " + last)
-		}
-	}()
-	first.Await("a lag of 0", func() bool { return lag(one, mine) == 0 && lag(two, theirs) == 0 })
 	next(false)
 	b.send(t, records(0, n)...)
 	first.Await("the whole lag from both", func() bool { return lag(one, mine) == n && lag(two, theirs) == n })

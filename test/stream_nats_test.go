@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"net"
@@ -40,7 +41,15 @@ log: {access: false}
 // natsClient is a client from outside, which waits for a server that is not there.
 func natsClient(t *testing.T, address string, more ...natsgo.Option) jetstream.JetStream {
 	t.Helper()
-	nc, err := natsgo.Connect("nats://"+address, append(more, natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond))...)
+	var nc *natsgo.Conn
+	var err error
+	for tries := 0; tries < 200; tries++ { // a server is ready before its streams have their bus
+		nc, err = natsgo.Connect("nats://"+address, append(more, natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond))...)
+		if !errors.Is(err, natsgo.ErrNoServers) {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
