@@ -1,8 +1,8 @@
 package test
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
