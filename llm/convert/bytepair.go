@@ -1,40 +1,23 @@
 package convert
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+
+	"serval/llm/vocab"
 )
 
 // pairsModel is the model of a tokenizer.json that merges pairs.
 type pairsModel struct {
 	Vocab        map[string]int32
-	Merges       mergeList
+	Merges       vocab.MergeList
 	Dropout      *float64
 	Unk          *string `json:"unk_token"`
 	Prefix       *string `json:"continuing_subword_prefix"`
 	Suffix       *string `json:"end_of_word_suffix"`
 	ByteFallback bool    `json:"byte_fallback"`
 	IgnoreMerges bool    `json:"ignore_merges"`
-}
-
-// mergeList is a list of merges: "a b", or ["a", "b"] in newer files.
-type mergeList [][2]string
-
-func (m *mergeList) UnmarshalJSON(b []byte) error {
-	var lines []string
-	if err := json.Unmarshal(b, &lines); err != nil {
-		return json.Unmarshal(b, (*[][2]string)(m))
-	}
-	for i, line := range lines {
-		left, right, ok := strings.Cut(line, " ")
-		if !ok || strings.Contains(right, " ") {
-			return fmt.Errorf("merge %d, %q, is not two tokens with a space between", i, line)
-		}
-		*m = append(*m, [2]string{left, right})
-	}
-	return nil
 }
 
 func readPairs(t *tokenizer) (*pairsModel, error) {

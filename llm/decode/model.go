@@ -16,8 +16,8 @@ type Model struct {
 	// Argmax is sample.Argmax, perhaps a faster one. It is called by several goroutines at the same time.
 	Argmax func(logits []float32) int32
 
-	lexicon *grammar.Lexicon // nil until a constraint needs it
-	rates   [2]rates         // that guesses of answers that are greedy, and drawn, begin with; all 0: usual
+	grammars *grammar.Cache // nil until a constraint needs it: the vocabulary is indexed then
+	rates    [2]rates       // that guesses of answers that are greedy, and drawn, begin with; all 0: usual
 }
 
 // Check refuses what can never be computed.
@@ -49,14 +49,14 @@ func (m *Model) Start(in *serval.Generate, stream Stream) (*Answer, error) {
 		a.sampler = sample.New(in.Sampling, m.Words.Size(), in.Tokens)
 	}
 	if in.Constraint != nil {
-		g, err := grammar.Compile(*in.Constraint)
+		if m.grammars == nil {
+			m.grammars = grammar.NewCache(grammar.Index(m.Words))
+		}
+		bound, err := m.grammars.Bind(*in.Constraint)
 		if err != nil {
 			return nil, err
 		}
-		if m.lexicon == nil {
-			m.lexicon = grammar.Index(m.Words)
-		}
-		a.state = g.Bind(m.lexicon).Start()
+		a.state = bound.Start()
 		a.mask = make([]uint64, (m.Words.Size()+63)/64)
 	}
 	return a, nil

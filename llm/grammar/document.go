@@ -51,7 +51,8 @@ func (d *document) rational() (*big.Rat, bool) {
 	return new(big.Rat).SetString(d.text)
 }
 
-// key appends what is the same for values that are equal, and for no others.
+// key appends what is the same for values that are equal as JSON Schema has it (numbers by value, objects without order), and for no
+// others.
 func (d *document) key(to []byte) []byte {
 	to = append(to, d.kind)
 	switch d.kind {
@@ -79,36 +80,6 @@ func (d *document) key(to []byte) []byte {
 		to = append(to, '}')
 	}
 	return to
-}
-
-// equal is JSON Schema's equality: numbers by value, objects without order.
-func (d *document) equal(e *document) bool {
-	if d.kind != e.kind || len(d.list) != len(e.list) || len(d.members) != len(e.members) {
-		return false
-	}
-	switch d.kind {
-	case 'b':
-		return d.yes == e.yes
-	case 's':
-		return d.text == e.text
-	case '0':
-		x, ok1 := d.rational()
-		y, ok2 := e.rational()
-		return d.text == e.text || ok1 && ok2 && x.Cmp(y) == 0
-	case '[':
-		for i := range d.list {
-			if !d.list[i].equal(e.list[i]) {
-				return false
-			}
-		}
-	case '{':
-		for _, m := range d.members {
-			if other := e.get(m.name); other == nil || !m.value.equal(other) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // readDocument reads one JSON value.

@@ -205,12 +205,13 @@ func (v *validator) list(d *document, e element, depth int) (bool, error) {
 		return false, nil
 	}
 	if u := e.doc.get("uniqueItems"); u != nil && u.yes {
-		for i := range d.list {
-			for j := range i {
-				if v.steps++; d.list[i].equal(d.list[j]) {
-					return false, nil
-				}
+		seen := make(map[string]bool, len(d.list))
+		for _, item := range d.list {
+			key := string(item.key(nil))
+			if seen[key] {
+				return false, nil
 			}
+			seen[key] = true
 		}
 	}
 	t := tupleOf(e)

@@ -23,10 +23,11 @@ func (v *Vocabulary) readModel(d *document, spelled bool) (func([]int32, string)
 	return nil, fmt.Errorf("%q is not supported; %s", d.Model.kind, known("BPE", "WordPiece", "Unigram"))
 }
 
-// mergeList is a list of merges: "a b", or ["a", "b"] in newer files.
-type mergeList [][2]string
+// MergeList is a list of merges in a tokenizer.json: "a b", or ["a", "b"] in newer files.
+type MergeList [][2]string
 
-func (m *mergeList) UnmarshalJSON(b []byte) error {
+// UnmarshalJSON reads both forms.
+func (m *MergeList) UnmarshalJSON(b []byte) error {
 	var lines []string
 	if err := json.Unmarshal(b, &lines); err != nil {
 		return json.Unmarshal(b, (*[][2]string)(m))
@@ -44,7 +45,7 @@ func (m *mergeList) UnmarshalJSON(b []byte) error {
 func (v *Vocabulary) readBPE(d *document, spelled bool) (func([]int32, string) []int32, error) {
 	var c struct {
 		Vocab        map[string]int32
-		Merges       mergeList
+		Merges       MergeList
 		Dropout      *float64
 		Unk          *string `json:"unk_token"`
 		Prefix       *string `json:"continuing_subword_prefix"`
