@@ -89,7 +89,7 @@ func TestPredict(t *testing.T) {
 		write(t, wrong, "applicant,colour\nAda,red\n")
 		on("credit", wrong).want(t, 1, "wrong.csv")
 		on("ocr", wrong).want(t, 1, "wrong.csv")
-		run(t, "predict", "nobody", wrong, "--local", "--models", dir).want(t, 1, "'nobody'", "credit")
+		run(t, "predict", "nobody", wrong, "--local", "--models", dir, "--data", t.TempDir()).want(t, 1, "'nobody'", "credit")
 		on("credit", filepath.Join(dir, "credit", "applicants.csv"), "-o", "xml").want(t, 1, "xml", "json")
 	})
 }

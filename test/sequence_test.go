@@ -41,7 +41,7 @@ func TestSequences(t *testing.T) {
 	}
 	t.Run("serval predict", func(t *testing.T) {
 		sound := filepath.Join(dir, "vad", "speech.wav")
-		for _, args := range [][]string{{"--server", s.HTTP}, {"--local", "--models", dir}} {
+		for _, args := range [][]string{{"--server", s.HTTP}, {"--local", "--models", dir, "--data", t.TempDir()}} {
 			out, errs, code := testkit.Run(t.Context(), t, append([]string{"predict", "vad", sound, "-o", "csv"}, args...)...)
 			// As silero-vad's own code says; see starter/vad/speech.py.
 			if want := "start,end\n0.514,1.598\n2.466,3.838\n"; out != want || code != 0 {
