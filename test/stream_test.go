@@ -319,16 +319,11 @@ func TestStreamEqualsOnline(t *testing.T) {
 	}
 }
 
-// killed has a server work on n rows, killing it again and again, and returns the results.
+// killed has a server work on n rows, killing it again and again, and returns the results. Every round has rows of its own that come while the
+// server works: were all of them sent at once, a server that waits for the dead one's session to end may be through with them before it is killed.
 func killed(t *testing.T, b *bus, models, file string, n, kills int) []*kgo.Record {
 	t.Helper()
 	data := t.TempDir()
-	var sent sync.WaitGroup
-	sent.Go(func() { // while it works
-		for i := 0; i < n; i += n / 20 {
-			b.send(t, records(i, min(n, i+n/20))...)
-		}
-	})
 	written := func(topic string) (sum int64) {
 		cl := b.client(t)
 		defer cl.Close()
@@ -339,13 +334,25 @@ func killed(t *testing.T, b *bus, models, file string, n, kills int) []*kgo.Reco
 		ends.Each(func(o kadm.ListedOffset) { sum += o.Offset })
 		return sum
 	}
-	for range kills {
+	var sent sync.WaitGroup
+	share := n / (kills + 1)
+	send := func(from, to int) {
+		sent.Go(func() {
+			for step := max(1, share/5); from < to; from += step {
+				b.send(t, records(from, min(to, from+step))...)
+			}
+		})
+	}
+	for k := range kills {
 		s := serveStream(t, false, models, data, file)
 		before := written(b.out)
-		random := int64(rand.N(max(1, n/(2*kills))))
+		send(k*share, (k+1)*share)
+		random := int64(rand.N(max(1, share/2)))
 		s.Await("some results", func() bool { return written(b.out) > before+random })
 		s.Kill()
+		sent.Wait() // before the next round's: keys keep their order
 	}
+	send(kills*share, n)
 	s := serveStream(t, false, models, data, file)
 	sent.Wait()
 	s.Await("an end", func() bool { return b.done(t) })
