@@ -12,7 +12,7 @@ import (
 )
 
 // Pace keeps batch calls out of the way of online ones: it cuts them into pieces that compute for so long at most, and lets fewer
-// of them run at a time while online calls come. It is safe for concurrent use; all jobs of a server share one.
+// of them run at a time while online calls come. It is safe for concurrent use; all jobs of a server share one, and its background streams ask it.
 type Pace struct {
 	// Quiet is how long ago the last online call came.
 	Quiet func() time.Duration
@@ -30,8 +30,11 @@ type Pace struct {
 // lull is how long after an online call others are still expected.
 const lull = time.Second
 
+// StandsAside says whether online calls come, which background work stands aside for.
+func (p *Pace) StandsAside() bool { return p.Quiet() < lull }
+
 func (p *Pace) block() (d time.Duration, busy bool) {
-	if p.Quiet() < lull {
+	if p.StandsAside() {
 		if p.Busy > 0 {
 			return p.Busy, true
 		}

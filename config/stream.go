@@ -15,6 +15,7 @@ type Stream struct {
 	Model       string        `yaml:"model" doc:"who answers: name, name:version or name@alias"`
 	Tenant      string        `yaml:"tenant" doc:"whose requests they count as, in metrics, logs and usage; default: the stream's name"`
 	Priority    int           `yaml:"priority" doc:"of its calls in the model's queue: 1 is the most urgent; 0: the model's default" min:"0" max:"127"`
+	Background  bool          `yaml:"background" doc:"it works in what online calls leave over: while any come it is held to some 2,500 messages a second, and fewer of a slow model, so that they do not feel it; without any it has the whole machine"`
 	Source      Plugin        `yaml:"source" plugin:"source" doc:"where messages are read: the broker's name, and below it its options"`
 	Target      Plugin        `yaml:"target" plugin:"target" doc:"where answers are written: the broker's name, and below it its options"`
 	DeadLetter  Plugin        `yaml:"dead_letter" plugin:"target" doc:"where messages go that cannot be answered, with the reason; default: see on_error"`

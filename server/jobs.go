@@ -80,7 +80,6 @@ type jobs struct {
 	worker *batch.Worker
 	plans  *schedules
 	keep   time.Duration
-	pace   *batch.Pace // of all jobs, and of batches of requests
 }
 
 func (s *Server) newJobs() *jobs {
@@ -94,10 +93,9 @@ func (s *Server) newJobs() *jobs {
 	} else if c.Dir != "" {
 		o.Dir = c.Dir
 	}
-	pace := &batch.Pace{Quiet: s.gate.Quiet, Online: s.gate.Online}
-	o.As = func(tenant string) serval.Handler { return pace.Handler(route.Resolve(s.models, s.gate.As(tenant))) }
+	o.As = func(tenant string) serval.Handler { return s.pace.Handler(route.Resolve(s.models, s.gate.As(tenant))) }
 	data := batch.NewData(o)
-	j := &jobs{queue: s.state, data: data, keep: c.Keep, pace: pace, worker: batch.NewWorker(batch.WorkerOptions{
+	j := &jobs{queue: s.state, data: data, keep: c.Keep, worker: batch.NewWorker(batch.WorkerOptions{
 		Name: workerName(), Queue: s.state, Jobs: s.state, Runners: []batch.Runner{data}, Width: c.Workers, Lease: c.Lease, Log: s.log,
 	})}
 	j.plans = &schedules{plans: s.state, from: c.Schedules, s: s, Scheduler: batch.NewScheduler(batch.SchedulerOptions{

@@ -120,7 +120,7 @@ func newInside(s *Server, b protocol.Backend) *inside {
 		case *serval.Chat, *serval.Completion:
 			req.Timeout = longAnswer // of its time it stands still while others are answered
 		}
-		err := s.jobs.pace.Handler(route.Resolve(s.models, s.gate.As(tenant))).Handle(ctx, req, sink)
+		err := s.pace.Handler(route.Resolve(s.models, s.gate.As(tenant))).Handle(ctx, req, sink)
 		if spent, ok := ctx.Value(spendingKey{}).(*spending); ok {
 			spent.mu.Lock()
 			spent.usage.Add(req.Usage)

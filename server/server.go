@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"serval"
+	"serval/batch"
 	"serval/config"
 	"serval/engine"
 	"serval/gateway"
@@ -55,6 +56,7 @@ type Server struct {
 	probe     *prober // nil: unknown artefacts are not tried in a child
 	gate      *gateway.Gateway
 	handler   serval.Handler
+	pace      *batch.Pace // of all jobs, batches of requests and background streams
 	http      *http.Server
 	grpc      *grpc.Server
 	admin     *http.Server
@@ -118,6 +120,7 @@ func New(opt Options) (*Server, error) {
 		return nil, err
 	}
 	s.handler, s.gate = chain(s.models, policy, s.watch)
+	s.pace = &batch.Pace{Quiet: s.gate.Quiet, Online: s.gate.Online}
 	control := &repository{s.models, s.life, cfg.ModelControl.Mode, s.log}
 	backend := protocol.Backend{
 		Handler: s.handler, Models: &modelView{s.models, s}, Config: protocol.Limits{MaxBody: int64(cfg.Limits.MaxBody)}, Version: opt.Version,

@@ -39,6 +39,7 @@ type Streams struct {
 	log     *slog.Logger
 	models  stream.Models
 	as      func(tenant string) serval.Handler // the chain for a tenant, without a key
+	busy    func() bool                        // whether online calls come
 	dir     string                             // of the data
 	env     config.Lookup
 	plugins config.Plugins
@@ -77,7 +78,7 @@ type streamed struct {
 // chain for a tenant, without a key.
 func (s *Server) streamsOf(as func(tenant string) serval.Handler, env config.Lookup) (*Streams, error) {
 	all := &Streams{
-		log: s.log, models: s.models, as: as, dir: s.cfg.DataDir, env: env, plugins: StreamPlugins(), known: map[string]stream.Broker{},
+		log: s.log, models: s.models, as: as, busy: s.pace.StandsAside, dir: s.cfg.DataDir, env: env, plugins: StreamPlugins(), known: map[string]stream.Broker{},
 		kept: kept{filepath.Join(s.cfg.DataDir, "control", "streams")}, life: s.life, all: map[string]*streamed{}, replays: map[string]bool{},
 	}
 	for _, b := range brokers.New() {

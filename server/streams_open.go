@@ -65,6 +65,9 @@ func mistakes(c *config.Stream, known map[string]stream.Broker) (list []config.M
 	if _, err := serval.ParseRef(c.Model); err != nil {
 		list = append(list, config.Mistake{Path: "model", Reason: err.Error()})
 	}
+	if c.Background && c.Priority > 0 {
+		list = append(list, config.Mistake{Path: "priority", Reason: "a background stream has none: its calls wait for all others; remove one of both"})
+	}
 	_, err := formatOf(c)
 	note("format."+c.Format.Name, err)
 	for _, p := range []struct {
@@ -135,6 +138,9 @@ func (s *Streams) options(name string, c *config.Stream, instance string, again 
 		Name: name, Model: model, Tenant: tenant, Priority: int8(c.Priority), From: from.Say(c.Source.Options), To: to.Say(c.Target.Options),
 		Handler: s.as(tenant), Models: s.models, Format: s.compares.watch(name, f), OnError: c.OnError, MaxMessage: int(c.MaxMessage), MaxInFlight: c.MaxInFlight, MaxBytes: int64(c.MaxBytes),
 		Calls: c.Calls, Group: c.Group, Retry: stream.Retry(c.Retry), Drain: c.Drain, Transaction: c.Transaction, Once: once, Log: s.log,
+	}
+	if c.Background {
+		o.Priority, o.Busy = serval.Background, s.busy
 	}
 	together := exact && c.DeadLetter.Name == c.Target.Name // the session writes dead letters itself
 	if c.DeadLetter.Name != "" && !together {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"serval"
 )
@@ -11,7 +12,9 @@ import (
 // caller has messages answered, group after group.
 func (r *run) caller() {
 	for group := range r.work {
+		began := time.Now()
 		r.handle(group)
+		r.aside.spent(time.Since(began), len(group))
 		r.finished <- group // it has room for every caller's
 	}
 }

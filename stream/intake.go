@@ -43,6 +43,11 @@ func (r *run) read(now time.Time) {
 	case room < int64(max(1, o.MaxInFlight/16)) || r.bytes >= o.MaxBytes:
 		return
 	}
+	if r.standsAside() { // so that a transaction, and what a lane that is given away has to finish, stays short
+		if room = min(room, int64(2*r.aside.bite()-len(r.todo))); room <= 0 {
+			return
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.reading = cancel
 	r.asks <- ask{ctx, int(room)}
@@ -94,12 +99,23 @@ func (r *run) arrive(a arrival) error {
 }
 
 // dispatch gives callers work: as many messages in a group as it takes to keep few callers busy, up to what one call holds.
-func (r *run) dispatch() {
+func (r *run) dispatch(now time.Time) {
+	bite := 0
+	if len(r.todo) > 0 && r.standsAside() {
+		if r.calling > 0 || now.Before(r.aside.next) {
+			return
+		}
+		bite = r.aside.bite() // one caller's, whatever the model does with it
+		r.aside.next = now.Add(biteRest)
+	}
 	for len(r.todo) > 0 && r.calling < r.w.opt.Calls {
 		n := 1
 		if most := int(r.group.Load()); most > 1 {
 			const few = 4
 			n = min(most, max(1, len(r.todo)/few))
+		}
+		if bite > 0 {
+			n = bite
 		}
 		group := make([]*item, 0, n)
 		for len(r.todo) > 0 && len(group) < n {
@@ -117,6 +133,9 @@ func (r *run) dispatch() {
 		}
 		r.calling++
 		r.work <- group // it has room for every caller's
+		if bite > 0 {
+			return
+		}
 	}
 }
 

@@ -52,6 +52,7 @@ type run struct {
 	lanes    map[*Lane]struct{}
 
 	round round
+	aside aside
 }
 
 // state is where an item stands.
@@ -150,7 +151,7 @@ func (r *run) decide(ctx context.Context) error {
 	for {
 		now := time.Now()
 		r.wake(now)
-		r.dispatch()
+		r.dispatch(now)
 		r.write(now)
 		r.turn(now)
 		r.read(now)
@@ -213,6 +214,9 @@ func (r *run) next(now time.Time) time.Duration {
 	}
 	if r.calm.After(now) {
 		at(r.calm)
+	}
+	if len(r.todo) > 0 && r.calling == 0 && r.aside.next.After(now) {
+		at(r.aside.next)
 	}
 	at(r.round.alarm(now))
 	if r.gathered.count > 0 && !r.writing {

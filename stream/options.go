@@ -23,6 +23,8 @@ type Options struct {
 	Model    serval.Ref
 	Tenant   string // for Requests; the Handler decides what it means
 	Priority int8
+	// Busy says whether calls come that this stream stands aside for; nil: it never does. See aside.go.
+	Busy     func() bool
 	From, To string // for people
 
 	Handler serval.Handler // the chain, without keys: see gateway.As

@@ -319,6 +319,48 @@ func TestStreamEqualsOnline(t *testing.T) {
 	}
 }
 
+// TestStreamBackground: a stream in the background takes little at a time while online calls come, loses nothing, and has the machine to
+// itself when they end.
+func TestStreamBackground(t *testing.T) {
+	t.Parallel()
+	const beside, n = 500, 20_000
+	b := newBus(t, testkit.Kafka(t), "background")
+	s := serveStream(t, true, streamModels(t), "", b.config(t, rowsFormat, "background: true"))
+	online := func() {
+		ask(t, "POST", s.URL("/v2/models/tree/infer"), `{"inputs":[{"name":"input__0","shape":[1,6],"datatype":"FP32","data":[1,2,3,4,5,6]}]}`).want(t, 200)
+	}
+	over := make(chan struct{})
+	var calls sync.WaitGroup
+	online()
+	calls.Go(func() { // without a second's gap, however slowly the test itself comes along
+		for beat := time.Tick(20 * time.Millisecond); ; {
+			select {
+			case <-beat:
+				online()
+			case <-over:
+				return
+			}
+		}
+	})
+	b.send(t, records(0, n)...)
+	most := 0.0
+	s.Await("results beside online calls", func() bool {
+		most = max(most, sample(t, s, "serval_stream_in_flight_messages"))
+		return sample(t, s, "serval_stream_written_total") >= beside
+	})
+	close(over)
+	calls.Wait()
+	if most > 512 { // two bites of 128 that were read, and what is being written
+		t.Errorf("%v messages were under way beside online calls", most)
+	}
+	reaches(t, s, "serval_stream_written_total", n)
+	if again, _ := tally(t, b.all(t, b.out), n); again > 0 {
+		t.Errorf("%d results came again", again)
+	}
+	ask(t, "PUT", "http://"+s.Admin+"/api/v1/streams/both", `{"model": "tree", "background": true, "priority": 3, "source": {"kafka": {"brokers": ["127.0.0.1:1"], "topics": ["a"], "group": "b"}},
+		"target": {"kafka": {"brokers": ["127.0.0.1:1"], "topic": "c"}}, "format": "rows"}`).want(t, 400, "priority", "a background stream has none")
+}
+
 // killed has a server work on n rows, killing it again and again, and returns the results. Every round has rows of its own that come while the
 // server works: were all of them sent at once, a server that waits for the dead one's session to end may be through with them before it is killed.
 func killed(t *testing.T, b *bus, models, file string, n, kills int) []*kgo.Record {

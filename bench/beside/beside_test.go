@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -24,6 +25,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sys/unix"
 
 	"serval"
 	"serval/bench/load"
@@ -79,8 +81,9 @@ func TestBeside(t *testing.T) {
 	}
 }
 
-// kinds are what runs beside.
-var kinds = []string{"alone", "beside a job", "beside a stream"}
+// kinds are what runs beside. Spinners do nothing: one or two threads of another program, of the class that the kernel runs only when nobody
+// else wants the core. They say what any work costs on this machine, however well it stands aside.
+var kinds = []string{"alone", "one spinner", "two spinners", "a job", "background stream", "a stream"}
 
 // measure prints one rate's table.
 func (b *bench) measure(at int, rate float64) {
@@ -94,10 +97,16 @@ func (b *bench) measure(at int, rate float64) {
 			switch kind {
 			case "alone":
 				l = b.online(rate, *length)
-			case "beside a job":
+			case "one spinner":
+				l = b.besideSpinners(rate, 1)
+			case "two spinners":
+				l = b.besideSpinners(rate, 2)
+			case "a job":
 				l, done = b.besideJob(rate)
+			case "background stream":
+				l, done = b.besideStream(rate, fmt.Sprintf("background%d", at**rounds+round))
 			default:
-				l, done = b.besideStream(rate, fmt.Sprintf("s%d", at**rounds+round))
+				l, done = b.besideStream(rate, fmt.Sprintf("stream%d", at**rounds+round))
 			}
 			took[kind], work[kind] = append(took[kind], l), append(work[kind], done)
 			time.Sleep(1500 * time.Millisecond) // until nothing is left of it
@@ -227,18 +236,23 @@ func (b *bench) table() {
 	b.must(w.Flush())
 }
 
-// serve starts the server, with as many paused streams.
+// serve starts the server, with as many paused streams of both kinds.
 func (b *bench) serve(streams int) {
 	var conf strings.Builder
 	conf.WriteString("log: {access: false}\nstreams:\n")
-	for i := range streams {
-		fmt.Fprintf(&conf, `  s%[1]d:
+	for i := range 2 * streams {
+		name := fmt.Sprint("stream", i/2)
+		if i%2 == 1 {
+			name = fmt.Sprint("background", i/2)
+		}
+		fmt.Fprintf(&conf, `  %[1]s:
     model: tree
     paused: true
-    source: {kafka: {brokers: [%[2]s], topics: [input], group: s%[1]d}}
+    background: %[4]v
+    source: {kafka: {brokers: [%[2]s], topics: [input], group: %[1]s}}
     target: {kafka: {brokers: [%[2]s], topic: output}}
     format: {rows: {columns: [%[3]s], pass: [id]}}
-`, i, b.k.Addr, strings.Join(b.columns(), ", "))
+`, name, b.k.Addr, strings.Join(b.columns(), ", "), i%2 == 1)
 	}
 	file := filepath.Join(b.dir, "serval.yaml")
 	b.must(os.WriteFile(file, []byte(conf.String()), 0o644))
@@ -274,6 +288,40 @@ func (b *bench) online(rate float64, d time.Duration) load.Latency {
 		b.t.Errorf("%d of %d online requests failed: %s", r.Errors, r.Requests, r.FirstError)
 	}
 	return r.Latency
+}
+
+// besideSpinners measures while threads of other processes spin.
+func (b *bench) besideSpinners(rate float64, n int) load.Latency {
+	b.t.Helper()
+	self, err := os.Executable()
+	b.must(err)
+	for range n {
+		c := exec.Command(self, "-test.run", "^TestSpin$")
+		c.Env = append(os.Environ(), spins+"=1", "GOMAXPROCS=1")
+		b.must(c.Start())
+		defer func() {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}()
+	}
+	time.Sleep(200 * time.Millisecond)
+	return b.online(rate, *length)
+}
+
+// spins is set where this program is a spinner.
+const spins = "SERVAL_BENCH_SPINS"
+
+// TestSpin is a spinner, until it is killed.
+func TestSpin(t *testing.T) {
+	if os.Getenv(spins) == "" {
+		t.Skip("it is what TestBeside starts as another process")
+	}
+	runtime.LockOSThread()
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0); err != nil {
+		t.Fatal(err)
+	}
+	for {
+	}
 }
 
 // besideJob measures while a job runs, and says how many rows a second it did.

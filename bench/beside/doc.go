@@ -1,5 +1,6 @@
 // Package beside measures what online callers notice of a job and of a stream that take all they can get, on one model of one
-// server: p50 and p99 of an open loop with Poisson arrivals, alone, beside a job and beside a stream, round after round in one run.
+// server: p50 and p99 of an open loop with Poisson arrivals, alone, beside a job, beside a stream, beside one that stands aside
+// (`background: true`), and beside threads of other processes that only spin in the kernel's idle class, round after round in one run.
 //
 //	go test -tags bench -run Beside -v -timeout 30m ./bench/beside -args -rounds 5 -time 6s
 //

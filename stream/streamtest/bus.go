@@ -55,7 +55,7 @@ func Run(t *testing.T, bus Bus) {
 		name string
 		run  func(*testing.T, *setup)
 	}{
-		{"Order", order}, {"Passed", passed}, {"Redelivery", redelivery}, {"AckAfterWrite", ackAfterWrite}, {"Pause", pause}, {"Large", large},
+		{"Order", order}, {"Passed", passed}, {"Redelivery", redelivery}, {"AckAfterWrite", ackAfterWrite}, {"Pause", pause}, {"StandsAside", standsAside}, {"Large", large},
 		{"Poison", poison}, {"Retry", retry}, {"NowhereForDeadLetters", nowhere}, {"TargetDown", targetDown}, {"TargetMissing", targetMissing},
 		{"Position", position}, {"Drain", drain}, {"Handover", handover}, {"ExactlyOnce", exactlyOnce}, {"ExactlyOnceUndone", undone}, {"ExactlyOnceHandover", exactHandover},
 	} {

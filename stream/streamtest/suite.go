@@ -215,6 +215,41 @@ func pause(t *testing.T, s *setup) {
 	s.check(t, s.bus.All(t, s.to), 200, 5, true)
 }
 
+// standsAside: a background stream answers all the same while others are busy, one call after the other and without reading far ahead,
+// and has everything to itself when they are not.
+func standsAside(t *testing.T, s *setup) {
+	const n, later = 400, 300
+	var busy atomic.Bool
+	var inside, together atomic.Int64
+	busy.Store(true)
+	s.change = func(o *stream.Options) { o.Busy, o.Priority = busy.Load, serval.Background }
+	s.handler = func(ctx context.Context, req *serval.Request, sink serval.Sink) error {
+		if now := inside.Add(1); busy.Load() {
+			together.Store(max(together.Load(), now))
+		}
+		defer inside.Add(-1)
+		if req.Priority != serval.Background {
+			t.Errorf("a call has priority %d", req.Priority)
+		}
+		return echo(ctx, req, sink)
+	}
+	s.bus.Send(t, s.from, numbered(0, n, 5))
+	w := s.start(t)
+	w.written(t, 1)
+	if st := w.Status(); st.Read-st.Written > 3*128 { // two bites, and what is being written
+		t.Errorf("busy, %d messages are read and %d written", st.Read, st.Written)
+	}
+	w.written(t, n)
+	if together.Load() != 1 {
+		t.Errorf("busy, %d calls ran together", together.Load())
+	}
+	busy.Store(false)
+	s.bus.Send(t, s.from, numbered(n, n+later, 5))
+	w.written(t, n+later)
+	w.stop()
+	s.check(t, s.bus.All(t, s.to), n+later, 5, true)
+}
+
 // deadLetters returns what is in the place for them, by value.
 func (s *setup) deadLetters(t *testing.T, n uint64) map[string]stream.Message {
 	t.Helper()
