@@ -93,10 +93,11 @@ func (s *Store) Find(name string) (string, error) {
 	return f.path, err
 }
 
-// Ensure finds the named library, and fetches it if it is nowhere, by the first package client that the machine has.
+// Ensure finds the named library, and fetches it if it is nowhere, by the first package client that the machine has. With an offline folder
+// nothing is fetched.
 func (s *Store) Ensure(ctx context.Context, name string) (string, error) {
 	found, err := s.find(name)
-	if err == nil || !found.missing {
+	if err == nil || !found.missing || s.offline != "" {
 		return found.path, err
 	}
 	var failed []error
@@ -226,6 +227,10 @@ func (s *Store) unknown(name string) error {
 
 // missing is the error for a library that is nowhere, with the commands that get it.
 func (s *Store) missing(l Library) error {
+	if s.offline != "" {
+		return serval.Errorf(serval.Unavailable, "library %s %s is not in %s, and with --offline nothing is fetched; get it there with: %s; or without --offline by: serval doctor --fix",
+			l.Name, l.Package.Version, s.offline, s.byHand(l.Package)).At(l.Name)
+	}
 	return serval.Errorf(serval.Unavailable, "library %s %s is not on this machine; get it with: serval doctor --fix; or by hand: %s",
 		l.Name, l.Package.Version, s.byHand(l.Package)).At(l.Name)
 }

@@ -137,6 +137,8 @@ func TestDoctor(t *testing.T) {
 		t.Fatalf("no archive of the library in the cache: %v", err)
 	}
 	run(t, "doctor", "--fix", "--cache", empty, "--offline", filepath.Dir(archives[0])).want(t, 0, "All is well")
+	nothing := t.TempDir()
+	run(t, "doctor", "--fix", "--cache", t.TempDir(), "--offline", nothing).want(t, 1, "is not in "+nothing, "nothing is fetched", "--dest "+nothing)
 	t.Setenv("PATH", t.TempDir()) // no package client
 	run(t, "doctor", "--fix", "--cache", t.TempDir()).want(t, 1, "neither pip nor npm", "apt-get install python3-pip")
 }
