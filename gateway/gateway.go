@@ -36,13 +36,15 @@ type Gateway struct {
 	ids      ids
 	inFlight atomic.Int64
 	aside    atomic.Int64 // of those, by As
-	online   atomic.Int64 // when Handle was last called, in Unix nanoseconds
+	made     time.Time
+	online   atomic.Int64 // when Handle was last called, in nanoseconds since made: the wall clock may go back
 	senders  sync.Pool    // of *sender
 }
 
 // New makes a Gateway that hands on to next. observer may be nil.
 func New(o Options, next serval.Handler, observer Observer) *Gateway {
-	g := &Gateway{next: next, observer: observer, log: o.Log}
+	g := &Gateway{next: next, observer: observer, log: o.Log, made: time.Now()}
+	g.online.Store(-int64(time.Hour)) // nobody has called yet
 	g.ids.start()
 	if g.log == nil {
 		g.log = slog.Default()
@@ -69,7 +71,7 @@ func (g *Gateway) InFlight() int64 { return g.inFlight.Load() }
 // Handle passes the request on if the policy allows it. The error is nil or a *serval.Error; one that is Internal carries
 // the request's id, and its cause is in the log.
 func (g *Gateway) Handle(ctx context.Context, req *serval.Request, sink serval.Sink) error {
-	g.online.Store(time.Now().UnixNano())
+	g.online.Store(int64(time.Since(g.made)))
 	return g.handle(ctx, req, sink, g.admit)
 }
 
@@ -78,7 +80,7 @@ func (g *Gateway) Online() int64 { return g.inFlight.Load() - g.aside.Load() }
 
 // Quiet is how long ago the last request came by Handle: what runs by As may stand aside for others.
 func (g *Gateway) Quiet() time.Duration {
-	return time.Duration(time.Now().UnixNano() - g.online.Load())
+	return time.Since(g.made) - time.Duration(g.online.Load())
 }
 
 // As is the Gateway for work that a tenant was allowed earlier and that needs no key again: answers in the background.

@@ -33,7 +33,8 @@ type Streams struct {
 	timeout time.Duration
 
 	urgent   atomic.Int64 // calls inside that are not in the background
-	trickled atomic.Int64 // when one in the background last got on beside them, in Unix nanoseconds
+	made     time.Time
+	trickled atomic.Int64 // when one in the background last got on beside them, in nanoseconds since made: the wall clock may go back
 
 	mu      sync.Mutex // guards what follows
 	waiting []*stream  // the most urgent first, of equal ones the older
@@ -55,13 +56,14 @@ const (
 )
 
 func newStreams(what string, s serval.ModelSettings, model engine.Decoder) *Streams {
-	m := &Streams{what: what, limit: s.Queue.Limit, timeout: s.Queue.Timeout, model: model, live: map[*stream]struct{}{}, wake: make(chan struct{}, 1)}
+	m := &Streams{what: what, limit: s.Queue.Limit, timeout: s.Queue.Timeout, model: model, live: map[*stream]struct{}{}, wake: make(chan struct{}, 1), made: time.Now()}
 	if l, ok := model.(engine.Language); ok {
 		m.slots = l.Language().Slots
 	}
 	if m.cache, _ = model.(engine.Cached); m.cache != nil {
 		m.used, m.size = m.cache.Cache() // nobody else has the model yet
 	}
+	m.trickled.Store(-int64(trickleEvery))
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.stats.init()
 	m.loop.Add(1)
@@ -349,7 +351,7 @@ func (m *Streams) held() bool {
 	if m.urgent.Load() == 0 {
 		return false
 	}
-	now, last := time.Now().UnixNano(), m.trickled.Load()
+	now, last := int64(time.Since(m.made)), m.trickled.Load()
 	return now-last < int64(trickleEvery) || !m.trickled.CompareAndSwap(last, now)
 }
 

@@ -11,7 +11,8 @@ import (
 type patient struct {
 	net.Conn
 	limit time.Duration // for each piece of what is written
-	until atomic.Int64  // the write deadline that is set, in Unix nanoseconds; 0: none
+	made  time.Time     // by the monotonic clock: the wall clock may go back, and the deadline that is set does not go with it
+	until atomic.Int64  // the write deadline that is set, in nanoseconds since then; 0: none
 }
 
 // piece is how much a client must take within the limit.
@@ -21,20 +22,20 @@ func withPatience(c net.Conn, limit time.Duration) net.Conn {
 	if limit <= 0 {
 		return c
 	}
-	return &patient{Conn: c, limit: limit}
+	return &patient{Conn: c, limit: limit, made: time.Now()}
 }
 
 // Write implements net.Conn. Setting a deadline costs as much as a small answer's write, so it is moved only when a quarter
 // of it has passed.
 func (p *patient) Write(b []byte) (n int, err error) {
 	for {
-		now := time.Now()
-		if p.until.Load() < now.Add(p.limit/4*3).UnixNano() {
-			end := now.Add(p.limit)
-			if err := p.Conn.SetWriteDeadline(end); err != nil {
+		now := time.Since(p.made)
+		if p.until.Load() < int64(now+p.limit/4*3) {
+			end := now + p.limit
+			if err := p.Conn.SetWriteDeadline(p.made.Add(end)); err != nil {
 				return n, err
 			}
-			p.until.Store(end.UnixNano())
+			p.until.Store(int64(end))
 		}
 		m, err := p.Conn.Write(b[:min(len(b), piece)])
 		n += m

@@ -28,7 +28,8 @@ var ErrNewer = errors.New("a newer program has written it")
 // DB is the state in one database. It is safe for concurrent use, by many processes.
 type DB struct {
 	*table.DB
-	db *sql.DB
+	db      *sql.DB
+	silence silence
 }
 
 const (

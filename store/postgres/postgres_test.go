@@ -53,23 +53,33 @@ func TestStore(t *testing.T) {
 	t.Run("clock", func(t *testing.T) { clock(t, server.URL) })
 	t.Run("together", func(t *testing.T) { together(t, server.URL) })
 	t.Run("newer", func(t *testing.T) { newer(t, server.URL) })
-	t.Run("claims", func(t *testing.T) { claims(t, of(t, server.URL, "claims")) })
+	t.Run("claims", func(t *testing.T) { claims(t, server.URL) })
 	t.Run("crash", func(t *testing.T) { crash(t, server) })
 }
 
-// clock: the server's own clock jumps, as far as anybody in this schema sees.
+// clock: the server's own clock jumps.
 func clock(t *testing.T, base string) {
-	url := of(t, base, "jumping,pg_catalog")
+	url, jump := jumping(t, base, "jumping")
+	storetest.Clock(t, func() storetest.Store { return open(t, url) }, jump)
+}
+
+// jumping makes a schema in which the server's clock jumps, as far as anybody in it sees.
+func jumping(t *testing.T, base, schema string) (url string, jump func(time.Duration)) {
+	t.Helper()
+	url = of(t, base, schema+",pg_catalog")
 	d := open(t, url)
-	if _, err := d.db.ExecContext(t.Context(), `CREATE TABLE jumping.jump (by INTERVAL NOT NULL); INSERT INTO jumping.jump VALUES ('0');
-		CREATE FUNCTION jumping.clock_timestamp() RETURNS TIMESTAMPTZ LANGUAGE sql VOLATILE AS 'SELECT pg_catalog.clock_timestamp() + by FROM jumping.jump'`); err != nil {
-		t.Fatal(err)
-	}
-	storetest.Clock(t, func() storetest.Store { return open(t, url) }, func(by time.Duration) {
-		if _, err := d.db.ExecContext(t.Context(), "UPDATE jumping.jump SET by = by + make_interval(secs => $1)", by.Seconds()); err != nil {
+	for _, sql := range []string{"CREATE TABLE %[1]s.jump (by INTERVAL NOT NULL)", "INSERT INTO %[1]s.jump VALUES ('0')",
+		"CREATE FUNCTION %[1]s.clock_timestamp() RETURNS TIMESTAMPTZ LANGUAGE sql VOLATILE AS 'SELECT pg_catalog.clock_timestamp() + by FROM %[1]s.jump'"} {
+		if _, err := d.db.ExecContext(t.Context(), fmt.Sprintf(sql, schema)); err != nil {
 			t.Fatal(err)
 		}
-	})
+	}
+	return url, func(by time.Duration) {
+		t.Helper()
+		if _, err := d.db.ExecContext(t.Context(), "UPDATE "+schema+".jump SET by = by + make_interval(secs => $1)", by.Seconds()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // together: programs that start at the same time make the tables once.
@@ -132,8 +142,9 @@ func TestURL(t *testing.T) {
 	}
 }
 
-// claims: one worker at a time has an open response, until its time is over or it lets go.
-func claims(t *testing.T, url string) {
+// claims: one worker at a time has an open response, until its time is over and nothing was heard of it, or it lets go.
+func claims(t *testing.T, base string) {
+	url, jump := jumping(t, base, "claims")
 	db := open(t, url)
 	ctx := t.Context()
 	if err := db.PutResponse(ctx, &protocol.Response{Tenant: "a", ID: "r", Created: time.Now().Unix(), Open: true, Body: []byte("{}"), Request: []byte("{}")}); err != nil {
@@ -152,6 +163,22 @@ func claims(t *testing.T, url string) {
 	claim("r", "one", 0, true) // lets go
 	claim("r", "two", time.Hour, true)
 	claim("r", "one", time.Hour, false)
+
+	// A worker that lives keeps it though the clock jumps; one that fell silent loses it, also where its claim ends in hours.
+	const short = 400 * time.Millisecond
+	claim("r", "two", 5*time.Minute, true)
+	for _, by := range []time.Duration{2 * time.Hour, -3 * time.Hour} {
+		jump(by)
+		claim("r", "one", short, false)
+		claim("r", "two", 5*time.Minute, true)
+		jump(by)
+		claim("r", "one", short, false)
+		time.Sleep(short)
+		claim("r", "one", short, true)
+		claim("r", "two", short, false)
+		claim("r", "one", 0, true)
+		claim("r", "two", 5*time.Minute, true)
+	}
 	if ok, err := db.UpdateResponse(ctx, &protocol.Response{Tenant: "a", ID: "r", Body: []byte("{}")}); err != nil || !ok {
 		t.Fatal(ok, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"serval/batch"
+	"serval/protocol"
 )
 
 // counter is a Runner that counts how often each piece is run; a piece takes a while.
@@ -52,9 +53,10 @@ func (c *counter) Run(ctx context.Context, t *batch.Turn) batch.Outcome {
 }
 
 // Clock has two processes do jobs while the wall clock jumps by hours: no piece is taken from a worker that lives, none is done twice, and
-// none is left lying that a killed worker had. open opens the same data each time; jump moves the clock that the store goes by.
+// none is left lying that a killed worker had. An event that was put off for a moment does not wait for hours. open opens the same data each time; jump moves the clock that the store goes by.
 func Clock(t *testing.T, open func() Store, jump func(time.Duration)) {
 	s := open()
+	postponed(t, s, jump)
 	work := &counter{runs: map[string]int{}, delay: 1500 * time.Millisecond, put: map[string]bool{"before 1 2": true}}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	const lease = 4 * time.Second // renewed each second
@@ -67,12 +69,17 @@ func Clock(t *testing.T, open func() Store, jump func(time.Duration)) {
 	}
 	defer all.Wait()
 	defer stop()
-	dead := add(t, s, &batch.Record{Name: "dead"})
-	l, err := s.Claim(t.Context(), "killed", kinds, lease) // and it never says a word
-	if err != nil || l == nil || l.Job.ID != dead.ID {
-		t.Fatalf("%+v %v", l, err)
+	dead, given := add(t, s, &batch.Record{Name: "dead"}), add(t, s, &batch.Record{Name: "given up"})
+	for range 2 {
+		l, err := s.Claim(t.Context(), "killed", kinds, lease) // and it never says a word
+		if err != nil || l == nil || l.Job.ID != dead.ID && l.Job.ID != given.ID {
+			t.Fatalf("%+v %v", l, err)
+		}
 	}
-	jump(-time.Hour) // its lease ends in an hour and four seconds
+	jump(-time.Hour) // its leases end in an hour and four seconds
+	if j, err := s.Change(t.Context(), "", given.ID, batch.Cancel); err != nil || j.State != batch.Cancelling {
+		t.Fatalf("%+v %v", j, err)
+	}
 	before := add(t, s, &batch.Record{Name: "before"})
 	begin("one")
 	begin("two")
@@ -80,14 +87,18 @@ func Clock(t *testing.T, open func() Store, jump func(time.Duration)) {
 		time.Sleep(300 * time.Millisecond)
 		jump(d)
 	}
-	for _, id := range []string{dead.ID, before.ID} {
+	for _, id := range []string{dead.ID, before.ID, given.ID} {
 		for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			j, err := s.Job(t.Context(), "a", id)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if j.State.Ended() {
-				if j.State != batch.Succeeded || j.Tally.Rows != 40 {
+				want, rows := batch.Succeeded, int64(40)
+				if id == given.ID {
+					want, rows = batch.Cancelled, 0
+				}
+				if j.State != want || j.Tally.Rows != rows {
 					t.Errorf("%+v", j)
 				}
 				break
@@ -112,5 +123,29 @@ func Clock(t *testing.T, open func() Store, jump func(time.Duration)) {
 	}
 	if len(work.runs) != 12 {
 		t.Errorf("%d pieces: %v", len(work.runs), work.runs)
+	}
+}
+
+// postponed: an event that waits for a second when the clock goes back by hours is due at once.
+func postponed(t *testing.T, s Store, jump func(time.Duration)) {
+	t.Helper()
+	b := &protocol.Batch{Tenant: "a"}
+	if added, err := s.AddBatch(t.Context(), b, &batch.Record{ID: "batch_clock", Tenant: "a", Kind: "none"}, 0); err != nil || !added {
+		t.Fatal(added, err)
+	}
+	if done, err := s.EndBatch(t.Context(), b, nil, []*protocol.Event{{ID: "evt", Hook: "h", Tenant: "a", Type: "batch.failed", Subject: b.ID}}); err != nil || !done {
+		t.Fatal(done, err)
+	}
+	jump(3 * time.Hour)
+	list, err := s.ClaimEvents(t.Context(), time.Minute)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v %v", list, err)
+	}
+	if err := s.DelayEvent(t.Context(), list[0], time.Second); err != nil {
+		t.Fatal(err)
+	}
+	jump(-3 * time.Hour)
+	if list, err = s.ClaimEvents(t.Context(), time.Minute); err != nil || len(list) != 1 {
+		t.Errorf("%+v %v", list, err)
 	}
 }

@@ -167,7 +167,11 @@ func (d *DB) ForgetBatches(ctx context.Context, keep time.Duration) (ids []strin
 	return ids, err
 }
 
-// ClaimEvents takes events that are due; nobody else does for so long. Each has made an attempt more.
+// eventAhead is longer than an event is ever put off for.
+const eventAhead = 61 * time.Minute
+
+// ClaimEvents takes events that are due; nobody else does for so long. Each has made an attempt more. What would be due later than anything
+// is was put off before the clock went back.
 func (d *DB) ClaimEvents(ctx context.Context, lease time.Duration) ([]*protocol.Event, error) {
 	var list []*protocol.Event
 	err := d.within(ctx, func(tx *sql.Tx, now int64) error {
@@ -179,7 +183,7 @@ func (d *DB) ClaimEvents(ctx context.Context, lease time.Duration) ([]*protocol.
 			e.Created = at(created)
 			list = append(list, e)
 			return err
-		}, "SELECT id, hook, tenant, type, subject, created, attempts FROM event WHERE due <= ? ORDER BY due LIMIT 16"+d.Lock, now)
+		}, "SELECT id, hook, tenant, type, subject, created, attempts FROM event WHERE due <= ? OR due > ? ORDER BY due LIMIT 16"+d.Lock, now, now+eventAhead.Microseconds())
 		for i := 0; err == nil && i < len(list); i++ {
 			list[i].Attempts++
 			_, err = d.exec(ctx, tx, "UPDATE event SET due = ?, attempts = attempts + 1 WHERE id = ? AND hook = ?", now+lease.Microseconds(), list[i].ID, list[i].Hook)

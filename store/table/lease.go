@@ -31,6 +31,9 @@ func (d *DB) Claim(ctx context.Context, worker string, kinds []string, lease tim
 		if err != nil {
 			return err
 		}
+		if err := d.release(ctx, tx, gone, now); err != nil {
+			return err
+		}
 		list, err := d.claimable(ctx, tx, kinds, gone, now)
 		for i := 0; err == nil && got == nil && i < len(list); i++ {
 			got, err = d.take(ctx, tx, &list[i], gone, &batch.Lease{Worker: worker, For: lease}, now)
@@ -162,6 +165,32 @@ func (d *DB) sweep(ctx context.Context) error {
 		})
 	}
 	return err
+}
+
+// release takes a piece of a job that is given up from a worker that is gone, so that the job ends: where the clock went back, its lease
+// ends in hours. One at a time, since each locks its job; the next Claim has the next.
+func (d *DB) release(ctx context.Context, tx *sql.Tx, gone map[pieceID]sighting, now int64) error {
+	for id, s := range gone {
+		if s.until <= now { // sweep sees that it is over
+			continue
+		}
+		h, err := d.hold(ctx, tx, "", id.job)
+		if err != nil {
+			if err = skipGone(err); err != nil {
+				return err
+			}
+			continue
+		}
+		if h.state != batch.Cancelling {
+			continue
+		}
+		if _, err := d.exec(ctx, tx, "UPDATE piece SET state = 'waiting', fence = fence + 1 WHERE job = ? AND number = ? AND fence = ? AND until = ? AND state = 'running'",
+			id.job, id.number, s.fence, s.until); err != nil {
+			return err
+		}
+		return d.settle(ctx, tx, h, now)
+	}
+	return nil
 }
 
 // Renew prolongs a lease.
