@@ -1,32 +1,53 @@
 #!/usr/bin/env bash
-# Runs every test but those that hurt: `make test` calls it after the linters. One line a package, what fails in full.
+# Runs every test but those that hurt, and the linters: `make test` calls it. One line a package, what fails in full.
 # Arguments go to go test: test/run.sh -run TestKServe ./test
 set -euo pipefail
 cd "$(dirname "$0")/.."
 go=${GO:-go}
 export GOFLAGS="${GOFLAGS:-} -tags=disable_grpc_modules" # as the Makefile does
-test/setup.sh
 
 if (($#)); then
+	test/setup.sh
 	exec "$go" test -race "$@"
 fi
-status=0
-run() { "$go" test -vet=off "$@" | { grep -v "no test files" || true; } || status=1; } # vet was run
+. test/beside.sh
 
+# On a bare machine the set-up mostly waits for downloads, and the linters and what the tests are compiled of take minutes.
+check() {
+	"${MAKE:-make}" --no-print-directory lint
+	"$go" build -race ./...
+}
+beside test/setup.sh
+beside check
+together
+
+status=0
+run() { "$go" test -vet=off -timeout 20m "$@" | { grep -v "no test files" || true; } || status=1; } # vet was run
+raced() { local said; said=$("$go" test -vet=off -race -timeout 20m "$@" 2>&1) || { printf '%s\n' "$said"; status=1; }; }
 # What computes is tested as users get it: the race detector has nothing to see there, and takes ten times as long. Those of its
 # tests that do things beside each other run under it as well: of engine/gguf, whose team shares every pass, all but the long
 # comparisons with llama.cpp.
 compute=(./batch/arrow ./batch/parquet ./engine/gguf ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/template ./llm/vocab ./native)
-CGO_ENABLED=0 run -timeout 5m -gcflags=serval/engine/tree=-d=checkptr "${compute[@]}"
-raced() { local said; said=$("$go" test -vet=off -race -timeout 5m "$@" 2>&1) || { printf '%s\n' "$said"; status=1; }; }
-raced -run '^Test(Concurrent|Share|Team)' ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/vocab ./native
-raced -skip '^Test(Encode|Greedy|Logits|MiniLM|Tiny|TinyBert|Types)$' ./engine/gguf
-
-# The other packages by themselves; those first that wait for servers of others most of the time, which the rest runs beside.
+# Those that wait for servers of others most of the time go first, so that the rest runs beside them.
 waiting=(./stream/sqs ./stream/kafka ./stream/nats ./stream/postgres ./stream/webhook ./store/blob)
-mapfile -t rest < <("$go" list ./... | grep -v '^serval/test\(/\|$\)' | grep -vxF -f <(printf 'serval%s\n' "${compute[@]#.}" "${waiting[@]#.}"))
-run -race -timeout 10m -p 3 -parallel 4 "${waiting[@]}" "${rest[@]}"
+packages() {
+	renice -n 5 "$BASHPID" >/dev/null
+	mapfile -t rest < <("$go" list ./... | grep -v '^serval/test\(/\|$\)' | grep -vxF -f <(printf 'serval%s\n' "${compute[@]#.}" "${waiting[@]#.}"))
+	run -race -p 3 -parallel 4 "${waiting[@]}" "${rest[@]}"
+	CGO_ENABLED=0 run -gcflags=serval/engine/tree=-d=checkptr "${compute[@]}"
+	raced -run '^Test(Concurrent|Share|Team)' ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/vocab ./native
+	raced -skip '^Test(Encode|Greedy|Logits|MiniLM|Tiny|TinyBert|Types)$' ./engine/gguf
+	exit $status
+}
 
-# Then the real program, alone on the machine.
-run -race -timeout 15m -parallel 4 ./test
-exit $status
+# The real program waits for its clients and for other servers half of the time. The packages by themselves have what it leaves of
+# the machine, as it goes before them, and all of it afterwards.
+program() {
+	local said
+	said=$("$go" test -vet=off -race -timeout 20m -parallel 5 ./test 2>&1) || status=1
+	printf '%s\n' "$said" # at once, so that no package is in between
+	exit $status
+}
+beside program
+beside packages
+together
