@@ -39,14 +39,15 @@ func TestLeaversFreeTheirSlot(t *testing.T) {
 	link(t, filepath.Join(chatModels(t), "chat", "1"), filepath.Join(root, "one", "1"))
 	s := testkit.Serve(t, testkit.Options{Race: true, Models: root})
 	const steps, running = `serval_model_executions_total{model="one"`, `vllm:num_requests_running{model_name="one"`
+	const endless = `{"type":"array","items":{"type":"integer"},"minItems":900}` // where there is no ignore_eos
 	const cache = `vllm:kv_cache_usage_perc{model_name="one"`
 	for _, c := range []struct{ name, path, body string }{
 		{"openai, streamed", "/v1/chat/completions", `{"model":"one","messages":[{"role":"user","content":"Tell a story."}],"max_tokens":1900,"ignore_eos":true,"stream":true}`},
 		{"openai, whole", "/v1/chat/completions", `{"model":"one","messages":[{"role":"user","content":"Tell a story."}],"max_tokens":1900,"ignore_eos":true}`},
 		{"completions, whole", "/v1/completions", `{"model":"one","prompt":"A story:","max_tokens":1900,"ignore_eos":true}`},
-		{"responses, streamed", "/v1/responses", `{"model":"one","input":"Write all numbers from 1 to 1000.","max_output_tokens":1900,"temperature":0,"stream":true}`},
-		{"anthropic, streamed", "/v1/messages", `{"model":"one","messages":[{"role":"user","content":"Write all numbers from 1 to 1000."}],"max_tokens":1900,"temperature":0,"stream":true}`},
-		{"ollama, streamed", "/api/chat", `{"model":"one","messages":[{"role":"user","content":"Write all numbers from 1 to 1000."}],"options":{"num_predict":1900,"temperature":0}}`},
+		{"responses, streamed", "/v1/responses", `{"model":"one","input":"Numbers.","max_output_tokens":1900,"stream":true,"text":{"format":{"type":"json_schema","name":"n","schema":` + endless + `}}}`},
+		{"anthropic, streamed", "/v1/messages", `{"model":"one","messages":[{"role":"user","content":"Numbers."}],"max_tokens":1900,"stream":true,"output_config":{"format":{"type":"json_schema","schema":` + endless + `}}}`},
+		{"ollama, streamed", "/api/chat", `{"model":"one","messages":[{"role":"user","content":"Numbers."}],"options":{"num_predict":1900},"format":` + endless + `}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			before := metric(t, s, steps)
