@@ -1,6 +1,7 @@
 package test
 
 import (
+	"compress/gzip"
 	"context"
 	"os"
 	"os/exec"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	gziprpc "google.golang.org/grpc/encoding/gzip"
 
 	"serval/internal/testkit"
 )
@@ -22,6 +25,9 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	scratch = dir
+	if err := gziprpc.SetLevel(gzip.BestSpeed); err != nil { // what is compressed here is large, and slow under the race detector
+		panic(err)
+	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)

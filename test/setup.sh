@@ -63,11 +63,7 @@ venv() { # NAME: installs python/NAME.txt
 	exit 1
 }
 
-# The field's clients in Python.
-clients() {
-	local name
-	for name in triton kserve llm columns sqs registry; do venv "$name"; done
-}
+venvs() { local name; for name; do venv "$name"; done; }
 
 # What is made with ONNX Runtime.
 exports() {
@@ -234,5 +230,7 @@ golangs() {
 	fi
 }
 
-for lane in clients exports weights javascript javas golangs; do beside "$lane"; done
+beside venvs triton kserve
+beside venvs llm columns sqs registry
+for part in exports weights javascript javas golangs; do beside "$part"; done
 together

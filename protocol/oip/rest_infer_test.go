@@ -23,7 +23,7 @@ import (
 
 func gzipped(b []byte) []byte {
 	var buf bytes.Buffer
-	w := gzip.NewWriter(&buf)
+	w, _ := gzip.NewWriterLevel(&buf, gzip.BestSpeed)
 	w.Write(b)
 	w.Close()
 	return buf.Bytes()
@@ -31,7 +31,7 @@ func gzipped(b []byte) []byte {
 
 func zlibbed(b []byte) []byte {
 	var buf bytes.Buffer
-	w := zlib.NewWriter(&buf)
+	w, _ := zlib.NewWriterLevel(&buf, zlib.BestSpeed)
 	w.Write(b)
 	w.Close()
 	return buf.Bytes()
