@@ -26,28 +26,25 @@ run() { "$go" test -vet=off -timeout 20m "$@" | { grep -v "no test files" || tru
 raced() { local said; said=$("$go" test -vet=off -race -timeout 20m "$@" 2>&1) || { printf '%s\n' "$said"; status=1; }; }
 # What computes is tested as users get it: the race detector has nothing to see there, and takes ten times as long. Those of its
 # tests that do things beside each other run under it as well: of engine/gguf, whose team shares every pass, all but the long
-# comparisons with llama.cpp.
+# comparisons with llama.cpp. None of it waits for anything, so it has what the others leave of the machine, however late that is.
 compute=(./batch/arrow ./batch/parquet ./engine/gguf ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/template ./llm/vocab ./native)
-# Those that wait for servers of others most of the time go first, so that the rest runs beside them.
-waiting=(./stream/sqs ./stream/kafka ./stream/nats ./stream/postgres ./stream/webhook ./store/blob)
-packages() {
-	renice -n 5 "$BASHPID" >/dev/null
-	mapfile -t rest < <("$go" list ./... | grep -v '^serval/test\(/\|$\)' | grep -vxF -f <(printf 'serval%s\n' "${compute[@]#.}" "${waiting[@]#.}"))
-	run -race -p 3 -parallel 4 "${waiting[@]}" "${rest[@]}"
+computing() {
+	renice -n 10 "$BASHPID" >/dev/null
 	CGO_ENABLED=0 run -gcflags=serval/engine/tree=-d=checkptr "${compute[@]}"
 	raced -run '^Test(Concurrent|Share|Team)' ./engine/gguf/kernel ./engine/tree ./llm/grammar ./llm/vocab ./native
 	raced -skip '^Test(Encode|Greedy|Logits|MiniLM|Tiny|TinyBert|Types)$' ./engine/gguf
 	exit $status
 }
 
-# The real program waits for its clients and for other servers half of the time. The packages by themselves have what it leaves of
-# the machine, as it goes before them, and all of it afterwards.
-program() {
-	local said
-	said=$("$go" test -vet=off -race -timeout 20m -parallel 5 ./test 2>&1) || status=1
-	printf '%s\n' "$said" # at once, so that no package is in between
+# The other packages by themselves; those first that wait for servers of others most of the time, which the rest runs beside. Then the
+# real program.
+waiting=(./stream/sqs ./stream/kafka ./stream/nats ./stream/postgres ./stream/webhook ./store/blob)
+others() {
+	mapfile -t rest < <("$go" list ./... | grep -v '^serval/test\(/\|$\)' | grep -vxF -f <(printf 'serval%s\n' "${compute[@]#.}" "${waiting[@]#.}"))
+	run -race -p 3 -parallel 4 "${waiting[@]}" "${rest[@]}"
+	run -race -parallel 4 ./test
 	exit $status
 }
-beside program
-beside packages
+beside others
+beside computing
 together
