@@ -161,6 +161,8 @@ func class(err error, size, most int) error {
 	switch {
 	case tooLarge(err):
 		return stream.Permanent(serval.Errorf(serval.TooLarge, "kafka: a message of %d bytes is more than the target takes (max_message is %d, the topic has its own max.message.bytes)", size, most).Because(err))
+	case errors.Is(err, kerr.InvalidTimestamp):
+		return serval.Errorf(serval.Unavailable, "kafka: the clocks of this server and of the broker are further apart than the topic allows (message.timestamp.after.max.ms and before.max.ms); set them right, and writing goes on: %w", err)
 	case errors.Is(err, kerr.InvalidRecord):
 		return stream.Permanent(serval.Errorf(serval.InvalidArgument, "kafka: the topic refuses the message: %w", err))
 	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch), errors.Is(err, kerr.TransactionalIDAuthorizationFailed), errors.Is(err, kgo.ErrClientClosed):
