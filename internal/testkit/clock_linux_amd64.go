@@ -27,7 +27,7 @@ import (
 // the monotonic clocks and leaves the wall clock. Why not LD_PRELOAD: nothing is preloaded to a program without libc.
 //
 // Limits. What asks the kernel itself is not deceived: a system call that is written out, the times of files, timers of the kernel that
-// end at a wall clock's time. A child that was started by exec has a vDSO of its own, and the true time. The clock costs a system call
+// end at a wall clock's time. A program that is started later has a vDSO of its own, and the true time. The clock costs a system call
 // per question (some 100 ns more). clock_gettime's coarse and TAI clocks are left as they are: Go uses neither.
 
 const jumps = true

@@ -400,8 +400,9 @@ func clockResponses(t *testing.T) {
 		_, err := io.Copy(io.Discard, text.Body)
 		streams <- err
 	}()
-	take(one, 16)
-	time.Sleep(500 * time.Millisecond)
+	take(one, 40)
+	one.Await("the response in the background", func() bool { return len(busy()) > 0 })
+	time.Sleep(time.Second) // it has got on by a token or ten, of which none comes more often than each 100 ms
 	one.Jump(-3 * time.Hour)
 	k.settle()
 	select {
