@@ -147,7 +147,7 @@ func TestClockJob(t *testing.T) {
 	more(j.ID, 0)
 	more(given.ID, 0)
 	s.Kill()
-	s, c = start()
+	_, c = start()
 	if _, err := c.ChangeJob(t.Context(), given.ID, "cancel"); err != nil {
 		t.Fatal(err)
 	}
