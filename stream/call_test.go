@@ -1,10 +1,12 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,4 +92,71 @@ func BenchmarkCall(b *testing.B) {
 			}
 		})
 	}
+}
+
+// TestGroup: messages that share memory get what each would get alone, whatever stands among them, and what is done to one
+// result does not touch another.
+func TestGroup(t *testing.T) {
+	for name, events := range map[string]*format.CloudEvents{"rows": nil, "events": {On: true}} {
+		t.Run(name, func(t *testing.T) {
+			var mixed []stream.Message
+			for i, m := range rowsOf(300) {
+				switch {
+				case i%50 == 7:
+					m.Value = m.Value[:len(m.Value)/2]
+				case i%50 == 8: // members in another order, and one that is passed on twice
+					m.Value = fmt.Appendf(nil, `{"note":null,%s,"id":"two"}`, bytes.TrimSuffix(bytes.TrimPrefix(m.Value, []byte("{")), []byte("}")))
+				case i%50 == 9:
+					m.Headers = []stream.Header{{Key: "traceparent", Value: []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")}}
+				case i%50 == 10: // longer than what the others need
+					m.Value = bytes.Replace(m.Value, []byte(`"id":`), fmt.Appendf(nil, `"id":"%s","was":`, strings.Repeat("i", 5000)), 1)
+				case i%50 == 11:
+					m.Headers = []stream.Header{{Key: "a", Value: []byte("1")}, {Key: "serval-model", Value: []byte("before")}, {Key: "b"}, {Key: "content-type", Value: []byte("text/x")}}
+				case i%50 == 12:
+					m.Value = bytes.Replace(m.Value, []byte(`"f3":`), []byte(`"f3" : null,"f33":`), 1)
+				}
+				if events != nil {
+					if i%2 == 0 {
+						m.Headers = append(m.Headers, stream.Header{Key: "ce_specversion", Value: []byte("1.0")}, stream.Header{Key: "ce_id", Value: []byte("7")}, stream.Header{Key: "ce_type", Value: []byte("k")}, stream.Header{Key: "ce_source", Value: []byte("/s")})
+					} else {
+						m.Value = fmt.Appendf(nil, `{"specversion":"1.0","id":"7","type":"k","source":"/s","data":%s}`, m.Value)
+					}
+				}
+				mixed = append(mixed, m)
+			}
+			c := caller(t, events)
+			var alone []string
+			for i := range mixed {
+				alone = append(alone, show(c.Answer(mixed[i:i+1], nil)[0]))
+			}
+			if n := slices.Index(alone, ""); n != 7 {
+				t.Fatalf("the first message without an answer is %d", n)
+			}
+			list := c.Answer(mixed, nil)
+			for range 2 {
+				for i, m := range list {
+					if got := show(m); got != alone[i] {
+						t.Errorf("message %d in a group: %s\nalone: %s", i, got, alone[i])
+					}
+				}
+				for _, m := range list {
+					if m != nil {
+						_, _ = append(m.Value, "overwritten"...), append(m.Headers, stream.Header{Key: "overwritten"})
+					}
+				}
+			}
+		})
+	}
+}
+
+// show is a result as text; "": there is none.
+func show(m *stream.Message) string {
+	if m == nil {
+		return ""
+	}
+	s := fmt.Sprintf("%s=%s", m.Key, m.Value)
+	for _, h := range m.Headers {
+		s += fmt.Sprintf(" %s:%s", h.Key, h.Value)
+	}
+	return s
 }
