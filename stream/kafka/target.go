@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -47,9 +48,17 @@ func inOrder(topic string) place {
 // messages in it that are small: then less is sent together, until each batch fits or a message is too large by itself. Calls to
 // its methods do not overlap.
 type room struct {
-	most  int // bytes of a message, and so of a batch
-	bytes int // of messages that are sent together; 0: nothing was refused yet, and there is no bound
+	most  int  // bytes of a message, and so of a batch
+	bytes int  // of messages that are sent together; 0: nothing was refused yet, and there is no bound
+	flush bool // messages are sent once all that go together are with the client; else when its linger is over
 }
+
+// room is that of a topic's options.
+func (o *TargetOptions) room() room { return room{most: o.MaxMessage, flush: o.Linger == 0} }
+
+// gathering is the linger of clients whose messages do not wait for others: they are flushed long before it is over. Without any
+// the client would send the first message of a group in a request of its own before it has the second.
+const gathering = 20 * time.Millisecond
 
 // perRecord is about what a record takes in a batch beside its bytes, per header too.
 const perRecord = 24
@@ -90,7 +99,7 @@ func (w *room) produce(ctx context.Context, cl *kgo.Client, to place, messages [
 	failed := map[int]error{}
 	for from := 0; from < len(messages); {
 		end := w.together(messages, from)
-		some := send(ctx, cl, to, messages[from:end])
+		some := send(ctx, cl, to, messages[from:end], w.flush)
 		if len(some) > 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -155,7 +164,7 @@ func (b *batch) settled(rec *kgo.Record, err error) {
 }
 
 // send sends messages together, waits for all of them, and says which failed.
-func send(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Message) map[int]error {
+func send(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Message, flush bool) map[int]error {
 	b := &batch{records: make([]kgo.Record, len(messages)), failed: map[int]error{}}
 	n := 0
 	for _, m := range messages {
@@ -175,6 +184,9 @@ func send(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Mess
 			}
 		}
 		cl.Produce(ctx, rec, settled)
+	}
+	if flush {
+		_ = cl.Flush(ctx) // an error is ctx's end, which the promises tell too
 	}
 	b.sent.Wait()
 	return b.failed
