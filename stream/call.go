@@ -37,10 +37,7 @@ func (r *run) handle(group []*item) {
 		}
 	}
 	r.group.Store(most)
-	decode := r.w.opt.Format.Decode
-	if g, ok := r.w.opt.Format.(Gatherer); ok && most > 1 && len(group) > 1 {
-		decode = g.Gather(len(group))
-	}
+	decode := Gather(r.w.opt.Format, len(group))
 	var together []*item
 	rows := int64(0) // of those
 	for _, it := range group {

@@ -23,6 +23,15 @@ type Gatherer interface {
 	Gather(n int) Decode
 }
 
+// Gather is what about n messages of a format are read with, by one goroutine: as a Gatherer does it, or one by one. A Format that
+// stands around another one is a Gatherer that hands this on.
+func Gather(f Format, n int) Decode {
+	if g, ok := f.(Gatherer); ok && n > 1 {
+		return g.Gather(n)
+	}
+	return f.Decode
+}
+
 // Call is one message on its way through the model.
 type Call struct {
 	Input    serval.Input

@@ -46,10 +46,7 @@ func (f *events) Decode(m *stream.Message, model *serval.ModelInfo, call *stream
 
 // Gather implements stream.Gatherer.
 func (f *events) Gather(n int) stream.Decode {
-	inner := f.inner.Decode
-	if g, ok := f.inner.(stream.Gatherer); ok {
-		inner = g.Gather(n)
-	}
+	inner := stream.Gather(f.inner, n)
 	return func(m *stream.Message, model *serval.ModelInfo, call *stream.Call) error {
 		return f.decode(m, model, call, inner)
 	}
