@@ -95,7 +95,8 @@ func (r *rowReader) object(prefix string, depth int) error {
 	if err := s.Enter('{', "the message"); err != nil {
 		return err
 	}
-	last := 0 // top level: the member before, as next counts them
+	last := 0      // top level: the member before, as next counts them
+	var own member // of others
 	for first := true; ; first = false {
 		more, err := s.More(first, '}')
 		if err != nil || !more {
@@ -105,7 +106,7 @@ func (r *rowReader) object(prefix string, depth int) error {
 		if prefix == "" {
 			m, last, err = r.top(last)
 		} else {
-			m = new(member)
+			m = &own
 			err = r.nested(prefix, m)
 		}
 		if err != nil {

@@ -50,17 +50,13 @@ func (f *rows) of(p *plan) *table {
 }
 
 func (t *table) add(f *rows, name string) {
-	if _, ok := t.index[name]; !ok {
-		t.index[name] = int32(len(t.members))
-		t.members = append(t.members, f.member(t.plan, name))
+	if _, ok := t.index[name]; ok {
+		return
 	}
-}
-
-// member says what a name means.
-func (f *rows) member(p *plan, name string) member {
-	m := member{name: name, pass: f.pass[name], inside: f.inside(p, name), plain: !strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == '"' || c == '\\' })}
-	m.at, m.wanted = p.fields[name]
-	return m
+	m := member{name: name, pass: f.pass[name], inside: f.inside(t.plan, name), plain: !strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || c == '"' || c == '\\' })}
+	m.at, m.wanted = t.plan.fields[name]
+	t.index[name] = int32(len(t.members))
+	t.members = append(t.members, m)
 }
 
 // inside says whether a field that is wanted lies inside the one of that name.
@@ -171,8 +167,13 @@ func (r *rowReader) top(last int) (*member, int, error) {
 // nested is top for an object inside others; it fills in m.
 func (r *rowReader) nested(prefix string, m *member) error {
 	key, err := r.scan.Key()
-	if err == nil {
-		*m = r.f.member(r.table.plan, prefix+"."+string(key))
+	if err != nil {
+		return err
 	}
-	return err
+	p := r.table.plan
+	*m = member{name: prefix + "." + string(key)}
+	m.at, m.wanted = p.fields[m.name]
+	m.pass = r.f.pass[m.name]
+	m.inside = !m.wanted && r.scan.Peek() == '{' && r.f.inside(p, m.name)
+	return nil
 }

@@ -99,7 +99,7 @@ func (w *room) produce(ctx context.Context, cl *kgo.Client, to place, messages [
 	failed := map[int]error{}
 	for from := 0; from < len(messages); {
 		end := w.together(messages, from)
-		some := send(ctx, cl, to, messages[from:end], w.flush)
+		some := w.send(ctx, cl, to, messages[from:end])
 		if len(some) > 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -164,7 +164,7 @@ func (b *batch) settled(rec *kgo.Record, err error) {
 }
 
 // send sends messages together, waits for all of them, and says which failed.
-func send(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Message, flush bool) map[int]error {
+func (w *room) send(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Message) map[int]error {
 	b := &batch{records: make([]kgo.Record, len(messages)), failed: map[int]error{}}
 	n := 0
 	for _, m := range messages {
@@ -185,7 +185,7 @@ func send(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Mess
 		}
 		cl.Produce(ctx, rec, settled)
 	}
-	if flush {
+	if w.flush {
 		_ = cl.Flush(ctx) // an error is ctx's end, which the promises tell too
 	}
 	b.sent.Wait()
