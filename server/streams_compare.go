@@ -46,6 +46,8 @@ type watched struct {
 	all  *compares
 }
 
+var _ stream.Gatherer = (*watched)(nil)
+
 // Encode implements stream.Format.
 func (f *watched) Encode(m *stream.Message, call *stream.Call, a *stream.Answer, out *stream.Message) error {
 	err := f.Format.Encode(m, call, a, out)
@@ -56,6 +58,9 @@ func (f *watched) Encode(m *stream.Message, call *stream.Call, a *stream.Answer,
 	}
 	return err
 }
+
+// Gather implements stream.Gatherer.
+func (f *watched) Gather(n int) stream.Decode { return stream.Gather(f.Format, n) }
 
 // watch is a stream's format with those who look on.
 func (c *compares) watch(name string, f stream.Format) stream.Format { return &watched{f, name, c} }

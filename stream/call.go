@@ -37,6 +37,7 @@ func (r *run) handle(group []*item) {
 		}
 	}
 	r.group.Store(most)
+	decode := Gather(r.w.opt.Format, len(group))
 	var together []*item
 	rows := int64(0) // of those
 	for _, it := range group {
@@ -49,7 +50,7 @@ func (r *run) handle(group []*item) {
 			continue
 		}
 		it.call = Call{}
-		if err := r.guard(func() error { return r.w.opt.Format.Decode(&it.msg, &info, &it.call) }); err != nil {
+		if err := r.guard(func() error { return decode(&it.msg, &info, &it.call) }); err != nil {
 			r.judge(it, err)
 			continue
 		}
@@ -68,6 +69,9 @@ func (r *run) handle(group []*item) {
 		together, rows = append(together, it), rows+n
 	}
 	r.merged(together)
+	for _, it := range group {
+		it.call = Call{} // it may hold memory of the whole group; an item that is tried again is decoded again
+	}
 }
 
 // guard turns a panic of a format, which reads bytes from outside, into an error.
@@ -185,7 +189,7 @@ func (r *run) part(req *serval.Request, items []*item, outputs []serval.Tensor, 
 		}
 		left[j], shapes[j] = outputs[j].Data, slices.Clone(outputs[j].Shape)
 	}
-	head := who(req.Model)
+	room := newSheet(items, req.Model)
 	for _, it := range items {
 		n := it.call.Input.(*serval.Tensors).List[0].Shape[0]
 		for j := range outputs {
@@ -200,7 +204,7 @@ func (r *run) part(req *serval.Request, items []*item, outputs []serval.Tensor, 
 			left[j] = left[j][size:]
 			answer.Outputs[j] = t
 		}
-		r.encode(it, &answer, &head)
+		r.encode(it, &answer, room)
 	}
 	return nil
 }
@@ -250,8 +254,7 @@ func (r *run) single(it *item) {
 			return serval.Errorf(serval.Unimplemented, "of what model '%s' answers no message is made", req.Model.Name)
 		}
 		if encoded {
-			head := who(answer.Model)
-			r.encode(it, &answer, &head)
+			r.encode(it, &answer, newSheet([]*item{it}, answer.Model))
 		}
 		return nil
 	}))
@@ -263,8 +266,7 @@ func (r *run) single(it *item) {
 	}
 	if !encoded {
 		answer.Model, answer.Request, answer.Text = req.Model, req.ID, string(text)
-		head := who(answer.Model)
-		r.encode(it, &answer, &head)
+		r.encode(it, &answer, newSheet([]*item{it}, answer.Model))
 	}
 	r.answered(1)
 }
@@ -292,16 +294,63 @@ func (r *run) answered(n int) {
 	}
 }
 
-// who are the headers that say who answered, made once a call.
-func who(model serval.Ref) [2]Header {
-	return [2]Header{{HeaderModel, []byte(model.Name)}, {HeaderVersion, []byte(model.Version)}}
+// sheet is memory that the results of a call share, so that each takes none of its own. From encode on a result owns its
+// piece, which ends where the piece does: who appends to it gets another. No piece is taken back, since a target may keep what
+// it writes (a producer until it is acknowledged, a file until it is rolled); the collector has the sheet when the last
+// result of the call is let go, and a call's results are written together.
+type sheet struct {
+	who     [2]Header // who answered
+	headers []Header  // free
+	text    []byte    // free: its capacity
+	left    int       // results to come, with the next
+}
+
+// added is how many headers a result usually has beside its message's: who, and its content type.
+const added = 3
+
+// firstValue is the room for the first value, in bytes; its length tells what the next need.
+const firstValue = 256
+
+// sheetBytes bounds what is taken at once for values that are not written yet.
+const sheetBytes = 64 << 10
+
+func newSheet(items []*item, model serval.Ref) *sheet {
+	s := &sheet{who: [2]Header{{HeaderModel, []byte(model.Name)}, {HeaderVersion, []byte(model.Version)}}, left: len(items)}
+	n := 0
+	for _, it := range items {
+		n += len(it.msg.Headers) + added
+	}
+	s.headers, s.text = make([]Header, n), make([]byte, 0, firstValue)
+	return s
+}
+
+// take gives a result room for its headers and its value.
+func (s *sheet) take(out *Message, headers int) {
+	n := min(headers+added, len(s.headers))
+	out.Headers, s.headers = s.headers[:0:n], s.headers[n:]
+	out.Value = s.text[:0]
+}
+
+// keep takes what a result used of its room off what is free, and has room for as long a value in each of the next. One that
+// stands elsewhere, since it was too long or the format has its own, ends that: what is left of the room is nobody's.
+func (s *sheet) keep(out *Message) {
+	s.left--
+	used := len(out.Value)
+	if used == 0 || used > cap(s.text) || &out.Value[0] != &s.text[:1][0] {
+		s.text, s.left = nil, 0
+		return
+	}
+	out.Value, s.text = out.Value[:used:used], s.text[used:used]
+	if most := used + used/8 + 16; s.left > 0 && cap(s.text) < most {
+		s.text = make([]byte, 0, max(most, min(s.left*most, sheetBytes)))
+	}
 }
 
 // encode makes the result of an item, or says why there is none.
-func (r *run) encode(it *item, answer *Answer, who *[2]Header) {
+func (r *run) encode(it *item, answer *Answer, room *sheet) {
 	m := &it.msg
 	it.out = Message{Key: m.Key, Position: m.Position, Time: m.Time, Lane: m.Lane}
-	it.out.Headers = make([]Header, 0, len(m.Headers)+3)
+	room.take(&it.out, len(m.Headers))
 	answer.Trace = ""
 	for _, h := range m.Headers {
 		switch h.Key {
@@ -312,8 +361,11 @@ func (r *run) encode(it *item, answer *Answer, who *[2]Header) {
 		}
 		it.out.Headers = append(it.out.Headers, h)
 	}
-	it.out.Headers = append(it.out.Headers, who[0], who[1])
+	it.out.Headers = append(it.out.Headers, room.who[0], room.who[1])
 	if err := r.guard(func() error { return r.w.opt.Format.Encode(m, &it.call, answer, &it.out) }); err != nil {
+		it.out.Value, it.out.Headers = nil, nil
 		r.judge(it, err)
+		return
 	}
+	room.keep(&it.out)
 }

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"serval"
@@ -112,7 +113,12 @@ func (r *run) dispatch(now time.Time) {
 		n := 1
 		if most := int(r.group.Load()); most > 1 {
 			const few = 4
-			n = min(most, max(1, len(r.todo)/few))
+			if n = min(most, max(1, len(r.todo)/few)); n < most && r.calling >= max(few, runtime.GOMAXPROCS(0)) {
+				return // those are busy: what comes meanwhile makes the next group a full one
+			}
+			if n > 8 {
+				n &^= 7 // engines take rows by eight
+			}
 		}
 		if bite > 0 {
 			n = bite

@@ -22,12 +22,15 @@ func AppendFlat(dst []byte, t *serval.Tensor) ([]byte, error) {
 }
 
 // AppendNested appends t's values as arrays nested as its shape; a scalar is a bare value.
-func AppendNested(dst []byte, t *serval.Tensor) ([]byte, error) {
+func AppendNested(dst []byte, t *serval.Tensor) ([]byte, error) { return AppendShaped(dst, t, t.Shape) }
+
+// AppendShaped is AppendNested with another shape of as many elements.
+func AppendShaped(dst []byte, t *serval.Tensor, shape []int64) ([]byte, error) {
 	w := writer{t: t, data: t.Data}
 	if _, err := w.elements(); err != nil {
 		return dst, err
 	}
-	return w.nested(dst, t.Shape)
+	return w.nested(dst, shape)
 }
 
 // Rows writes a tensor row by row. It must come from NewRows.

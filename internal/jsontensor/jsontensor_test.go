@@ -1,6 +1,7 @@
 package jsontensor
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"math/rand/v2"
@@ -262,6 +263,35 @@ func flatten(dst []any, v any) []any {
 }
 
 // Skip takes what encoding/json calls valid, and nothing else.
+// FuzzValue: what Value takes is what Tensor takes, to the byte.
+func FuzzValue(f *testing.F) {
+	for _, text := range []string{"1", "-0.0", " 16777217", "1.5e3,", "0.1000000014901161193847656251", "-129]", "1e400", "01", "-", "null", "2147483648", "-9223372036854775808", "9223372036854775808", "3.0"} {
+		for d := serval.Bool; d <= serval.Bytes; d++ {
+			f.Add(uint8(d), text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, text string) {
+		d := serval.DType(kind)
+		if d > serval.Bytes {
+			return
+		}
+		var a, b Scanner
+		a.Reset([]byte(text))
+		b.Reset([]byte(text))
+		dst := make([]byte, d.Size())
+		if !a.Value(d, dst) {
+			if c := b.Peek(); a.Pos() != b.Pos() {
+				t.Fatalf("%s %q: at %d, not %d (%q)", d, text, a.Pos(), b.Pos(), c)
+			}
+			return
+		}
+		one := serval.Tensor{Name: "x", DType: d}
+		if _, err := b.Tensor(&one, nil); err != nil || !bytes.Equal(dst, one.Data) || a.Pos() != b.Pos() {
+			t.Fatalf("%s %q: %x up to %d; Tensor: %x up to %d, %v", d, text, dst, a.Pos(), one.Data, b.Pos(), err)
+		}
+	})
+}
+
 func FuzzSkip(f *testing.F) {
 	for _, seed := range []string{`{"a":[1,{"b":null}],"c":"\u00e9\n"}`, `[true,false]`, `"x`, `{"a"}`, `{,}`, "\"\x01\"", `[[[[`, `-0.0e+1`, ` 1 `} {
 		f.Add([]byte(seed))

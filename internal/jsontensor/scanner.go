@@ -1,6 +1,9 @@
 package jsontensor
 
 import (
+	"encoding/binary"
+	"math"
+
 	"serval"
 )
 
@@ -102,6 +105,58 @@ func (s *Scanner) Key() ([]byte, error) {
 	}
 	s.pos++
 	return key, nil
+}
+
+// Follow takes a member's name and its colon where they stand next, just so: without white space or escapes. Else it takes
+// nothing and returns false, and Key tells what stands there. name has no quotes, backslashes or control characters.
+func (s *Scanner) Follow(name string) bool {
+	b, n := s.buf[s.pos:], len(name)
+	if len(b) < n+3 || b[0] != '"' || b[n+1] != '"' || b[n+2] != ':' || string(b[1:n+1]) != name {
+		return false
+	}
+	s.pos += n + 3
+	return true
+}
+
+// Value takes a number that d holds and writes it to dst, which has d's size. Where anything else stands, or a number that has to
+// be looked at twice, it takes nothing and returns false; Tensor then takes it, or says what is wrong.
+func (s *Scanner) Value(d serval.DType, dst []byte) bool {
+	s.pos = skipSpace(s.buf, s.pos)
+	num, next := scanNumber(s.buf, s.pos)
+	if next < 0 {
+		return false
+	}
+	switch d {
+	case serval.FP32:
+		f, ok := num.float32()
+		if !ok {
+			return false
+		}
+		binary.LittleEndian.PutUint32(dst, math.Float32bits(f))
+	case serval.FP64:
+		f, ok := num.float64()
+		if !ok {
+			return false
+		}
+		binary.LittleEndian.PutUint64(dst, math.Float64bits(f))
+	case serval.Int64, serval.Int32:
+		if num.frac || num.big {
+			return false
+		}
+		v, ok := num.integer(nil, d)
+		if !ok {
+			return false
+		}
+		if d == serval.Int32 {
+			binary.LittleEndian.PutUint32(dst, uint32(v))
+		} else {
+			binary.LittleEndian.PutUint64(dst, v)
+		}
+	default:
+		return false
+	}
+	s.pos = next
+	return true
 }
 
 // Skip takes the next value, whatever it is, and checks its grammar.

@@ -41,6 +41,18 @@ const structuredType = "application/cloudevents"
 
 // Decode implements stream.Format.
 func (f *events) Decode(m *stream.Message, model *serval.ModelInfo, call *stream.Call) error {
+	return f.decode(m, model, call, f.inner.Decode)
+}
+
+// Gather implements stream.Gatherer.
+func (f *events) Gather(n int) stream.Decode {
+	inner := stream.Gather(f.inner, n)
+	return func(m *stream.Message, model *serval.ModelInfo, call *stream.Call) error {
+		return f.decode(m, model, call, inner)
+	}
+}
+
+func (f *events) decode(m *stream.Message, model *serval.ModelInfo, call *stream.Call, inner stream.Decode) error {
 	e := &event{}
 	data := m.Value
 	var err error
@@ -62,7 +74,7 @@ func (f *events) Decode(m *stream.Message, model *serval.ModelInfo, call *stream
 	}
 	bare := *m
 	bare.Value = data
-	if err := f.inner.Decode(&bare, model, call); err != nil {
+	if err := inner(&bare, model, call); err != nil {
 		return err
 	}
 	e.inner = call.Carry

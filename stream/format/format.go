@@ -77,6 +77,14 @@ func typed(out *stream.Message, t []byte) {
 	out.Headers = append(out.Headers, stream.Header{Key: contentType, Value: t})
 }
 
+// room is where a result's value is written: what memory the worker gave, or some for it alone.
+func room(out *stream.Message) []byte {
+	if cap(out.Value) > 0 {
+		return out.Value[:0]
+	}
+	return make([]byte, 0, 256)
+}
+
 func wrong(field, format string, args ...any) error {
 	return serval.Errorf(serval.InvalidArgument, format, args...).At(field)
 }

@@ -190,7 +190,7 @@ func (*oip) Encode(_ *stream.Message, call *stream.Call, a *stream.Answer, out *
 	if a.Outputs == nil {
 		return noTensors(a, "oip")
 	}
-	b := jsontensor.AppendString(append(make([]byte, 0, 256), `{"model_name":`...), a.Model.Name)
+	b := jsontensor.AppendString(append(room(out), `{"model_name":`...), a.Model.Name)
 	b = jsontensor.AppendString(append(b, `,"model_version":`...), a.Model.Version)
 	if call.ID != "" {
 		b = jsontensor.AppendString(append(b, `,"id":`...), call.ID)

@@ -28,8 +28,9 @@ type plan struct {
 	loaded        time.Time
 	inputs        []slot
 	fields        map[string]place
-	names         map[string]string // the same names, to be looked up by bytes
-	size          int               // bytes of a row's fixed-size inputs
+	size          int   // bytes of a row's fixed-size inputs, a multiple of 8
+	marks         []int // where an input's marks begin in those of a row
+	marked        int   // how many marks there are
 }
 
 // slot is one input of a row.
@@ -40,6 +41,7 @@ type slot struct {
 	offset int
 	size   int
 	single bool // one element: it may stand without brackets
+	each   int  // bytes of an element; 0: of no fixed size
 }
 
 // place is where a field goes.
@@ -77,7 +79,7 @@ func (m *mapping) make(model *serval.ModelInfo) (*plan, error) {
 		named[in] = field
 	}
 	for i, info := range model.Signature.Inputs {
-		s := slot{info: info}
+		s := slot{info: info, each: info.DType.Size()}
 		if info.Name == input && len(m.columns) > 0 {
 			s.shape, s.fixed = []int64{1, int64(len(m.columns))}, info.DType != serval.Bytes
 			if n := len(info.Shape); n != 2 || info.Shape[1] >= 0 && info.Shape[1] != int64(len(m.columns)) || !s.fixed {
@@ -110,9 +112,13 @@ func (m *mapping) make(model *serval.ModelInfo) (*plan, error) {
 		}
 		p.inputs = append(p.inputs, s)
 	}
-	p.names = make(map[string]string, len(p.fields))
-	for name := range p.fields {
-		p.names[name] = name
+	p.size = (p.size + 7) &^ 7
+	for i := range p.inputs {
+		s := &p.inputs[i]
+		p.marks = append(p.marks, p.marked)
+		if p.marked++; s.fixed && !s.single && len(s.shape) == 2 {
+			p.marked += int(s.shape[1]) - 1
+		}
 	}
 	for in := range named {
 		if model.Signature.Input(in) < 0 {
@@ -134,38 +140,67 @@ func rowShape(shape []int64) []int64 {
 	return s
 }
 
-// row is one row that is being filled in.
+// row is one row that is being filled in. Its tensors and their data are pieces of a slab; what else it has is used again for
+// the next row.
 type row struct {
 	plan    *plan
-	tensors serval.Tensors
+	tensors *serval.Tensors
 	data    []byte // of the fixed-size inputs
 	seen    []bool // of each element of fixed-size matrices, then of inputs
-	marks   []int  // where an input's marks begin in seen
+	left    int    // fields that have no value yet
+	bare    bool   // an input is left out
 }
 
-func (p *plan) row() *row {
-	r := &row{plan: p, data: make([]byte, p.size), marks: make([]int, len(p.inputs))}
-	r.tensors.List = make([]serval.Tensor, len(p.inputs))
-	n := 0
-	for i := range p.inputs {
-		s := &p.inputs[i]
-		r.tensors.List[i] = serval.Tensor{Name: s.info.Name, DType: s.info.DType, Shape: s.shape}
-		r.marks[i] = n
-		if n++; s.fixed && !s.single && len(s.shape) == 2 {
-			n += int(s.shape[1]) - 1
-		}
+// slab is memory that the rows of a group share: a few pieces for many rows, instead of some for each. A row's piece is its
+// own, and nothing is taken back: the collector has a slab when nobody holds any of its rows, so that whoever keeps an input
+// longer than the call (a shadow, a monitor) may.
+type slab struct {
+	hold []serval.Tensors
+	list []serval.Tensor
+	data []byte
+}
+
+// slabBytes bounds what is taken at once for rows that are yet to come.
+const slabBytes = 64 << 10
+
+// begin makes r the next row; about as many follow it as more says.
+func (s *slab) begin(r *row, p *plan, more int) {
+	k := len(p.inputs)
+	if len(s.hold) == 0 || len(s.list) < k || len(s.data) < p.size {
+		const tensor = 96 // bytes, about
+		n := 1 + max(0, min(more, slabBytes/(p.size+tensor*(k+1))))
+		s.hold, s.list, s.data = make([]serval.Tensors, n), make([]serval.Tensor, n*k), make([]byte, n*p.size)
 	}
-	r.seen = make([]bool, n)
+	if r.plan, r.left, r.bare = p, len(p.fields), false; cap(r.seen) < p.marked {
+		r.seen = make([]bool, p.marked)
+	}
+	r.seen = r.seen[:p.marked]
+	clear(r.seen)
+	r.tensors, s.hold = &s.hold[0], s.hold[1:]
+	r.tensors.List, s.list = s.list[:k:k], s.list[k:]
+	r.data, s.data = s.data[:p.size:p.size], s.data[p.size:]
+	for i := range p.inputs {
+		in := &p.inputs[i]
+		t := &r.tensors.List[i]
+		t.Name, t.DType, t.Shape = in.info.Name, in.info.DType, in.shape
+	}
+}
+
+// row is one that stands alone.
+func (p *plan) row() *row {
+	r := &row{}
+	new(slab).begin(r, p, 0)
 	return r
 }
 
 // mark notes that a place was filled in; an error if it was already.
 func (r *row) mark(at place, field string) error {
-	m := &r.seen[r.marks[at.input]+max(0, at.column)]
+	m := &r.seen[r.plan.marks[at.input]+max(0, at.column)]
 	if *m {
 		return wrong(field, "field '%s' is given twice", field)
 	}
 	*m = true
+	r.left--
 	return nil
 }
 
@@ -175,6 +210,11 @@ func (r *row) json(s *jsontensor.Scanner, at place, field string) error {
 		return err
 	}
 	in := &r.plan.inputs[at.input]
+	if in.fixed && (at.column >= 0 || in.single) {
+		if from := in.offset + max(0, at.column)*in.each; s.Value(in.info.DType, r.data[from:from+in.each]) {
+			return nil
+		}
+	}
 	t := &r.tensors.List[at.input]
 	if s.Peek() == 'n' {
 		if err := s.Null(); err != nil {
@@ -238,7 +278,7 @@ func (r *row) null(at place, field string) error {
 	}
 	switch {
 	case in.info.Optional && at.column < 0:
-		r.tensors.List[at.input].Name = "" // left out
+		r.tensors.List[at.input].Name, r.bare = "", true // left out
 	case in.fixed && in.info.DType == serval.FP32:
 		for i := range int(n) {
 			binary.LittleEndian.PutUint32(r.data[from+4*i:], math.Float32bits(float32(math.NaN())))
@@ -289,27 +329,38 @@ func quoted(text string) string {
 
 // done checks that all is there, and returns the tensors.
 func (r *row) done(missing bool) (*serval.Tensors, error) {
-	for field, at := range r.plan.fields {
-		if r.seen[r.marks[at.input]+max(0, at.column)] {
-			continue
+	if r.left > 0 {
+		if err := r.fill(missing); err != nil {
+			return nil, err
 		}
-		in := &r.plan.inputs[at.input]
-		if in.info.Optional && at.column < 0 || missing && in.fixed && (in.info.DType == serval.FP32 || in.info.DType == serval.FP64) {
-			if err := r.null(at, field); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		return nil, wrong(field, "field '%s' is missing", field)
 	}
 	for i := range r.plan.inputs {
 		if in := &r.plan.inputs[i]; in.fixed {
 			r.tensors.List[i].Data = r.data[in.offset : in.offset+in.size : in.offset+in.size]
 		}
 	}
-	list := slices.DeleteFunc(r.tensors.List, func(t serval.Tensor) bool { return t.Name == "" })
-	r.tensors.List = list
-	return &r.tensors, nil
+	if r.bare {
+		r.tensors.List = slices.DeleteFunc(r.tensors.List, func(t serval.Tensor) bool { return t.Name == "" })
+	}
+	return r.tensors, nil
+}
+
+// fill gives the fields that have no value what stands for none, where there is that.
+func (r *row) fill(missing bool) error {
+	for field, at := range r.plan.fields {
+		if r.seen[r.plan.marks[at.input]+max(0, at.column)] {
+			continue
+		}
+		in := &r.plan.inputs[at.input]
+		if in.info.Optional && at.column < 0 || missing && in.fixed && (in.info.DType == serval.FP32 || in.info.DType == serval.FP64) {
+			if err := r.null(at, field); err != nil {
+				return err
+			}
+			continue
+		}
+		return wrong(field, "field '%s' is missing", field)
+	}
+	return nil
 }
 
 // putText writes a text's value as d holds it.

@@ -2,7 +2,8 @@ package format
 
 import (
 	"slices"
-	"strings"
+	"sync"
+	"sync/atomic"
 
 	"serval"
 	"serval/internal/jsontensor"
@@ -28,9 +29,11 @@ const (
 )
 
 type rows struct {
-	opt  Rows
-	in   mapping
-	pass map[string]bool
+	opt   Rows
+	in    mapping
+	pass  map[string]bool
+	table atomic.Pointer[table]
+	alone sync.Pool // of *rowReader, for messages that come one by one
 }
 
 func newRows(o *Rows) (*rows, error) {
@@ -63,90 +66,70 @@ type passed struct {
 	value []byte
 }
 
+// carried are those of one message.
+type carried []passed
+
 // Decode implements stream.Format.
 func (f *rows) Decode(m *stream.Message, model *serval.ModelInfo, call *stream.Call) error {
-	p, err := f.in.of(model)
-	if err != nil {
-		return err
+	r, _ := f.alone.Get().(*rowReader)
+	if r == nil {
+		r = &rowReader{f: f}
 	}
-	r := p.row()
-	var s jsontensor.Scanner
-	s.Reset(m.Value)
-	var keep []passed
-	if err := f.object(&s, r, "", 0, &keep); err != nil {
-		return err
-	}
-	if err := s.End(); err != nil {
-		return err
-	}
-	call.Input, err = r.done(f.in.missing)
-	if keep != nil {
-		call.Carry = keep
-	}
+	r.slab, r.carried, r.passed = slab{}, nil, nil // of the message before: its call's
+	err := r.decode(m, model, call)
+	f.alone.Put(r)
 	return err
+}
+
+// Gather implements stream.Gatherer.
+func (f *rows) Gather(n int) stream.Decode {
+	return (&rowReader{f: f, left: n}).decode
 }
 
 // maxNesting is how deep fields may lie inside others.
 const maxNesting = 16
 
-func (f *rows) object(s *jsontensor.Scanner, r *row, prefix string, depth int, keep *[]passed) error {
+// object takes a message, or an object in it: then prefix is where it lies.
+func (r *rowReader) object(prefix string, depth int) error {
+	s := &r.scan
 	if err := s.Enter('{', "the message"); err != nil {
 		return err
 	}
+	last := 0      // top level: the member before, as next counts them
+	var own member // of others
 	for first := true; ; first = false {
 		more, err := s.More(first, '}')
 		if err != nil || !more {
 			return err
 		}
-		key, err := s.Key()
+		var m *member
+		if prefix == "" {
+			m, last, err = r.top(last)
+		} else {
+			m = &own
+			err = r.nested(prefix, m)
+		}
 		if err != nil {
 			return err
 		}
-		var name string
-		at, wanted := place{}, false
-		if prefix == "" { // without making a string of every key
-			var n string
-			if n, wanted = r.plan.names[string(key)]; wanted {
-				name, at = n, r.plan.fields[n]
-			} else {
-				name = string(key)
-			}
-		} else {
-			name = prefix + "." + string(key)
-			at, wanted = r.plan.fields[name]
-		}
 		start := s.Pos()
 		switch {
-		case wanted:
-			err = r.json(s, at, name)
-		case s.Peek() == '{' && depth < maxNesting && f.inside(r.plan, name):
-			err = f.object(s, r, name, depth+1, keep)
+		case m == nil:
+			err = s.Skip()
+		case m.wanted:
+			err = r.row.json(s, m.at, m.name)
+		case m.inside && depth < maxNesting && s.Peek() == '{':
+			err = r.object(m.name, depth+1)
 		default:
 			err = s.Skip()
 		}
 		if err != nil {
 			return err
 		}
-		if f.pass[name] {
-			*keep = append(*keep, passed{name, s.Text(start)})
+		if m != nil && m.pass {
+			*r.keep = append(*r.keep, passed{m.name, s.Text(start)})
 		}
 	}
-}
-
-// inside says whether a field that is wanted lies inside the one of that name.
-func (f *rows) inside(p *plan, name string) bool {
-	name += "."
-	for field := range p.fields {
-		if strings.HasPrefix(field, name) {
-			return true
-		}
-	}
-	for field := range f.pass {
-		if strings.HasPrefix(field, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // Encode implements stream.Format.
@@ -154,11 +137,12 @@ func (f *rows) Encode(_ *stream.Message, call *stream.Call, a *stream.Answer, ou
 	if a.Outputs == nil {
 		return noTensors(a, "rows")
 	}
-	b := append(make([]byte, 0, 256), '{')
-	keep, _ := call.Carry.([]passed)
-	for _, p := range keep {
-		b = append(jsontensor.AppendString(b, p.name), ':')
-		b = append(append(b, p.value...), ',')
+	b := append(room(out), '{')
+	if keep, ok := call.Carry.(*carried); ok {
+		for _, p := range *keep {
+			b = append(jsontensor.AppendString(b, p.name), ':')
+			b = append(append(b, p.value...), ',')
+		}
 	}
 	list, err := chosen(a, f.opt.Outputs)
 	if err != nil {
@@ -203,7 +187,5 @@ func appendRow(b []byte, t *serval.Tensor) ([]byte, error) {
 	for len(shape) > 0 && shape[0] == 1 && len(shape) < 2 {
 		shape = shape[1:]
 	}
-	bare := *t
-	bare.Shape = shape
-	return jsontensor.AppendNested(b, &bare)
+	return jsontensor.AppendShaped(b, t, shape)
 }

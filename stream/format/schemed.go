@@ -235,7 +235,7 @@ func (f *schemed[B]) results(a *stream.Answer, columns []column) ([]serval.Tenso
 
 // json writes a result as format rows does; pass are the values of Schemed.Pass.
 func (f *schemed[B]) json(pass []any, a *stream.Answer, out *stream.Message) error {
-	var keep []passed
+	var keep carried
 	for i, v := range pass {
 		if v == (absent{}) {
 			continue
@@ -247,5 +247,5 @@ func (f *schemed[B]) json(pass []any, a *stream.Answer, out *stream.Message) err
 		keep = append(keep, passed{f.opt.Pass[i], text})
 	}
 	plain := rows{opt: Rows{Outputs: f.opt.Outputs}}
-	return plain.Encode(nil, &stream.Call{Carry: keep}, a, out)
+	return plain.Encode(nil, &stream.Call{Carry: &keep}, a, out)
 }

@@ -81,7 +81,7 @@ func (Broker) Target(_ context.Context, options any, env stream.Env) (stream.Tar
 	if err != nil {
 		return nil, serval.Errorf(serval.InvalidArgument, "kafka: %w", err)
 	}
-	return &target{cl, room{most: o.MaxMessage}}, nil
+	return &target{cl, o.room()}, nil
 }
 
 // Session reads and writes in transactions.

@@ -195,9 +195,13 @@ func (o *TargetOptions) producer() ([]kgo.Opt, error) {
 	default:
 		return nil, bad("compression", "is %q; use none, gzip, snappy, lz4 or zstd", o.Compression)
 	}
+	linger := o.Linger
+	if o.room().flush {
+		linger = gathering
+	}
 	return []kgo.Opt{
 		kgo.DefaultProduceTopic(o.Topic), kgo.ProducerBatchCompression(codec), kgo.ProducerBatchMaxBytes(int32(o.MaxMessage)),
-		kgo.BrokerMaxWriteBytes(int32(max(100<<20, 2*o.MaxMessage))), kgo.ProducerLinger(o.Linger), kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
+		kgo.BrokerMaxWriteBytes(int32(max(100<<20, 2*o.MaxMessage))), kgo.ProducerLinger(linger), kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
 		kgo.RecordDeliveryTimeout(30 * time.Second), kgo.UnknownTopicRetries(2), kgo.MaxBufferedRecords(1 << 16),
 	}, nil
 }

@@ -297,7 +297,7 @@ func (Broker) Return(_ context.Context, options any, env stream.Env) (stream.Tar
 	if err != nil {
 		return nil, serval.Errorf(serval.InvalidArgument, "kafka: %w", err)
 	}
-	return &returned{target{cl, room{most: to.MaxMessage}}, o.Topics}, nil
+	return &returned{target{cl, to.room()}, o.Topics}, nil
 }
 
 // returned is a target to the topics of a source.

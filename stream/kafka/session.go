@@ -41,7 +41,7 @@ func newSession(in *SourceOptions, out, dead *TargetOptions, env stream.Env) (*s
 	if id == "" {
 		id = "serval-" + env.Stream + "-" + env.Instance
 	}
-	s := &session{reader: newReader(env), room: room{most: out.MaxMessage}}
+	s := &session{reader: newReader(env), room: out.room()}
 	if dead != nil {
 		if dead.Topic == "" {
 			return nil, bad("topic", "of the dead letters is missing")
@@ -49,7 +49,7 @@ func newSession(in *SourceOptions, out, dead *TargetOptions, env stream.Env) (*s
 		if !dead.same(&out.Connection) {
 			return nil, bad("brokers", "differ between target and dead_letter; delivery exactly-once needs both in one cluster, reached in one way")
 		}
-		s.dead = &letters{s, dead.Topic, room{most: out.MaxMessage}}
+		s.dead = &letters{s, dead.Topic, out.room()}
 	}
 	opts = append(append(opts, more...), kgo.TransactionalID(id), kgo.TransactionTimeout(out.TransactionTimeout),
 		kgo.OnPartitionsAssigned(s.assigned), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -47,9 +48,17 @@ func inOrder(topic string) place {
 // messages in it that are small: then less is sent together, until each batch fits or a message is too large by itself. Calls to
 // its methods do not overlap.
 type room struct {
-	most  int // bytes of a message, and so of a batch
-	bytes int // of messages that are sent together; 0: nothing was refused yet, and there is no bound
+	most  int  // bytes of a message, and so of a batch
+	bytes int  // of messages that are sent together; 0: nothing was refused yet, and there is no bound
+	flush bool // messages are sent once all that go together are with the client; else when its linger is over
 }
+
+// room is that of a topic's options.
+func (o *TargetOptions) room() room { return room{most: o.MaxMessage, flush: o.Linger == 0} }
+
+// gathering is the linger of clients whose messages do not wait for others: they are flushed long before it is over. Without any
+// the client would send the first message of a group in a request of its own before it has the second.
+const gathering = 20 * time.Millisecond
 
 // perRecord is about what a record takes in a batch beside its bytes, per header too.
 const perRecord = 24
@@ -90,7 +99,7 @@ func (w *room) produce(ctx context.Context, cl *kgo.Client, to place, messages [
 	failed := map[int]error{}
 	for from := 0; from < len(messages); {
 		end := w.together(messages, from)
-		some := send(ctx, cl, to, messages[from:end])
+		some := w.send(ctx, cl, to, messages[from:end])
 		if len(some) > 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -126,34 +135,61 @@ func tooLarge(err error) bool {
 	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge)
 }
 
+// batch is messages on their way to the brokers. The client has the records and what they hold from Produce until their promise is
+// called, and a batch lives until all of them were: nobody writes to it meanwhile, and nothing of it is used again.
+type batch struct {
+	records []kgo.Record
+	sent    sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows; the promises are called by one goroutine, but Produce itself calls some
+	failed map[int]error
+	next   int // behind the record that failed last: those that fail do so in order, mostly
+}
+
+// settled is every record's promise.
+func (b *batch) settled(rec *kgo.Record, err error) {
+	if err != nil {
+		b.mu.Lock()
+		for range b.records {
+			i := b.next % len(b.records)
+			b.next = i + 1
+			if rec == &b.records[i] {
+				b.failed[i] = err
+				break
+			}
+		}
+		b.mu.Unlock()
+	}
+	b.sent.Done()
+}
+
 // send sends messages together, waits for all of them, and says which failed.
-func send(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Message) map[int]error {
-	records := make([]kgo.Record, len(messages))
-	var mu sync.Mutex // guards failed; the promises are called by one goroutine, but Produce itself calls some
-	failed := map[int]error{}
-	var sent sync.WaitGroup
-	sent.Add(len(messages))
+func (w *room) send(ctx context.Context, cl *kgo.Client, to place, messages []*stream.Message) map[int]error {
+	b := &batch{records: make([]kgo.Record, len(messages)), failed: map[int]error{}}
+	n := 0
+	for _, m := range messages {
+		n += len(m.Headers)
+	}
+	headers := make([]kgo.RecordHeader, n)
+	b.sent.Add(len(messages))
+	settled := b.settled
 	for i, m := range messages {
-		rec := &records[i]
+		rec := &b.records[i]
 		rec.Key, rec.Value = m.Key, m.Value
 		rec.Topic, rec.Partition = to(m)
-		if len(m.Headers) > 0 {
-			rec.Headers = make([]kgo.RecordHeader, len(m.Headers))
+		if k := len(m.Headers); k > 0 {
+			rec.Headers, headers = headers[:k:k], headers[k:]
 			for j, h := range m.Headers {
 				rec.Headers[j] = kgo.RecordHeader{Key: h.Key, Value: h.Value}
 			}
 		}
-		cl.Produce(ctx, rec, func(_ *kgo.Record, err error) {
-			if err != nil {
-				mu.Lock()
-				failed[i] = err
-				mu.Unlock()
-			}
-			sent.Done()
-		})
+		cl.Produce(ctx, rec, settled)
 	}
-	sent.Wait()
-	return failed
+	if w.flush {
+		_ = cl.Flush(ctx) // an error is ctx's end, which the promises tell too
+	}
+	b.sent.Wait()
+	return b.failed
 }
 
 // class says what an error of the producer means for the message.
