@@ -52,18 +52,18 @@ func (n *net) gather() int {
 	return len(n.outs)
 }
 
-// blockHalves is how many 16-bit floats a block of the cache has.
-func (x *shape) blockHalves() int { return x.layers * x.kvHeads * 2 * block * x.head }
+// blockSize is how many uint16 a block of the cache takes.
+func (n *net) blockSize() int { return n.layers * n.kvHeads * 2 * n.cell.Size(block) }
 
 // copyBlock copies what a block of the cache holds to another.
 func (n *net) copyBlock(to, from int32) {
-	size := n.blockHalves()
+	size := n.blockSize()
 	copy(n.kv[int(to)*size:(int(to)+1)*size], n.kv[int(from)*size:(int(from)+1)*size])
 }
 
 // cells are the keys and values of a head in a block of the cache, in the layer that is computed.
 func (n *net) cells(b int32, head int) (keys, values []uint16) {
-	size := block * n.head
+	size := n.cell.Size(block)
 	at := ((int(b)*n.layers+n.number)*n.kvHeads + head) * 2 * size
 	return n.kv[at : at+size : at+size], n.kv[at+size : at+2*size : at+2*size]
 }
@@ -93,16 +93,11 @@ func (n *net) ropeOne(worker, i int) {
 	}
 	s := &n.spans[n.spanOf(i)]
 	pos := s.pos + i - s.from
-	halves := n.scratch[worker].halves
-	n.ops.ToF16(halves, row[n.heads*n.head:(n.heads+n.kvHeads)*n.head])
+	room := n.scratch[worker].room
+	n.cell.Round(room, row[n.heads*n.head:])
 	for h := range n.kvHeads {
 		keys, values := n.cells(s.table[pos/block], h)
-		cell := keys[pos%block/16*16*n.head+pos%16:] // as kernel.Span says keys stand
-		for j, v := range halves[h*n.head : (h+1)*n.head] {
-			cell[j*16] = v
-		}
-		at := (n.heads + n.kvHeads + h) * n.head
-		n.ops.PutValue(values, n.head, pos%block, row[at:at+n.head])
+		n.cell.Put(keys, values, pos%block, h, room)
 	}
 }
 
@@ -150,7 +145,7 @@ func (n *net) attend(worker, i int) {
 	begin := n.from(s.pos+w.from) / block
 	stride := blocksFor(last) * block
 	scores := kernel.Rows{Data: scratch.scores, N: queries, Stride: stride}
-	query := kernel.Rows{Data: scratch.query, N: queries, Stride: n.head}
+	n.cell.Ask(scratch.room, kernel.Rows{Data: scratch.query, N: queries, Stride: n.head}, n.scale)
 	_, values := n.cells(s.table[begin], head)
 	for b := begin; b*block < last; b++ { // what comes next is fetched meanwhile: the processor does not do it beyond a page of 4 KB
 		keys, _ := n.cells(s.table[b], head)
@@ -158,9 +153,9 @@ func (n *net) attend(worker, i int) {
 		if (b+1)*block < last {
 			next, _ = n.cells(s.table[b+1], head)
 		}
-		kernel.Span{Data: next, Cells: block, Dim: n.head}.Prefetch()
+		kernel.Prefetch(next)
 		scores.Data = scratch.scores[b*block:]
-		n.ops.ScoresF16(scores, query, kernel.Span{Data: keys, Cells: min(block, last-b*block), Dim: n.head}, n.scale)
+		n.cell.Scores(scores, keys, min(block, last-b*block), scratch.room)
 	}
 	for t := range w.n {
 		pos := s.pos + w.from + t
@@ -174,10 +169,10 @@ func (n *net) attend(worker, i int) {
 		_, values := n.cells(s.table[b], head)
 		if (b+1)*block < last {
 			_, next := n.cells(s.table[b+1], head)
-			kernel.Span{Data: next, Cells: block, Dim: n.head}.Prefetch()
+			kernel.Prefetch(next)
 		}
 		scores.Data = scratch.scores[b*block:]
-		n.ops.WeighF16(mixed, scores, kernel.Span{Data: values, Cells: min(block, last-b*block), Dim: n.head})
+		n.cell.Weigh(mixed, scores, values, min(block, last-b*block), scratch.room)
 	}
 	for t := range w.n {
 		at := ((first+t)*n.heads + head*group) * n.head

@@ -10,6 +10,7 @@ import (
 
 	"serval"
 	"serval/engine"
+	"serval/engine/gguf/kernel"
 )
 
 // BenchmarkAgainstLlama measures the decoder against engine/llama's: the same file, prompts, number of tokens and threads, greedy, in
@@ -135,5 +136,45 @@ func BenchmarkRows(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkStore is what a step costs over caches of each kind: of one and of 16 sequences with 1,500 tokens behind each, and of a piece
+// of a prompt at its beginning and behind 1,024 tokens. The cells hold zeros, which take as long as others.
+func BenchmarkStore(b *testing.B) {
+	dir := smol
+	if path := os.Getenv("SERVAL_BENCH_GGUF"); path != "" {
+		dir = func(t testing.TB) string { return folder(t, path) }
+	}
+	const behind, cells = 1500, 1536
+	tokens := make([]int32, 512)
+	for i := range tokens {
+		tokens[i] = int32(100 + i)
+	}
+	for s := kernel.StoreF16; s <= kernel.StoreQ8; s++ {
+		d := storing(b, dir(b), serval.TextSettings{Context: 2048, Slots: 16, Cache: 16 * cells}, s.String())
+		step := func(name string, sequences, n, pos int) {
+			b.Run(fmt.Sprintf("%s/%s", s, name), func(b *testing.B) {
+				for b.Loop() {
+					d.net.reset()
+					for i := range sequences {
+						var table []int32
+						for j := range cells / block {
+							table = append(table, int32(i*cells/block+j))
+						}
+						d.net.add(tokens[:n], pos, table, func(i int) bool { return i == n-1 })
+					}
+					if err := d.net.run(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(sequences*n*b.N)/b.Elapsed().Seconds(), "tok/s")
+				b.ReportMetric(float64(d.plan.cache)/(1<<20), "MiB")
+			})
+		}
+		step("decode=1", 1, 1, behind)
+		step("decode=16", 16, 1, behind)
+		step("prompt=512", 1, 512, 0)
+		step("prompt=512/behind=1024", 1, 512, 1024)
 	}
 }

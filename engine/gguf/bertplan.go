@@ -36,8 +36,8 @@ func makeBertPlan(x *bert, s *serval.ModelSettings, workers int, free int64) (*b
 	if s.Text != nil {
 		text = *s.Text
 	}
-	for key := range s.Options {
-		return nil, serval.Errorf(serval.InvalidArgument, "options.%s: engine gguf has no options", key).At("options." + key)
+	if _, err := storeOf(s.Options); err != nil {
+		return nil, err
 	}
 	p := &bertPlan{bert: x, workers: workers, slots: text.Slots, context: x.trained, free: free}
 	if p.slots == 0 {
@@ -54,6 +54,9 @@ func makeBertPlan(x *bert, s *serval.ModelSettings, workers int, free int64) (*b
 			p.advice = append(p.advice, fmt.Sprintf("text.context is %d, but the model was trained for %d tokens; %d are used", text.Context, x.trained, x.trained))
 		}
 		p.context = min(text.Context, p.context)
+	}
+	if s.Options["kv_type"] != "" {
+		p.advice = append(p.advice, "options.kv_type has no effect: a model of vectors has no key-value cache")
 	}
 	if text.Cache > 0 {
 		p.advice = append(p.advice, "text.cache has no effect: a model of vectors keeps nothing between two texts")

@@ -22,7 +22,14 @@ func smallModel(t testing.TB, text serval.TextSettings) *decoder {
 
 // What a prompt begins with is found in the cache, of finished and of running requests, and only under the same salt.
 func TestPrefixCache(t *testing.T) {
-	d := smallModel(t, serval.TextSettings{Context: 512, Slots: 8, Cache: 4096})
+	for _, kind := range []string{"f16", "bf16", "q8_0"} {
+		t.Run(kind, func(t *testing.T) {
+			prefixCache(t, storing(t, written(t, small.write()), serval.TextSettings{Context: 512, Slots: 8, Cache: 4096}, kind))
+		})
+	}
+}
+
+func prefixCache(t *testing.T, d *decoder) {
 	system := someTokens(200, 1)
 	question := func(i int) *serval.Generate {
 		in := greedy(slices.Concat(system, someTokens(20, 100+i)), 8)

@@ -2,6 +2,7 @@ package gguf
 
 import (
 	"errors"
+	"fmt"
 
 	"serval"
 	"serval/engine"
@@ -18,8 +19,8 @@ func (e *Engine) Claim(dir string, s *serval.ModelSettings) error {
 	if kernel.Best() == kernel.Portable() {
 		return errors.New("gguf: it has no kernels for this processor (AVX2 or AVX-512 VNNI is wanted), so that libllama is faster; engine: gguf asks for it all the same")
 	}
-	if len(s.Options) > 0 {
-		return errors.New("gguf: options are engine llama's")
+	if _, err := storeOf(s.Options); err != nil {
+		return fmt.Errorf("gguf: %w", err)
 	}
 	device, err := engine.ParseDevice(s.Device)
 	if err != nil {

@@ -42,6 +42,9 @@ func (e *Engine) Name() string { return "gguf" }
 // Platform is what the Open Inference Protocol calls it.
 func (e *Engine) Platform() string { return "serval_gguf" }
 
+// Knows says which options a model may set; see engine.Optioned.
+func (e *Engine) Knows(option string) bool { return option == "kv_type" }
+
 // Detect wants one model of .gguf in the folder, perhaps in several parts, that begins as GGUF files do. Whether it is loaded where
 // the settings do not name this engine is for Claim to say.
 func (e *Engine) Detect(dir fs.FS) (engine.Rank, error) {

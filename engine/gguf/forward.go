@@ -12,7 +12,8 @@ type net struct {
 	*weights
 	*crew
 	ops    kernel.Ops
-	kv     []uint16 // block by block; in a block layer by layer, head by head, keys before values
+	cell   kernel.KV
+	kv     []uint16 // block by block; in a block layer by layer, head by head, keys before values, as cell stores them
 	freeKV func() error
 	limit  int // rows
 
@@ -51,14 +52,14 @@ type scratch struct {
 	query  []float32 // [tile][head]
 	mixed  []float32 // [tile][head]
 	scores []float32 // [tile][context]
-	halves []uint16  // [kvHeads][head]
+	room   *kernel.KVRoom
 }
 
 func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	x := w.shape
-	n := &net{weights: w, crew: newCrew(team, w.arena, w.mapped), ops: w.ops, limit: p.rows}
+	n := &net{weights: w, crew: newCrew(team, w.arena, w.mapped), ops: w.ops, cell: kernel.NewKV(w.ops, p.store, x.kvHeads, x.head), limit: p.rows}
 	var err error
-	if n.kv, n.freeKV, err = kernel.Halves(p.blocks * n.blockHalves()); err != nil {
+	if n.kv, n.freeKV, err = kernel.Halves(p.blocks * n.blockSize()); err != nil {
 		return nil, err
 	}
 	floats := func(cols int) []float32 { return make([]float32, p.rows*cols) }
@@ -72,7 +73,7 @@ func newNet(w *weights, p *plan, team *kernel.Team) (*net, error) {
 	for i := range n.scratch {
 		n.scratch[i] = scratch{
 			row: make([]float32, max(x.width, x.inner)), bytes: make([]byte, w.embed.bytes), query: make([]float32, x.tile()*x.head),
-			mixed: make([]float32, x.tile()*x.head), scores: make([]float32, x.tile()*p.seen()), halves: make([]uint16, x.kvHeads*x.head),
+			mixed: make([]float32, x.tile()*x.head), scores: make([]float32, x.tile()*p.seen()), room: n.cell.Room(x.tile()),
 		}
 	}
 	n.embedRow, n.normRow, n.ropeRow, n.attendPiece = n.embedOne, n.normOne, n.ropeOne, n.attend

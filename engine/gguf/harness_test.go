@@ -27,6 +27,11 @@ var peer struct {
 // theirs opens a model with engine/llama.
 func theirs(t testing.TB, dir string, text serval.TextSettings, threads int) engine.Decoder {
 	t.Helper()
+	return opened(t, libllama(t), dir, text, threads)
+}
+
+func libllama(t testing.TB) *llama.Engine {
+	t.Helper()
 	peer.once.Do(func() {
 		cache, err := os.UserCacheDir()
 		if err != nil {
@@ -40,12 +45,17 @@ func theirs(t testing.TB, dir string, text serval.TextSettings, threads int) eng
 	if peer.err != nil {
 		t.Fatalf("libllama: %v", peer.err)
 	}
-	return opened(t, peer.engine, dir, text, threads)
+	return peer.engine
 }
 
 func opened(t testing.TB, e engine.Engine, dir string, text serval.TextSettings, threads int) engine.Decoder {
 	t.Helper()
-	m, err := e.Open(t.Context(), engine.Spec{Name: "m", Dir: dir, Settings: serval.ModelSettings{Text: &text}, Threads: threads})
+	return openedAs(t, e, dir, serval.ModelSettings{Text: &text}, threads)
+}
+
+func openedAs(t testing.TB, e engine.Engine, dir string, s serval.ModelSettings, threads int) engine.Decoder {
+	t.Helper()
+	m, err := e.Open(t.Context(), engine.Spec{Name: "m", Dir: dir, Settings: s, Threads: threads})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +71,17 @@ func opened(t testing.TB, e engine.Engine, dir string, text serval.TextSettings,
 func ours(t testing.TB, dir string, text serval.TextSettings) *decoder {
 	t.Helper()
 	return opened(t, New(), dir, text, 2).(*decoder)
+}
+
+// stores are the settings of a model that keeps keys and values as a kind.
+func stores(text serval.TextSettings, kind string) serval.ModelSettings {
+	return serval.ModelSettings{Text: &text, Options: map[string]string{"kv_type": kind}}
+}
+
+// storing is ours with keys and values of a kind.
+func storing(t testing.TB, dir string, text serval.TextSettings, kind string) *decoder {
+	t.Helper()
+	return openedAs(t, New(), dir, stores(text, kind), 2).(*decoder)
 }
 
 // folder is a version folder with a model's file in it.
@@ -132,6 +153,14 @@ func ask(in serval.Input) *answer {
 	a := &answer{room: -1}
 	a.call = engine.Call{Input: in, Rows: 1, Stream: a}
 	return a
+}
+
+// equal says that two answers are the same to the last bit.
+func equal(a, b *answer) bool {
+	same := func(a, b serval.Token) bool {
+		return a.ID == b.ID && a.Logprob == b.Logprob && slices.EqualFunc(a.Top, b.Top, func(a, b serval.Token) bool { return a.ID == b.ID && a.Logprob == b.Logprob })
+	}
+	return len(a.tokens) > 0 && slices.EqualFunc(a.tokens, b.tokens, same) && slices.EqualFunc(a.prompt, b.prompt, same)
 }
 
 // greedy is a request for the most likely tokens.

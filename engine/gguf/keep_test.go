@@ -93,13 +93,6 @@ func (k *keeping) file() string {
 	return list[0]
 }
 
-func equal(a, b *answer) bool {
-	same := func(a, b serval.Token) bool {
-		return a.ID == b.ID && a.Logprob == b.Logprob && slices.EqualFunc(a.Top, b.Top, func(a, b serval.Token) bool { return a.ID == b.ID && a.Logprob == b.Logprob })
-	}
-	return len(a.tokens) > 0 && slices.EqualFunc(a.tokens, b.tokens, same) && slices.EqualFunc(a.prompt, b.prompt, same)
-}
-
 // A second start takes what the first has kept, mapped or, where pages are small, copied, and computes the same to the last bit; what was
 // hurt meanwhile is packed and written anew.
 func TestSecondStart(t *testing.T) {

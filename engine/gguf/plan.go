@@ -7,6 +7,7 @@ import (
 
 	"serval"
 	"serval/engine"
+	"serval/engine/gguf/kernel"
 )
 
 // plan is what a model will take, worked out from its header before anything is loaded. Sizes are in bytes.
@@ -19,6 +20,7 @@ type plan struct {
 	rows      int // most that are computed at once
 	outputs   int // most rows of logits
 	weights   int64
+	store     kernel.Store // of the cache's numbers
 	cellBytes int64
 	cache     int64
 	compute   int64
@@ -39,6 +41,24 @@ const (
 	leastOutputs   = 64  // rows of logits
 )
 
+// storeOf is how the options want keys and values kept. The words are engine/llama's, which knows more of them, and more options.
+func storeOf(options map[string]string) (kernel.Store, error) {
+	for key := range options {
+		if key != "kv_type" {
+			return 0, serval.Errorf(serval.InvalidArgument, "options.%s: engine gguf has only the option kv_type; use engine: llama", key).At("options." + key)
+		}
+	}
+	word := options["kv_type"]
+	if word == "" {
+		return kernel.StoreF16, nil
+	}
+	store, ok := kernel.ParseStore(word)
+	if !ok {
+		return 0, serval.Errorf(serval.InvalidArgument, "options.kv_type is %q; use f16, bf16 or q8_0, or with engine: llama q4_0", word).At("options.kv_type")
+	}
+	return store, nil
+}
+
 // makePlan works out what the net takes with these settings and so many workers, where free bytes of memory are left (0: not known).
 // The error says what of the settings cannot be; that it does not fit is no error.
 func makePlan(x *shape, s *serval.ModelSettings, workers int, free int64) (*plan, error) {
@@ -46,10 +66,11 @@ func makePlan(x *shape, s *serval.ModelSettings, workers int, free int64) (*plan
 	if s.Text != nil {
 		text = *s.Text
 	}
-	for key := range s.Options {
-		return nil, serval.Errorf(serval.InvalidArgument, "options.%s: engine gguf has no options", key).At("options." + key)
+	store, err := storeOf(s.Options)
+	if err != nil {
+		return nil, err
 	}
-	p := &plan{shape: x, workers: workers, slots: text.Slots, free: free, cellBytes: x.cellBytes(), weights: x.packed}
+	p := &plan{shape: x, workers: workers, slots: text.Slots, free: free, store: store, cellBytes: x.cellBytes(store), weights: x.packed}
 	if p.slots == 0 {
 		p.slots = defaultSlots
 	}
@@ -131,6 +152,9 @@ func (p *plan) changes() []string {
 			out = append(out, fmt.Sprintf("set text.context and text.cache to at most %d", fit))
 		}
 	}
+	if p.store != kernel.StoreQ8 && p.total-p.cache+int64(p.blocks)*block*p.shape.cellBytes(kernel.StoreQ8) <= p.free {
+		out = append(out, "set options.kv_type to q8_0, which halves the cache")
+	}
 	if p.weights > p.free/2 {
 		out = append(out, "take a file with fewer bits a weight")
 	}
@@ -169,7 +193,7 @@ func (e *Engine) Plan(spec engine.Spec) (*engine.Plan, error) {
 	}
 	out.Parts = []engine.PlanPart{
 		{Name: "weights", Bytes: p.weights, Note: x.arch},
-		{Name: "key-value cache", Bytes: p.cache, Note: fmt.Sprintf("%d tokens of %d bytes in blocks of %d, shared by all sequences", p.blocks*block, p.cellBytes, block)},
+		{Name: "key-value cache", Bytes: p.cache, Note: fmt.Sprintf("%d tokens of %d bytes (%s) in blocks of %d, shared by all sequences", p.blocks*block, p.cellBytes, p.store, block)},
 		{Name: "computing", Bytes: p.compute, Note: fmt.Sprintf("%d tokens at once", p.rows)},
 	}
 	return out, nil

@@ -368,4 +368,6 @@ func (x *shape) each(f func(name string, cols, rows int)) {
 }
 
 // cellBytes is what a token takes in the cache.
-func (x *shape) cellBytes() int64 { return int64(x.layers) * int64(x.kvHeads) * int64(x.head) * 2 * 2 }
+func (x *shape) cellBytes(s kernel.Store) int64 {
+	return int64(x.layers) * int64(x.kvHeads) * 2 * int64(s.Bytes(x.head))
+}

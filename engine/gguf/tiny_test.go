@@ -308,18 +308,21 @@ func TestTiny(t *testing.T) {
 // A batch changes no bit of an answer, nor do pieces of prompts, nor what is in the cache.
 func TestBatchIsNothing(t *testing.T) {
 	for _, arch := range []string{"llama", "qwen2", "qwen3", "gemma2", "gemma3"} {
-		t.Run(arch, func(t *testing.T) { batchIsNothing(t, arch) })
+		t.Run(arch, func(t *testing.T) { batchIsNothing(t, arch, "f16") })
 	}
+	t.Run("llama, bf16", func(t *testing.T) { batchIsNothing(t, "llama", "bf16") })
+	t.Run("llama, q8_0", func(t *testing.T) { batchIsNothing(t, "llama", "q8_0") })
+	t.Run("gemma3, q8_0", func(t *testing.T) { batchIsNothing(t, "gemma3", "q8_0") })
 }
 
-func batchIsNothing(t *testing.T, arch string) {
+func batchIsNothing(t *testing.T, arch, kind string) {
 	y := tiny{arch: arch, kind: gguf.Q4_1, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2}
 	if has, _ := traitsOf(arch); has.gemma {
 		y.window = 50
 	}
 	dir := written(t, y.write())
 	settings := serval.TextSettings{Context: 512, Slots: 16, Cache: 8192}
-	d := ours(t, dir, settings)
+	d := storing(t, dir, settings, kind)
 	ask16 := func() []*answer {
 		var list []*answer
 		for i := range 16 {
@@ -366,6 +369,6 @@ func batchIsNothing(t *testing.T, arch string) {
 	// In a cache that is too small for all.
 	settings.Cache = 544
 	list := ask16()
-	run(t, ours(t, dir, settings), list...)
+	run(t, storing(t, dir, settings, kind), list...)
 	compare("with little room", list)
 }

@@ -16,27 +16,6 @@ type Rows struct {
 	N, Stride int
 }
 
-// Prefetch asks for the span's cells, which will be needed soon.
-func (k Span) Prefetch() {
-	if lines := k.Cells * k.Dim / 32; lines > 0 {
-		_ = k.Data[lines*32-1]
-		prefetch(&k.Data[0], lines)
-	}
-}
-
-// PutValue writes the value of one cell into a span's data.
-func (o Ops) PutValue(data []uint16, dim, cell int, value []float32) {
-	o.ToF16(data[cell*dim:(cell+1)*dim], value[:dim])
-}
-
-// PutKey writes the key of one cell into a span's data.
-func (o Ops) PutKey(data []uint16, dim, cell int, key []float32) {
-	at := data[cell/16*16*dim+cell%16:]
-	for i, e := range key[:dim] {
-		at[i*16] = narrow(e)
-	}
-}
-
 // ScoresF16 sets dst row r, cell c to scale × (q row r · key c) for all rows of q and cells of k. The rows are the query heads
 // that share a KV head, of one token or of many: the more at once the better, up to 12. Data must be whole groups of 16 cells.
 func (o Ops) ScoresF16(dst, q Rows, k Span, scale float32) {

@@ -28,8 +28,9 @@ func testAttention(t *testing.T, o Ops, dim, cells int) {
 	values := make([]uint16, len(keys))
 	k, v := floats(rng, cells*dim), floats(rng, cells*dim)
 	for c := range cells {
-		o.PutKey(keys, dim, c, k[c*dim:(c+1)*dim])
-		o.PutValue(values, dim, c, v[c*dim:(c+1)*dim])
+		for i := range dim {
+			keys[c/16*16*dim+i*16+c%16], values[c*dim+i] = narrow(k[c*dim+i]), narrow(v[c*dim+i])
+		}
 	}
 	round := func(f float32) float64 { return float64(Widen(narrow(f))) }
 	for _, n := range []int{1, 2, 3, 5, 7, 8, 9, 14, 19} {

@@ -1,5 +1,5 @@
 // Package kernel computes what an LLM's forward pass is made of on a CPU: products of quantised matrices with int8
-// activations, the vector operations between them, attention over blocks of an f16 KV cache, and the team of threads that
+// activations, the vector operations between them, attention over blocks of a KV cache, and the team of threads that
 // shares a pass. engine/gguf calls it; it imports llm/gguf for the tensor types, and golang.org/x/sys/cpu.
 //
 // # Choosing the instructions
@@ -31,11 +31,13 @@
 //
 // # KV cache
 //
-// One [Span] is a run of cells of one KV head. Keys stand in groups of 16 cells, dimension by dimension (element i of cell c
-// at (c/16)*16*dim + i*16 + c%16), so that 16 scores need no sum across lanes; values stand cell by cell (c*dim + i). [Ops.PutKey]
-// and [Ops.PutValue] write one cell. A block of a paged cache therefore holds a multiple of 16 cells and needs cells*dim uint16
-// for each of both. Cells that were not written yet may hold anything finite: Scores computes up to 15 cells more than asked
-// for internally but stores only what was asked for.
+// [KV] stores the cells of a cache as one [Store] says, and attends to them. Keys stand in groups of 16 cells, so that 16 scores need no sum
+// across lanes, and values cell by cell. As f16 and bf16 a head's keys stand dimension by dimension (element i of cell c at
+// (c/16)*16*dim + i*16 + c%16), values at c*dim + i. As Q8_0 a group of keys is a tile of a matrix in that form (form.go), which is
+// multiplied by the queries, rounded to int8 as other activations and as llama.cpp does; a group's values are its int8, cell by cell, and
+// behind them for each 32 dimensions the 16 cells' f16 scales, by which weights are multiplied before the values are. So a block of a paged
+// cache holds a multiple of 16 cells. Cells that were not written yet may hold anything finite. The numbers are the same bits on all
+// instruction sets, and do not depend on how many rows of queries come at once.
 //
 // # Threads
 //

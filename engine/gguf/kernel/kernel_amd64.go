@@ -644,6 +644,86 @@ func mulQ6Kx15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, m
 //go:noescape
 func mulQ6Kx16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
 
+// mulCells8x1 multiplies tiles of Cells8 by 1 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x1(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x2 multiplies tiles of Cells8 by 2 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x2(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x3 multiplies tiles of Cells8 by 3 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x3(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x4 multiplies tiles of Cells8 by 4 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x4(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x5 multiplies tiles of Cells8 by 5 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x5(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x6 multiplies tiles of Cells8 by 6 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x6(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x7 multiplies tiles of Cells8 by 7 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x7(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x8 multiplies tiles of Cells8 by 8 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x8(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x9 multiplies tiles of Cells8 by 9 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x9(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x10 multiplies tiles of Cells8 by 10 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x10(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x11 multiplies tiles of Cells8 by 11 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x11(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x12 multiplies tiles of Cells8 by 12 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x12(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x13 multiplies tiles of Cells8 by 13 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x13(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x14 multiplies tiles of Cells8 by 14 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x14(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x15 multiplies tiles of Cells8 by 15 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x15(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
+// mulCells8x16 multiplies tiles of Cells8 by 16 tokens; ld in bytes; the rows of mask are stored.
+//
+//go:noescape
+func mulCells8x16(w *byte, tiles int, blocks int, acts *byte, y *float32, ld int, mask uint64)
+
 // mulF16x1 multiplies tiles of F16 by 1 tokens of floats; ld in bytes; the rows of mask are stored.
 //
 //go:noescape
@@ -1044,6 +1124,26 @@ func avx2MulQ6Kx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *floa
 //go:noescape
 func avx2MulQ6Kx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
+// avx2MulCells8x1 multiplies tiles of Cells8 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulCells8x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
+
+// avx2MulCells8x2 multiplies tiles of Cells8 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulCells8x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
+
+// avx2MulCells8x3 multiplies tiles of Cells8 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulCells8x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
+
+// avx2MulCells8x4 multiplies tiles of Cells8 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func avx2MulCells8x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
+
 // vnniMulQ4x1 multiplies tiles of Q4 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
 //go:noescape
@@ -1203,6 +1303,26 @@ func vnniMulQ6Kx3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *floa
 //
 //go:noescape
 func vnniMulQ6Kx4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
+
+// vnniMulCells8x1 multiplies tiles of Cells8 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulCells8x1(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
+
+// vnniMulCells8x2 multiplies tiles of Cells8 by 2 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulCells8x2(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
+
+// vnniMulCells8x3 multiplies tiles of Cells8 by 3 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulCells8x3(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
+
+// vnniMulCells8x4 multiplies tiles of Cells8 by 4 tokens of so many lanes; ld in bytes; whole tiles are stored.
+//
+//go:noescape
+func vnniMulCells8x4(w *byte, tiles int, blocks int, acts *byte, lanes int, y *float32, ld int)
 
 // avx2MulF16x1 multiplies tiles of F16 by 1 tokens of so many lanes; ld in bytes; whole tiles are stored.
 //
@@ -1395,6 +1515,39 @@ func weigh4(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cel
 func weigh6(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
 
 //go:noescape
+func brainScores1(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func brainScores2(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func brainScores3(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func brainScores4(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func brainScores6(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func brainScores8(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func brainWeigh1(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func brainWeigh2(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func brainWeigh3(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func brainWeigh4(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func brainWeigh6(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
 func wholeScores1(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
 
 //go:noescape
@@ -1458,6 +1611,36 @@ func avx2Scores6(dst *float32, dstStride int, q *float32, qStride int, k *uint16
 func avx2Weigh6(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
 
 //go:noescape
+func avx2BrainScores1(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2BrainWeigh1(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2BrainScores2(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2BrainWeigh2(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2BrainScores3(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2BrainWeigh3(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2BrainScores4(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2BrainWeigh4(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
+func avx2BrainScores6(dst *float32, dstStride int, q *float32, qStride int, k *uint16, groups int, dim int, scale float32, mask uint64)
+
+//go:noescape
+func avx2BrainWeigh6(dst *float32, dstStride int, p *float32, pStride int, v *uint16, cells int, dim int)
+
+//go:noescape
 func avx2WholeScores1(dst *float32, dstStride int, q *float32, qStride int, k *float32, groups int, dim int, scale float32, mask uint64)
 
 //go:noescape
@@ -1486,6 +1669,42 @@ func avx2WholeScores6(dst *float32, dstStride int, q *float32, qStride int, k *f
 
 //go:noescape
 func avx2WholeWeigh6(dst *float32, dstStride int, p *float32, pStride int, v *float32, cells int, dim int)
+
+//go:noescape
+func weighCells8x1(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func avx2WeighCells8x1(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func weighCells8x2(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func avx2WeighCells8x2(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func weighCells8x3(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func avx2WeighCells8x3(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func weighCells8x4(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func avx2WeighCells8x4(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func weighCells8x6(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func avx2WeighCells8x6(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
+
+//go:noescape
+func toBF16(dst *uint16, src *float32, n int)
+
+//go:noescape
+func avx2ToBF16(dst *uint16, src *float32, n int)
 
 // pause lets a spinning thread breathe.
 func pause(n int)

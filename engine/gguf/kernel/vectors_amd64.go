@@ -72,6 +72,14 @@ func (o Ops) toF16(dst *uint16, src *float32, n int) {
 	}
 }
 
+func (o Ops) toBF16(dst *uint16, src *float32, n int) {
+	if o.isa == avx512 {
+		toBF16(dst, src, n)
+	} else {
+		avx2ToBF16(dst, src, n)
+	}
+}
+
 func (o Ops) indexOf(x *float32, n int, e float32) int {
 	if o.isa == avx512 {
 		return indexOf(x, n, e)

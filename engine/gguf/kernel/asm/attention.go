@@ -9,14 +9,14 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// cell is how a number of a cache is stored: its bytes, and its shift; float32 has another name.
+// cell is how a number of a cache is stored: its bytes, and its shift; bf16 and float32 have other names than f16. For 8 bits see cells.go.
 type cell struct {
 	name  string
 	bytes int
 	shift uint8
 }
 
-var cells = []cell{{"", 2, 1}, {"Whole", 4, 2}}
+var cells = []cell{{"", 2, 1}, {"Brain", 2, 1}, {"Whole", 4, 2}}
 
 // of is the name of a function for it.
 func (c cell) of(set, name string, rows int) string {
@@ -29,9 +29,13 @@ func (c cell) element() string { return map[int]string{2: "uint16", 4: "float32"
 
 // load makes float32 of what is stored.
 func (c cell) load(m Mem, to VecPhysical) {
-	if c.bytes == 2 {
+	switch c.name {
+	case "":
 		VCVTPH2PS(m, to)
-	} else {
+	case "Brain":
+		VPMOVZXWD(m, to)
+		VPSLLD(U8(16), to, to)
+	default:
 		VMOVUPS(m, to)
 	}
 }

@@ -25,6 +25,7 @@ type form struct {
 	size    int  // of a block
 	head    int  // of what stands before eight blocks: their factors, which the scales, small integers, multiply
 	minimum bool // and not a start
+	near    bool // nothing is prefetched: it is a few blocks of a cache, which do not go on where they end
 }
 
 var forms = []form{
@@ -36,6 +37,7 @@ var forms = []form{
 	{name: "Q4K", bits: 4, scales: 256, size: 288, head: 64, minimum: true},
 	{name: "Q5K", bits: 5, scales: 320, size: 352, head: 64, minimum: true},
 	{name: "Q6K", bits: 6, scales: 384, size: 416, head: 32},
+	{name: "Cells8", bits: 8, scales: 512, size: 544, near: true},
 }
 
 // multiply writes one kernel for each form and number of tokens: a run of tiles of 16 rows times one lane group.
@@ -82,7 +84,7 @@ func multiplyBy(f form, n int) {
 		ADDQ(U8(uint8(f.head)), RSI)
 		Label("within")
 	}
-	for at := 0; at < f.size; at += 64 {
+	for at := 0; at < f.size && !f.near; at += 64 {
 		PREFETCHT0(Mem{Base: RSI, Disp: ahead + at})
 	}
 	f.weights()

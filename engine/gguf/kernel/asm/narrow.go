@@ -80,7 +80,7 @@ func (k *narrow) write() {
 		ADDQ(U8(uint8(k.head)), RAX)
 		Label("within")
 	}
-	for at := 0; at < k.size; at += 64 {
+	for at := 0; at < k.size && !k.near; at += 64 {
 		PREFETCHT0(Mem{Base: RSI, Disp: ahead + at})
 	}
 	if k.bits == 6 {
