@@ -1,10 +1,6 @@
 package gguf
 
-import (
-	"fmt"
-
-	"serval/llm/decode"
-)
+import "serval/llm/decode"
 
 // block is how many cells of the cache, tokens of a sequence, are given out together.
 const block = 32
@@ -38,41 +34,25 @@ type cache struct {
 	youngest       map[parent]int32
 	older, younger []int32
 
-	// Of the kept blocks: a ring through next and prev with the one let go longest ago behind its head, which is one past the last block.
-	next, prev []int32
-	kept       int
+	evictor // of the kept blocks
 }
 
-func newCache(blocks int) *cache {
+func newCache(blocks int, by costs) *cache {
 	c := &cache{
 		refs: make([]int32, blocks), number: make([]uint64, blocks), names: make([]name, blocks), filled: make([]int32, blocks),
 		index: map[name]int32{}, free: make([]int32, blocks), youngest: map[parent]int32{}, older: make([]int32, blocks),
-		younger: make([]int32, blocks), next: make([]int32, blocks+1), prev: make([]int32, blocks+1),
+		younger: make([]int32, blocks), evictor: newEvictor(blocks, by),
 	}
 	for i := range c.free {
 		c.free[i] = int32(blocks - 1 - i)
 	}
-	c.next[blocks], c.prev[blocks] = int32(blocks), int32(blocks)
 	return c
 }
 
 func (c *cache) size() int { return len(c.refs) }
 
 // idle is how many blocks nobody holds.
-func (c *cache) idle() int { return len(c.free) + c.kept }
-
-// link puts a block at the end of the ring, unlink takes it out.
-func (c *cache) link(b int32) {
-	head := int32(len(c.refs))
-	last := c.prev[head]
-	c.next[last], c.prev[b], c.next[b], c.prev[head] = b, last, head, b
-	c.kept++
-}
-
-func (c *cache) unlink(b int32) {
-	c.next[c.prev[b]], c.prev[c.next[b]] = c.next[b], c.prev[b]
-	c.kept--
-}
+func (c *cache) idle() int { return len(c.free) + len(c.heap) }
 
 // take gives a block to a sequence, of any content; false if all are held.
 func (c *cache) take() (int32, bool) {
@@ -82,19 +62,19 @@ func (c *cache) take() (int32, bool) {
 		c.refs[b] = 1
 		return b, true
 	}
-	if c.kept == 0 {
+	if len(c.heap) == 0 {
 		return 0, false
 	}
-	b := c.next[len(c.refs)]
-	c.unlink(b)
+	b := c.evict()
 	c.forget(b)
 	c.refs[b] = 1
 	return b, true
 }
 
-// call gives block b its name, of which filled tokens count.
-func (c *cache) call(b int32, n name, filled int32) {
+// call gives block b its name, of which filled tokens count; the first is a sequence's token at begin.
+func (c *cache) call(b int32, n name, filled int32, begin int) {
 	c.last++
+	c.born(b, begin)
 	c.names[b], c.filled[b], c.number[b] = n, filled, c.last
 	if filled == block {
 		c.index[n] = b
@@ -172,8 +152,9 @@ func (c *cache) hold(b int32) {
 	}
 }
 
-// tail names the last block of a sequence that ends, where no other block holds as much of what it does. tokens are those in it.
-func (c *cache) tail(b int32, before uint64, salt string, tokens []int32) {
+// tail names block b, the last of a sequence that ends, where no other block holds as much of what it does. tokens are those in it, from
+// the sequence's i-th block on.
+func (c *cache) tail(b int32, before uint64, salt string, i int, tokens []int32) {
 	p := under(before, salt)
 	if _, n := c.closest(before, salt, tokens); n == len(tokens) {
 		return
@@ -181,13 +162,17 @@ func (c *cache) tail(b int32, before uint64, salt string, tokens []int32) {
 	c.supersede(p, tokens)
 	n := name{before: p.before, salt: p.salt}
 	copy(n.tokens[:], tokens)
-	c.call(b, n, int32(len(tokens)))
+	c.call(b, n, int32(len(tokens)), i*block)
 }
 
 // release lets a sequence's blocks go, its end first, so that its beginning is kept longest.
 func (c *cache) release(table []int32) {
+	least := uint64(0)
 	for i := len(table) - 1; i >= 0; i-- {
 		b := table[i]
+		if c.number[b] != 0 {
+			least = c.price(b, c.filled[b], least)
+		}
 		if c.refs[b]--; c.refs[b] > 0 {
 			continue
 		}
@@ -196,6 +181,18 @@ func (c *cache) release(table []int32) {
 		} else {
 			c.free = append(c.free, b)
 		}
+	}
+}
+
+// copied releases a block that was held to be copied from, and which follows those of table: the use counts for it, and they are worth no less.
+func (c *cache) copied(table []int32, b int32) {
+	c.used(b)
+	least := c.price(b, c.filled[b], 0)
+	for i := len(table) - 1; i >= 0 && c.worth[table[i]] < least; i-- {
+		c.worth[table[i]] = least
+	}
+	if c.refs[b]--; c.refs[b] == 0 {
+		c.link(b)
 	}
 }
 
@@ -216,6 +213,7 @@ func (c *cache) find(table []int32, salt string, tokens []int32) (_ []int32, las
 			break
 		}
 		c.hold(b)
+		c.used(b)
 		table, last = append(table, b), c.number[b]
 	}
 	return table, last
@@ -237,78 +235,24 @@ func (c *cache) held(salt string, tokens []int32) (n int) {
 	return n
 }
 
-// full names block b, the i-th of a sequence, once it holds its tokens, and returns its number. If another block holds the same,
-// that stays the one which is found.
-func (c *cache) full(b int32, before uint64, salt string, i int, tokens []int32) uint64 {
-	n := nameOf(before, salt, i, tokens)
+// full names the i-th block of a sequence's table, once it holds its tokens, and returns its number. If another block holds the same,
+// which are the same bits, it takes the place of this one in the table.
+func (c *cache) full(table []int32, before uint64, salt string, i int, tokens []int32) uint64 {
+	n, b := nameOf(before, salt, i, tokens), table[i]
 	if other, ok := c.index[n]; ok {
+		c.hold(other)
+		c.used(other)
+		table[i] = other
+		c.release([]int32{b})
 		return c.number[other]
 	}
 	c.supersede(parent{n.before, n.salt}, n.tokens[:])
-	c.call(b, n, block)
+	c.call(b, n, block, i*block)
 	return c.last
 }
 
 // clear forgets what is kept. The sequences have released theirs.
-func (c *cache) clear() { *c = *newCache(len(c.refs)) }
-
-// check says what does not fit together, for tests; tables are those of the live sequences.
-func (c *cache) check(tables ...[]int32) error {
-	held := make([]int32, len(c.refs))
-	for _, table := range tables {
-		for _, b := range table {
-			held[b]++
-		}
-	}
-	kept, named := 0, 0
-	for b := range c.refs {
-		if c.refs[b] != held[b] {
-			return fmt.Errorf("block %d counts %d holders and has %d", b, c.refs[b], held[b])
-		}
-		if c.number[b] != 0 {
-			if c.filled[b] == block && c.index[c.names[b]] != int32(b) {
-				return fmt.Errorf("block %d is not found by its name", b)
-			}
-			if _, n := c.closest(c.names[b].before, c.names[b].salt, c.names[b].tokens[:c.filled[b]]); n != int(c.filled[b]) {
-				return fmt.Errorf("block %d has %d tokens, and of them %d are found", b, c.filled[b], n)
-			}
-			named++
-		}
-		if c.refs[b] == 0 && c.number[b] != 0 {
-			kept++
-		}
-	}
-	free := 0
-	for _, b := range c.free {
-		if c.refs[b] != 0 || c.number[b] != 0 {
-			return fmt.Errorf("block %d is free and in use", b)
-		}
-		free++
-	}
-	ring := 0
-	for b := c.next[len(c.refs)]; b != int32(len(c.refs)); b = c.next[b] {
-		ring++
-	}
-	used := 0
-	for _, n := range c.refs {
-		if n > 0 {
-			used++
-		}
-	}
-	listed := 0
-	for _, b := range c.youngest {
-		for ; b >= 0; b = c.older[b] {
-			listed++
-		}
-	}
-	if listed != named {
-		return fmt.Errorf("%d blocks have names, and %d are in the lists of their parents", named, listed)
-	}
-	if kept != c.kept || ring != kept || free+kept+used != len(c.refs) {
-		return fmt.Errorf("%d blocks: %d free, %d held, %d kept (%d counted, %d in the ring)", len(c.refs), free, used, kept, c.kept, ring)
-	}
-	return nil
-}
+func (c *cache) clear() { *c = *newCache(len(c.refs), c.costs) }
 
 // known is how many blocks of what tokens begin with are in the cache.
 func (c *cache) known(salt string, tokens []int32) int {

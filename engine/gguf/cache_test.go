@@ -193,7 +193,7 @@ func TestRefused(t *testing.T) {
 // The cache's books, under whatever order of calls.
 func TestCacheBooks(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	c := newCache(40)
+	c := newCache(40, costs{100, 1})
 	type holder struct {
 		tokens, table []int32
 		last          uint64
@@ -219,7 +219,7 @@ func TestCacheBooks(t *testing.T) {
 				continue
 			}
 			h.table = append(h.table, b)
-			h.last = c.full(b, h.last, "", h.named, h.tokens)
+			h.last = c.full(h.table, h.last, "", h.named, h.tokens)
 			h.named++
 		default:
 			h := &holder{}

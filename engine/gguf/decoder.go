@@ -35,7 +35,7 @@ type decoder struct {
 
 // newDecoder makes a decoder that owns the weights and the team, also where it fails.
 func newDecoder(w *weights, p *plan, team *kernel.Team, spec *engine.Spec) (*decoder, error) {
-	d := &decoder{weights: w, name: spec.Name, plan: p, team: team, cache: newCache(p.blocks)}
+	d := &decoder{weights: w, name: spec.Name, plan: p, team: team, cache: newCache(p.blocks, p.shape.costs())}
 	if spec.Settings.Text != nil {
 		d.chunk = spec.Settings.Text.Chunk
 	}

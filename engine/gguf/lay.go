@@ -66,7 +66,7 @@ func (d *decoder) place(s *sequence) {
 			s.table = append(s.table, b)
 			s.Done += n
 		}
-		d.cache.release([]int32{from})
+		d.cache.copied(s.table[:s.named], from)
 	}
 	s.Began()
 }
@@ -74,7 +74,7 @@ func (d *decoder) place(s *sequence) {
 // unplace takes it away.
 func (d *decoder) unplace(s *sequence) {
 	if at := s.named * block; s.Done > at {
-		d.cache.tail(s.table[s.named], s.last, s.In.Salt, s.Tokens[at:s.Done])
+		d.cache.tail(s.table[s.named], s.last, s.In.Salt, s.named, s.Tokens[at:s.Done])
 	}
 	d.cache.release(s.table)
 	s.placed, s.table, s.named, s.last, s.Done = false, s.table[:0], 0, 0, 0
@@ -252,7 +252,7 @@ func (d *decoder) layPrompt(s *sequence, n int) int {
 // settle names the blocks that are full now, and hands the new tokens on.
 func (d *decoder) settle(s *sequence) {
 	for (s.named+1)*block <= s.Done {
-		s.last = d.cache.full(s.table[s.named], s.last, s.In.Salt, s.named, s.Tokens)
+		s.last = d.cache.full(s.table, s.last, s.In.Salt, s.named, s.Tokens)
 		s.named++
 	}
 	s.Tell()

@@ -66,7 +66,7 @@ func BenchmarkStart(b *testing.B) {
 		lap("net-ms")
 		kernel.Touch(team, n.kv)
 		lap("kv-ms")
-		d := &decoder{weights: w, plan: p, team: team, net: n, cache: newCache(p.blocks)}
+		d := &decoder{weights: w, plan: p, team: team, net: n, cache: newCache(p.blocks, p.shape.costs())}
 		if err := d.warm(); err != nil {
 			b.Fatal(err)
 		}

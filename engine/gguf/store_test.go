@@ -29,7 +29,7 @@ func TestTinyStores(t *testing.T) {
 		"llama":  {kind: gguf.F32, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2, untied: true},
 		"qwen2":  {arch: "qwen2", kind: gguf.F32, heads: 4, kvHeads: 2, head: 32, inner: 192, layer: 2, untied: true},
 		"qwen3":  {arch: "qwen3", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 2, untied: true},
-		"gemma2": {arch: "gemma2", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 3, window: 20, untied: true},
+		"gemma2": {arch: "gemma2", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 3, window: 20},
 		"gemma3": {arch: "gemma3", kind: gguf.F32, heads: 4, kvHeads: 2, head: 64, wide: 160, inner: 192, layer: 6, window: 20, untied: true},
 	} {
 		t.Run(name, func(t *testing.T) {

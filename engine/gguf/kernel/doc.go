@@ -34,7 +34,7 @@
 // [KV] stores the cells of a cache as one [Store] says, and attends to them. Keys stand in groups of 16 cells, so that 16 scores need no sum
 // across lanes, and values cell by cell. As f16 and bf16 a head's keys stand dimension by dimension (element i of cell c at
 // (c/16)*16*dim + i*16 + c%16), values at c*dim + i. As Q8_0 a group of keys is a tile of a matrix in that form (form.go), which is
-// multiplied by the queries, rounded to int8 as other activations and as llama.cpp does; a group's values are its int8, cell by cell, and
+// multiplied by the queries, rounded to two int8 each (see [KV.Ask]); a group's values are its int8, cell by cell, and
 // behind them for each 32 dimensions the 16 cells' f16 scales, by which weights are multiplied before the values are. So a block of a paged
 // cache holds a multiple of 16 cells. Cells that were not written yet may hold anything finite. The numbers are the same bits on all
 // instruction sets, and do not depend on how many rows of queries come at once.

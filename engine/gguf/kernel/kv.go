@@ -58,9 +58,10 @@ func (k KV) Size(cells int) int { return k.Bytes(cells*k.dim) / 2 }
 type KVRoom struct {
 	halves  []uint16  // a row's keys and values, rounded
 	records []byte    // the same as records of activations
-	queries *Acts     // rounded as the keys are
-	plain   Rows      // or as they are, and
-	scale   float32   // what multiplies their scores
+	plain   Rows      // the queries,
+	scale   float32   // and what multiplies their scores
+	queries [2]*Acts  // rounded as the keys are, and what that leaves of them
+	rest    []float32 // scores of the latter with 32 cells
 	weights []float32 // times the scales of values: 12 groups of 16
 }
 
@@ -72,8 +73,11 @@ func (k KV) Room(rows int) *KVRoom {
 		return r
 	}
 	r.records = make([]byte, 2*k.heads*k.dim/block*record)
-	r.queries = &Acts{ops: k.ops, ints: true}
-	r.queries.Resize(rows, k.dim)
+	for i := range r.queries {
+		r.queries[i] = &Acts{ops: k.ops, ints: true}
+		r.queries[i].Resize(rows, k.dim)
+	}
+	r.rest = make([]float32, rows*restCells)
 	r.weights = make([]float32, 2*6*16)
 	return r
 }
@@ -141,16 +145,46 @@ func (o Ops) records(to []byte, row []float32) {
 	}
 }
 
-// Ask takes the rows of queries, which stand one behind the other, for Scores to come; scale multiplies these. q is read until then.
+// restCells is how many cells' scores are added to at once.
+const restCells = 32
+
+// Ask takes the rows of queries, which stand one behind the other, for Scores to come; scale multiplies these. q is overwritten, and read
+// until then.
+//
+// For keys of 8 bits queries become two int8 each, of which the second is what the first leaves: with one (as llama.cpp has it where it computes
+// a token or few at once) SmolLM2's log-probabilities would be off by 0.037 in the mean for 0.020.
 func (k KV) Ask(r *KVRoom, q Rows, scale float32) {
 	r.plain, r.scale = q, scale
 	if k.Store != StoreQ8 {
 		return
 	}
-	r.queries.Quantize(q.Data, q.N, k.dim)
-	for i := range q.N * k.dim / block {
-		p := r.queries.data[i*record+block:]
-		put32(p, math.Float32bits(math.Float32frombits(u32(p))*scale))
+	if len(r.rest) < q.N*restCells {
+		r.rest = make([]float32, q.N*restCells)
+	}
+	for i, acts := range r.queries {
+		acts.Quantize(q.Data, q.N, k.dim)
+		acts.scale(q.Data, scale, i == 0)
+	}
+}
+
+// scale multiplies the scales of the rows, and where less is true takes from x, which has them, what they were rounded to.
+func (a *Acts) scale(x []float32, by float32, less bool) {
+	for start := 0; start < a.tokens; {
+		_, lanes := group(a.tokens, start)
+		acts := a.group(start, false)
+		for i := range lanes * a.blocks { // block after block its lanes'
+			p := acts[i*record:][:record]
+			d := math.Float32frombits(u32(p[block:]))
+			put32(p[block:], math.Float32bits(d*by))
+			if !less {
+				continue
+			}
+			row := x[(start+i%lanes)*a.cols+i/lanes*block:][:block]
+			for j := range row {
+				row[j] -= float32(d * float32(int8(p[j])))
+			}
+		}
+		start += lanes
 	}
 }
 
@@ -164,7 +198,7 @@ func (k KV) Scores(dst Rows, keys []uint16, cells int, r *KVRoom) {
 	case StoreBF16:
 		k.ops.scoresBF16(dst, r.plain, span, r.scale)
 	case StoreQ8:
-		k.ops.scores8(dst, r.queries, bytesOf(keys), cells)
+		k.ops.scores8(dst, bytesOf(keys), cells, r)
 	}
 }
 
@@ -188,12 +222,22 @@ func Prefetch(data []uint16) {
 	}
 }
 
-// scores8 is a product of matrices: of the keys, of which 16 cells are a tile in the form of Q8_0, and the queries.
-func (o Ops) scores8(dst Rows, q *Acts, keys []byte, cells int) {
-	if q.tokens == 0 || cells == 0 {
-		return
+// scores8 adds two products of matrices: of the keys, of which 16 cells are a tile in the form of Q8_0, and the two parts of the queries.
+func (o Ops) scores8(dst Rows, keys []byte, cells int, r *KVRoom) {
+	n, size := r.queries[0].tokens, r.queries[0].blocks*group8
+	for cell := 0; cell < cells && n > 0; cell += restCells {
+		tiles := (min(cells-cell, restCells) + 15) / 16
+		out := Rows{dst.Data[cell:], n, dst.Stride}
+		o.scoresTile(out, keys[cell/16*size:], tiles, r.queries[0])
+		o.scoresTile(Rows{r.rest, n, restCells}, keys[cell/16*size:], tiles, r.queries[1])
+		for i := range n {
+			o.AddTo(out.Data[i*out.Stride:][:16*tiles], r.rest[i*restCells:][:16*tiles])
+		}
 	}
-	tiles := (cells + 15) / 16
+}
+
+// scoresTile multiplies some tiles of keys by one part.
+func (o Ops) scoresTile(dst Rows, keys []byte, tiles int, q *Acts) {
 	_ = keys[tiles*q.blocks*group8-1]
 	_ = dst.Data[(q.tokens-1)*dst.Stride+16*tiles-1]
 	q.check(false)
