@@ -30,7 +30,10 @@ func ways() []way {
 	return []way{
 		{name: "own", title: "engine gguf", own: true},
 		{name: "own-single", title: "engine gguf, token by token", own: true, chunk: 1},
+		{name: "own-kv8", title: "engine gguf, keys and values as Q8_0", own: true, options: map[string]string{"kv_type": "q8_0"}},
+		{name: "own-bf16", title: "engine gguf, keys and values as bf16", own: true, options: map[string]string{"kv_type": "bf16"}},
 		{name: "own-f32", title: "engine gguf, F32 weights and activations", own: true, exact: true},
+		{name: "own-f32-kv8", title: "engine gguf, F32, keys and values as Q8_0", own: true, exact: true, options: map[string]string{"kv_type": "q8_0"}},
 		{name: "llama", title: "llama.cpp, shipped library"},
 		{name: "llama-skylakex", title: "llama.cpp, its code for AVX-512 without VNNI", variant: "skylakex"},
 		{name: "llama-haswell", title: "llama.cpp, its code for AVX2", variant: "haswell"},
@@ -42,6 +45,7 @@ func ways() []way {
 		{name: "llama-noflash", title: "llama.cpp, shipped, flash attention off", options: map[string]string{"flash_attention": "off"}},
 		{name: "llama-kv8", title: "llama.cpp, shipped, keys and values as Q8_0", options: map[string]string{"kv_type": "q8_0"}},
 		{name: "llama-f32", title: "llama.cpp, F32 weights and activations", exact: true},
+		{name: "llama-f32-kv8", title: "llama.cpp, F32, keys and values as Q8_0", exact: true, options: map[string]string{"kv_type": "q8_0"}},
 	}
 }
 
