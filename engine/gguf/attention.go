@@ -174,6 +174,7 @@ func (n *net) attend(worker, i int) {
 		scores.Data = scratch.scores[b*block:]
 		n.cell.Weigh(mixed, scores, values, min(block, last-b*block), scratch.room)
 	}
+	n.cell.Back(mixed)
 	for t := range w.n {
 		at := ((first+t)*n.heads + head*group) * n.head
 		copy(n.mixed[at:at+group*n.head], scratch.mixed[t*group*n.head:])

@@ -1701,6 +1701,12 @@ func weighCells8x6(dst *float32, dstStride int, p *float32, pStride int, v *byte
 func avx2WeighCells8x6(dst *float32, dstStride int, p *float32, pStride int, v *byte, cells int, dim int, room *float32)
 
 //go:noescape
+func rotate(x *float32, blocks int)
+
+//go:noescape
+func avx2Rotate(x *float32, blocks int)
+
+//go:noescape
 func toBF16(dst *uint16, src *float32, n int)
 
 //go:noescape

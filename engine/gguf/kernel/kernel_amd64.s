@@ -60105,6 +60105,164 @@ cell2:
 	VZEROUPPER
 	RET
 
+// func rotate(x *float32, blocks int)
+// Requires: AVX, AVX512F
+TEXT ·rotate(SB), NOSPLIT, $0-16
+	MOVQ         x+0(FP), SI
+	MOVQ         blocks+8(FP), CX
+	MOVL         $0x0000ff00, AX
+	KMOVW        AX, K1
+	MOVL         $0x0000f0f0, AX
+	KMOVW        AX, K2
+	MOVL         $0x0000cccc, AX
+	KMOVW        AX, K3
+	MOVL         $0x0000aaaa, AX
+	KMOVW        AX, K4
+	MOVL         $0x3e3504f3, AX
+	VPBROADCASTD AX, Z31
+
+block:
+	VMOVUPS    (SI), Z0
+	VMOVUPS    64(SI), Z2
+	VSUBPS     Z2, Z0, Z1
+	VADDPS     Z2, Z0, Z0
+	VSHUFF32X4 $0x4e, Z0, Z0, Z4
+	VADDPS     Z0, Z4, Z6
+	VSUBPS     Z0, Z4, K1, Z6
+	VMOVAPS    Z6, Z0
+	VSHUFF32X4 $0x4e, Z1, Z1, Z5
+	VADDPS     Z1, Z5, Z7
+	VSUBPS     Z1, Z5, K1, Z7
+	VMOVAPS    Z7, Z1
+	VSHUFF32X4 $0xb1, Z0, Z0, Z4
+	VADDPS     Z0, Z4, Z6
+	VSUBPS     Z0, Z4, K2, Z6
+	VMOVAPS    Z6, Z0
+	VSHUFF32X4 $0xb1, Z1, Z1, Z5
+	VADDPS     Z1, Z5, Z7
+	VSUBPS     Z1, Z5, K2, Z7
+	VMOVAPS    Z7, Z1
+	VPERMILPS  $0x4e, Z0, Z4
+	VADDPS     Z0, Z4, Z6
+	VSUBPS     Z0, Z4, K3, Z6
+	VMOVAPS    Z6, Z0
+	VPERMILPS  $0x4e, Z1, Z5
+	VADDPS     Z1, Z5, Z7
+	VSUBPS     Z1, Z5, K3, Z7
+	VMOVAPS    Z7, Z1
+	VPERMILPS  $0xb1, Z0, Z4
+	VADDPS     Z0, Z4, Z6
+	VSUBPS     Z0, Z4, K4, Z6
+	VMOVAPS    Z6, Z0
+	VPERMILPS  $0xb1, Z1, Z5
+	VADDPS     Z1, Z5, Z7
+	VSUBPS     Z1, Z5, K4, Z7
+	VMOVAPS    Z7, Z1
+	VMULPS     Z31, Z0, Z0
+	VMOVUPS    Z0, (SI)
+	VMULPS     Z31, Z1, Z1
+	VMOVUPS    Z1, 64(SI)
+	ADDQ       $0x00000080, SI
+	DECQ       CX
+	JNZ        block
+	VZEROUPPER
+	RET
+
+// func avx2Rotate(x *float32, blocks int)
+// Requires: AVX
+TEXT ·avx2Rotate(SB), NOSPLIT, $0-16
+	MOVQ x+0(FP), SI
+	MOVQ blocks+8(FP), CX
+
+block:
+	VMOVUPS    (SI), Y0
+	VMOVUPS    32(SI), Y1
+	VMOVUPS    64(SI), Y2
+	VMOVUPS    96(SI), Y3
+	VSUBPS     Y2, Y0, Y4
+	VADDPS     Y2, Y0, Y0
+	VMOVAPS    Y4, Y2
+	VSUBPS     Y3, Y1, Y4
+	VADDPS     Y3, Y1, Y1
+	VMOVAPS    Y4, Y3
+	VSUBPS     Y1, Y0, Y4
+	VADDPS     Y1, Y0, Y0
+	VMOVAPS    Y4, Y1
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y3, Y2, Y2
+	VMOVAPS    Y4, Y3
+	VPERM2F128 $0x01, Y0, Y0, Y4
+	VADDPS     Y0, Y4, Y8
+	VSUBPS     Y0, Y4, Y0
+	VBLENDPS   $0xf0, Y0, Y8, Y0
+	VPERM2F128 $0x01, Y1, Y1, Y5
+	VADDPS     Y1, Y5, Y9
+	VSUBPS     Y1, Y5, Y1
+	VBLENDPS   $0xf0, Y1, Y9, Y1
+	VPERM2F128 $0x01, Y2, Y2, Y6
+	VADDPS     Y2, Y6, Y10
+	VSUBPS     Y2, Y6, Y2
+	VBLENDPS   $0xf0, Y2, Y10, Y2
+	VPERM2F128 $0x01, Y3, Y3, Y7
+	VADDPS     Y3, Y7, Y11
+	VSUBPS     Y3, Y7, Y3
+	VBLENDPS   $0xf0, Y3, Y11, Y3
+	VPERMILPS  $0x4e, Y0, Y4
+	VADDPS     Y0, Y4, Y8
+	VSUBPS     Y0, Y4, Y0
+	VBLENDPS   $0xcc, Y0, Y8, Y0
+	VPERMILPS  $0x4e, Y1, Y5
+	VADDPS     Y1, Y5, Y9
+	VSUBPS     Y1, Y5, Y1
+	VBLENDPS   $0xcc, Y1, Y9, Y1
+	VPERMILPS  $0x4e, Y2, Y6
+	VADDPS     Y2, Y6, Y10
+	VSUBPS     Y2, Y6, Y2
+	VBLENDPS   $0xcc, Y2, Y10, Y2
+	VPERMILPS  $0x4e, Y3, Y7
+	VADDPS     Y3, Y7, Y11
+	VSUBPS     Y3, Y7, Y3
+	VBLENDPS   $0xcc, Y3, Y11, Y3
+	VPERMILPS  $0xb1, Y0, Y4
+	VADDPS     Y0, Y4, Y8
+	VSUBPS     Y0, Y4, Y0
+	VBLENDPS   $0xaa, Y0, Y8, Y0
+	VPERMILPS  $0xb1, Y1, Y5
+	VADDPS     Y1, Y5, Y9
+	VSUBPS     Y1, Y5, Y1
+	VBLENDPS   $0xaa, Y1, Y9, Y1
+	VPERMILPS  $0xb1, Y2, Y6
+	VADDPS     Y2, Y6, Y10
+	VSUBPS     Y2, Y6, Y2
+	VBLENDPS   $0xaa, Y2, Y10, Y2
+	VPERMILPS  $0xb1, Y3, Y7
+	VADDPS     Y3, Y7, Y11
+	VSUBPS     Y3, Y7, Y3
+	VBLENDPS   $0xaa, Y3, Y11, Y3
+	VMULPS     singles3e3504f3<>+0(SB), Y0, Y0
+	VMOVUPS    Y0, (SI)
+	VMULPS     singles3e3504f3<>+0(SB), Y1, Y1
+	VMOVUPS    Y1, 32(SI)
+	VMULPS     singles3e3504f3<>+0(SB), Y2, Y2
+	VMOVUPS    Y2, 64(SI)
+	VMULPS     singles3e3504f3<>+0(SB), Y3, Y3
+	VMOVUPS    Y3, 96(SI)
+	ADDQ       $0x00000080, SI
+	DECQ       CX
+	JNZ        block
+	VZEROUPPER
+	RET
+
+DATA singles3e3504f3<>+0(SB)/4, $0x3e3504f3
+DATA singles3e3504f3<>+4(SB)/4, $0x3e3504f3
+DATA singles3e3504f3<>+8(SB)/4, $0x3e3504f3
+DATA singles3e3504f3<>+12(SB)/4, $0x3e3504f3
+DATA singles3e3504f3<>+16(SB)/4, $0x3e3504f3
+DATA singles3e3504f3<>+20(SB)/4, $0x3e3504f3
+DATA singles3e3504f3<>+24(SB)/4, $0x3e3504f3
+DATA singles3e3504f3<>+28(SB)/4, $0x3e3504f3
+GLOBL singles3e3504f3<>(SB), RODATA|NOPTR, $32
+
 // func toBF16(dst *uint16, src *float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·toBF16(SB), NOSPLIT, $0-24

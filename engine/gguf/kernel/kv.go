@@ -11,7 +11,7 @@ type Store uint8
 const (
 	StoreF16  Store = iota
 	StoreBF16       // the upper half of a float32
-	StoreQ8         // int8 with an f16 scale for each 32 values of a head: what llama.cpp calls Q8_0, to the last bit
+	StoreQ8         // int8 with an f16 scale for each 32 values of a head, rotated: llama.cpp's Q8_0
 )
 
 // String is the word for it in a model's options.
@@ -82,7 +82,11 @@ func (k KV) Room(rows int) *KVRoom {
 	return r
 }
 
-// Round takes a row's keys and values, of all heads: the keys of the first, of the second, …, then the values.
+// Round takes a row's keys and values, of all heads: the keys of the first, of the second, …, then the values. It overwrites row.
+//
+// Before they are rounded to 8 bits each 32 values are multiplied by a Hadamard matrix (Ashkboos et al., "QuaRot: Outlier-Free 4-Bit Inference in
+// Rotated LLMs", 2024): the few that are far larger than the others would else make the steps of all of them large. Scores do not change, since
+// queries are rotated, too; what comes of values is rotated back.
 func (k KV) Round(r *KVRoom, row []float32) {
 	row = row[:2*k.heads*k.dim]
 	switch k.Store {
@@ -91,6 +95,7 @@ func (k KV) Round(r *KVRoom, row []float32) {
 	case StoreBF16:
 		k.ops.ToBF16(r.halves, row)
 	case StoreQ8:
+		k.ops.rotate(row)
 		k.ops.records(r.records, row)
 	}
 }
@@ -161,6 +166,7 @@ func (k KV) Ask(r *KVRoom, q Rows, scale float32) {
 	if len(r.rest) < q.N*restCells {
 		r.rest = make([]float32, q.N*restCells)
 	}
+	k.ops.rotate(q.Data[:q.N*k.dim])
 	for i, acts := range r.queries {
 		acts.Quantize(q.Data, q.N, k.dim)
 		acts.scale(q.Data, scale, i == 0)
@@ -212,6 +218,33 @@ func (k KV) Weigh(dst, p Rows, values []uint16, cells int, r *KVRoom) {
 		k.ops.weighBF16(dst, p, span)
 	case StoreQ8:
 		k.ops.weigh8(dst, p, bytesOf(values), cells, k.dim, r.weights)
+	}
+}
+
+// Back ends what Weigh has summed up in rows that stand one behind the other.
+func (k KV) Back(dst Rows) {
+	if k.Store == StoreQ8 {
+		k.ops.rotate(dst.Data[:dst.N*k.dim])
+	}
+}
+
+// rotate multiplies each 32 values by a Hadamard matrix divided by √32, which is its own inverse.
+func (o Ops) rotate(x []float32) {
+	if o.isa != portable {
+		o.rotateBlocks(&x[0], len(x)/block)
+		return
+	}
+	for ; len(x) > 0; x = x[block:] {
+		for d := block / 2; d > 0; d /= 2 {
+			for i := range block {
+				if i&d == 0 {
+					x[i], x[i+d] = x[i]+x[i+d], x[i]-x[i+d]
+				}
+			}
+		}
+		for i := range block {
+			x[i] *= float32(1 / 5.656854249492381) // √32
+		}
 	}
 }
 

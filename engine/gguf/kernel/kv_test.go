@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -22,17 +23,64 @@ func stored(s Store, x []float32) []float64 {
 	}
 	if s == StoreQ8 {
 		for b := 0; b < len(x); b += 32 {
+			turned := slices.Clone(x[b : b+32])
+			Portable().rotate(turned) // which TestRotate holds against its definition
 			most := 0.0
-			for _, e := range x[b : b+32] {
+			for _, e := range turned {
 				most = max(most, math.Abs(float64(e)))
 			}
 			scale := float64(Widen(narrow(float32(most / 127))))
-			for i, e := range x[b : b+32] {
-				out[b+i] = math.RoundToEven(float64(e*(127/float32(most)))) * scale
+			var rounded [32]float64
+			for i, e := range turned {
+				rounded[i] = math.RoundToEven(float64(e*(127/float32(most)))) * scale
+			}
+			for i := range 32 {
+				out[b+i] = hadamard(i, rounded[:])
 			}
 		}
 	}
 	return out
+}
+
+// hadamard is row i of the matrix times x.
+func hadamard(i int, x []float64) (sum float64) {
+	for j, e := range x {
+		if bits.OnesCount(uint(i&j))%2 == 1 {
+			e = -e
+		}
+		sum += e
+	}
+	return sum / math.Sqrt(float64(len(x)))
+}
+
+// TestRotate holds it against the definition, and all instruction sets against plain Go to the last bit.
+func TestRotate(t *testing.T) {
+	x := floats(rand.New(rand.NewPCG(4, 4)), 96)
+	want := slices.Clone(x)
+	Portable().rotate(want)
+	for b := 0; b < len(x); b += 32 {
+		var exact [32]float64
+		for i, e := range x[b : b+32] {
+			exact[i] = float64(e)
+		}
+		for i := range 32 {
+			if d := math.Abs(hadamard(i, exact[:]) - float64(want[b+i])); d > 2e-6 {
+				t.Fatalf("value %d is %g off", b+i, d)
+			}
+		}
+	}
+	for _, o := range sets() {
+		got := slices.Clone(x)
+		if o.rotate(got); !slices.Equal(got, want) {
+			t.Fatalf("%s: %v, want %v", o, got, want)
+		}
+		o.rotate(got)
+		for i, e := range got {
+			if math.Abs(float64(e-x[i])) > 2e-6 {
+				t.Fatalf("%s: rotated twice %g is %g", o, x[i], e)
+			}
+		}
+	}
 }
 
 // kvCase is a cache of one row's heads, and what it stands for.
@@ -57,7 +105,7 @@ func newKVCase(o Ops, s Store, dim, cells int) *kvCase {
 		for i := range row {
 			row[i] *= float32(1 + i/32%3*10)
 		}
-		c.kv.Round(c.room, row)
+		c.kv.Round(c.room, slices.Clone(row))
 		for h := range heads {
 			c.kv.Put(c.keys[h], c.values[h], cell, h, c.room)
 			c.k[h] = append(c.k[h], stored(s, row[h*dim:(h+1)*dim])...)
@@ -111,14 +159,14 @@ func testKV(t *testing.T, s Store, dim, cells, n int) {
 				t.Fatalf("%s, %d rows, %d cells: scores of row %d are others alone", o, n, cells, r)
 			}
 			part := len(weights) / n
-			if alone := c.mixed(weights[r*part:(r+1)*part], 1, cells); !slices.Equal(alone, mixed[r*(dim+2):(r+1)*(dim+2)]) {
+			if alone := c.mixed(weights[r*part:(r+1)*part], 1, cells); !slices.Equal(alone[:dim], mixed[r*dim:(r+1)*dim]) {
 				t.Fatalf("%s, %d rows, %d cells: sums of row %d are others alone", o, n, cells, r)
 			}
 		}
 	}
 }
 
-// scores are those of the second head, mixed are its weighed values, added to 0.5 in two runs as of two blocks of a paged cache.
+// scores are those of the second head, mixed are its weighed values, and 0.5 behind them.
 func (c *kvCase) scores(q []float32, n, stride, cells int) []float32 {
 	out := make([]float32, n*stride)
 	for i := range out {
@@ -131,14 +179,13 @@ func (c *kvCase) scores(q []float32, n, stride, cells int) []float32 {
 
 func (c *kvCase) mixed(weights []float32, n, cells int) []float32 {
 	dim, stride := c.kv.dim, len(weights)/n
-	out := make([]float32, n*(dim+2))
-	for i := range out {
-		out[i] = 0.5
-	}
-	half := cells / 2 / 16 * 16
-	to := Rows{out, n, dim + 2}
+	out := make([]float32, n*dim+2)
+	out[n*dim] = 0.5
+	half := cells / 2 / 16 * 16 // as two blocks of a paged cache
+	to := Rows{out, n, dim}
 	c.kv.Weigh(to, Rows{weights, n, stride}, c.values[1], half, c.room)
 	c.kv.Weigh(to, Rows{weights[half:], n, stride}, c.values[1][c.kv.Size(half):], cells-half, c.room)
+	c.kv.Back(to)
 	return out
 }
 
@@ -163,13 +210,13 @@ func (c *kvCase) exact(t *testing.T, q, weights, scores, mixed []float32, n, str
 				t.Fatalf("%d rows, %d cells: score of row %d, cell %d: %g, want %g", n, cells, r, cell, got, want)
 			}
 		}
-		for i := range dim + 2 {
-			want, size := 0.5, 0.5
-			for cell := 0; cell < cells && i < dim; cell++ {
+		for i := range dim {
+			want, size := 0.0, 0.0
+			for cell := range cells {
 				p := float64(weights[len(weights)/n*r+cell]) * c.v[1][cell*dim+i]
-				want, size = want+p, size+math.Abs(p)
+				want, size = want+p, size+math.Abs(p)+math.Abs(float64(weights[len(weights)/n*r+cell])) // of values to be rotated back
 			}
-			if got := float64(mixed[r*(dim+2)+i]); !(math.Abs(got-want) <= size*2e-6) {
+			if got := float64(mixed[r*dim+i]); !(math.Abs(got-want) <= size*1e-5) {
 				t.Fatalf("%d rows, %d cells: row %d, dimension %d: %g, want %g", n, cells, r, i, got, want)
 			}
 		}
@@ -182,7 +229,7 @@ func TestStore(t *testing.T) {
 	for word, c := range map[string]struct {
 		bytes int
 		off   float64 // of the largest of 32
-	}{"f16": {128, 0x1p-11}, "bf16": {128, 0x1p-8}, "q8_0": {68, 0.51 / 127}} {
+	}{"f16": {128, 0x1p-11}, "bf16": {128, 0x1p-8}, "q8_0": {68, 1.5 / 127}} {
 		s, ok := ParseStore(word)
 		if !ok || s.String() != word || s.Bytes(64) != c.bytes {
 			t.Errorf("%s: %v %v, %d bytes", word, s, ok, s.Bytes(64))

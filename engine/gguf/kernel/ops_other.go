@@ -19,6 +19,7 @@ func (o Ops) weighWhole(dst, p Rows, v SpanOf[float32])                 {}
 func (o Ops) scoresTiles(dst *float32, ld int, keys *byte, tiles, blocks int, acts *byte, lanes int) {
 }
 func (o Ops) weighTiles(dst, p Rows, values *byte, cells, dim int, room *float32) {}
+func (Ops) rotateBlocks(x *float32, blocks int)                                   {}
 func (Ops) toBF16(dst *uint16, src *float32, n int)                               {}
 func (Ops) quantize(x *float32, blocks int, q *byte, lanes int)                   {}
 func (Ops) scaleMul(dst, x, w *float32, n int, scale float32)                     {}

@@ -72,6 +72,14 @@ func (o Ops) toF16(dst *uint16, src *float32, n int) {
 	}
 }
 
+func (o Ops) rotateBlocks(x *float32, blocks int) {
+	if o.isa == avx512 {
+		rotate(x, blocks)
+	} else {
+		avx2Rotate(x, blocks)
+	}
+}
+
 func (o Ops) toBF16(dst *uint16, src *float32, n int) {
 	if o.isa == avx512 {
 		toBF16(dst, src, n)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -228,6 +229,91 @@ func toBF16Narrow() {
 	ADDQ(U8(16), RDI)
 	SUBQ(U8(8), RCX)
 	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// rotate multiplies each 32 floats by a Hadamard matrix and 1/√32, which is its own inverse: butterflies over the distances 16, 8, 4, 2 and 1.
+func rotate() {
+	TEXT("rotate", NOSPLIT, "func(x *float32, blocks int)")
+	Pragma("noescape")
+	arg("x", RSI)
+	arg("blocks", RCX)
+	for i, lanes := range []uint32{0xff00, 0xf0f0, 0xcccc, 0xaaaa} {
+		MOVL(U32(lanes), EAX)
+		KMOVW(EAX, []Register{K1, K2, K3, K4}[i])
+	}
+	constant(1/math.Sqrt(32), Z31)
+	Label("block")
+	VMOVUPS(Mem{Base: RSI}, Z0)
+	VMOVUPS(Mem{Base: RSI, Disp: 64}, Z2)
+	VSUBPS(Z2, Z0, Z1)
+	VADDPS(Z2, Z0, Z0)
+	for i, k := range []Register{K1, K2, K3, K4} {
+		for r := range 2 {
+			switch i {
+			case 0:
+				VSHUFF32X4(U8(0x4e), z[r], z[r], z[4+r])
+			case 1:
+				VSHUFF32X4(U8(0xb1), z[r], z[r], z[4+r])
+			case 2:
+				VPERMILPS(U8(0x4e), z[r], z[4+r])
+			default:
+				VPERMILPS(U8(0xb1), z[r], z[4+r])
+			}
+			VADDPS(z[r], z[4+r], z[6+r])
+			VSUBPS(z[r], z[4+r], k, z[6+r])
+			VMOVAPS(z[6+r], z[r])
+		}
+	}
+	for r := range 2 {
+		VMULPS(Z31, z[r], z[r])
+		VMOVUPS(z[r], Mem{Base: RSI, Disp: 64 * r})
+	}
+	ADDQ(U32(128), RSI)
+	DECQ(RCX)
+	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+func rotateNarrow() {
+	TEXT("avx2Rotate", NOSPLIT, "func(x *float32, blocks int)")
+	Pragma("noescape")
+	arg("x", RSI)
+	arg("blocks", RCX)
+	Label("block")
+	for r := range 4 {
+		VMOVUPS(Mem{Base: RSI, Disp: 32 * r}, y[r])
+	}
+	for _, pair := range [][2]int{{0, 2}, {1, 3}, {0, 1}, {2, 3}} {
+		a, b := y[pair[0]], y[pair[1]]
+		VSUBPS(b, a, Y4)
+		VADDPS(b, a, a)
+		VMOVAPS(Y4, b)
+	}
+	for i, lanes := range []uint8{0xf0, 0xcc, 0xaa} {
+		for r := range 4 {
+			switch i {
+			case 0:
+				VPERM2F128(U8(1), y[r], y[r], y[4+r])
+			case 1:
+				VPERMILPS(U8(0x4e), y[r], y[4+r])
+			default:
+				VPERMILPS(U8(0xb1), y[r], y[4+r])
+			}
+			VADDPS(y[r], y[4+r], y[8+r])
+			VSUBPS(y[r], y[4+r], y[r])
+			VBLENDPS(U8(lanes), y[r], y[8+r], y[r])
+		}
+	}
+	for r := range 4 {
+		VMULPS(singles(float32(1/math.Sqrt(32))), y[r], y[r])
+		VMOVUPS(y[r], Mem{Base: RSI, Disp: 32 * r})
+	}
+	ADDQ(U32(128), RSI)
+	DECQ(RCX)
+	JNZ(LabelRef("block"))
 	VZEROUPPER()
 	RET()
 }

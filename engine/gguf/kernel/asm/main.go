@@ -37,6 +37,8 @@ func main() {
 	attention()
 	attentionNarrow()
 	cellsOf8()
+	rotate()
+	rotateNarrow()
 	toBF16()
 	toBF16Narrow()
 	spinning()
