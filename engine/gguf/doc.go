@@ -7,9 +7,9 @@
 //
 // Where to look: shape.go reads a header (what an architecture has beside llama's net are its traits) and declines, weights.go
 // loads, keep.go has what is packed kept for the next start, plan.go says before a load whether it fits. forward.go computes a batch
-// (compute.go, rope.go, attention.go, ops.go), cache.go has the blocks of keys and values. decoder.go is the model that schedule
-// steps: admit.go takes calls in, lay.go lays the next batch together, step.go runs it and takes it apart; the answers are
-// llm/decode's, with their place in sequence.go.
+// (compute.go, rope.go, attention.go, ops.go), cache.go has the blocks of keys and values,
+// evict.go which of them go first. decoder.go is the model that schedule steps: admit.go takes calls in, lay.go lays the next batch together,
+// step.go runs it and takes it apart; the answers are llm/decode's, with their place in sequence.go.
 //
 // An encoder has no cache and computes whole texts, so it has a net and a model of its own: bert.go reads its header, bertload.go loads,
 // bertplan.go plans, bertnet.go and bertattend.go compute a batch, and encoder.go is what schedule steps. With decoders it shares the

@@ -174,6 +174,10 @@ func TestStorePlan(t *testing.T) {
 	if !New().Knows("kv_type") || New().Knows("kv") {
 		t.Error("it knows other options")
 	}
+	vectors := serval.ModelSettings{Options: map[string]string{"kv_type": "q8_0"}}
+	if p, err := New().Plan(engine.Spec{Name: "m", Dir: written(t, smallBert.write()), Settings: vectors, Threads: 1}); err != nil || !strings.Contains(strings.Join(p.Advice, " "), "options.kv_type has no effect") {
+		t.Errorf("an encoder, which engine llama takes with the option: %+v, %v", p, err)
+	}
 	x := &shape{layers: 30, kvHeads: 3, head: 64, width: 576, inner: 1536, heads: 9, vocab: 49152, trained: 8192}
 	said := func(kind string, free int64) string {
 		s := stores(serval.TextSettings{Cache: 8192, Context: 8192}, kind)

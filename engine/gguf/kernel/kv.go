@@ -156,8 +156,8 @@ const restCells = 32
 // Ask takes the rows of queries, which stand one behind the other, for Scores to come; scale multiplies these. q is overwritten, and read
 // until then.
 //
-// For keys of 8 bits queries become two int8 each, of which the second is what the first leaves: with one (as llama.cpp has it where it computes
-// a token or few at once) SmolLM2's log-probabilities would be off by 0.037 in the mean for 0.020.
+// For keys of 8 bits queries become two int8 each, of which the second is what the first leaves: log-probabilities of SmolLM2 with F32 weights
+// are then 0.018 off in the mean by its cache, with one int8 0.021.
 func (k KV) Ask(r *KVRoom, q Rows, scale float32) {
 	r.plain, r.scale = q, scale
 	if k.Store != StoreQ8 {
