@@ -1,7 +1,7 @@
 package stream
 
 import (
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -17,30 +17,43 @@ const (
 
 // aside is what the loop, which owns next, and the callers know of it.
 type aside struct {
-	cost  atomic.Int64 // nanoseconds of a caller's time that a message takes, a fading mean; 0: not known yet
-	least atomic.Int64 // and that the quickest group took
-	next  time.Time    // when the next bite may be taken
+	next time.Time // when the next bite may be taken
+
+	mu     sync.Mutex    // guards what follows
+	loaded time.Time     // when the model was that it is of: another one takes another time
+	cost   time.Duration // of a caller's time that a message takes, a fading mean; 0: not known yet
+	least  time.Duration // that the quickest group took
 }
 
-// spent takes in how long a group took its caller.
-func (a *aside) spent(took time.Duration, messages int) {
-	each, old, least := int64(took)/int64(messages), a.cost.Load(), a.least.Load()
-	if old > 0 {
-		each = old + (each-old)/8
+// spent takes in how long a group took its caller in which the model answered so many messages. One without any tells nothing: a message that
+// cannot be read, and a model that is not there, take no time at all.
+func (a *aside) spent(loaded time.Time, took time.Duration, answered int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if answered == 0 || loaded.Before(a.loaded) {
+		return
 	}
-	a.cost.Store(max(each, 1)) // callers that do it at once lose one of two samples, which is no matter
-	if least == 0 || int64(took) < least {
-		a.least.Store(max(int64(took), 1))
+	if !loaded.Equal(a.loaded) {
+		a.loaded, a.cost, a.least = loaded, 0, 0
+	}
+	each := took / time.Duration(answered)
+	if a.cost > 0 {
+		each = a.cost + (each-a.cost)/8
+	}
+	a.cost = max(each, 1)
+	if a.least == 0 || took < a.least {
+		a.least = max(took, 1)
 	}
 }
 
 // bite is how many messages are taken at once.
 func (a *aside) bite() int {
-	cost := a.cost.Load()
-	if cost == 0 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cost == 0 {
 		return 8 // to learn it
 	}
-	return int(min(max(max(int64(biteTime), 2*a.least.Load())/cost, 1), biteMost))
+	return int(min(max(max(biteTime, 2*a.least)/a.cost, 1), biteMost))
 }
 
 // standsAside says whether the stream takes bites now.

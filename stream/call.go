@@ -12,22 +12,33 @@ import (
 // caller has messages answered, group after group.
 func (r *run) caller() {
 	for group := range r.work {
-		began := time.Now()
-		r.handle(group)
-		r.aside.spent(time.Since(began), len(group))
+		r.serve(group)
 		r.finished <- group // it has room for every caller's
 	}
 }
 
+// serve has a group answered, and notes how long that took.
+func (r *run) serve(group []*item) {
+	began := time.Now()
+	loaded := r.handle(group)
+	took, answered := time.Since(began), 0
+	for _, it := range group {
+		if it.failed == nil {
+			answered++
+		}
+	}
+	r.aside.spent(loaded, took, answered)
+}
+
 // handle decodes a group and calls the model: once for all rows where it puts rows of requests together anyway, else for one
-// after the other.
-func (r *run) handle(group []*item) {
+// after the other. It returns when the model was loaded.
+func (r *run) handle(group []*item) (loaded time.Time) {
 	info, err := r.w.opt.Models.Model(r.w.opt.Model)
 	if err != nil {
 		for _, it := range group {
 			r.judge(it, err)
 		}
-		return
+		return time.Time{}
 	}
 	most := int64(1)
 	if info.Batching.On && info.Language == nil {
@@ -72,6 +83,7 @@ func (r *run) handle(group []*item) {
 	for _, it := range group {
 		it.call = Call{} // it may hold memory of the whole group; an item that is tried again is decoded again
 	}
+	return info.Loaded
 }
 
 // guard turns a panic of a format, which reads bytes from outside, into an error.

@@ -1,0 +1,57 @@
+package stream
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"serval"
+)
+
+// TestBite: a model that takes its time whatever its rows are is given many at once, though one before it was faster, and though messages
+// came that no model had to do with.
+func TestBite(t *testing.T) {
+	t.Parallel()
+	a := &aside{}
+	work := func(loaded int64, each time.Duration) (bite int) {
+		for range 64 {
+			n := a.bite()
+			a.spent(time.Unix(loaded, 0), each+time.Duration(n)*time.Microsecond, n)
+		}
+		return a.bite()
+	}
+	unknown := a.bite()
+	a.spent(time.Time{}, time.Microsecond, 0)
+	if b := a.bite(); b != unknown {
+		t.Errorf("before any answer a bite is %d, behind a group without one %d", unknown, b)
+	}
+	work(1, time.Microsecond)
+	if b := work(2, 2*time.Millisecond); b != biteMost {
+		t.Errorf("of a model that takes 2 ms a call, behind a faster one, a bite is %d", b)
+	}
+	a.spent(time.Unix(2, 0), time.Microsecond, 0)
+	a.spent(time.Unix(1, 0), time.Microsecond, 1) // late, by the faster one
+	if b := work(2, 2*time.Millisecond); b != biteMost {
+		t.Errorf("behind a group without an answer a bite is %d", b)
+	}
+}
+
+type noModels struct{}
+
+func (noModels) Model(serval.Ref) (serval.ModelInfo, error) {
+	return serval.ModelInfo{}, serval.Errorf(serval.NotFound, "there is none")
+}
+
+// TestBiteWithoutModel: how fast there is no model does not count.
+func TestBiteWithoutModel(t *testing.T) {
+	t.Parallel()
+	r := newRun(New(Options{Name: "none", Models: noModels{}, Log: slog.New(slog.DiscardHandler)}))
+	defer r.close()
+	before := r.aside.bite()
+	for range 3 {
+		r.serve([]*item{{}, {}})
+	}
+	if b := r.aside.bite(); b != before {
+		t.Errorf("a bite was %d, and is %d", before, b)
+	}
+}
