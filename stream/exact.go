@@ -15,6 +15,7 @@ type round struct {
 	taken   int
 	since   time.Time // the first was read
 	length  time.Duration
+	most    int // messages that it takes; less than roundMost after one that took too long
 	closing bool
 	failed  error   // it can only be undone
 	done    []*item // written in it
@@ -59,7 +60,7 @@ func (r *run) begin() error {
 	if r.session == nil {
 		return nil
 	}
-	r.round = round{on: true, length: r.w.opt.Transaction, condemned: map[Position]*serval.Error{}}
+	r.round = round{on: true, length: r.w.opt.Transaction, most: roundMost, condemned: map[Position]*serval.Error{}}
 	return r.session.Begin(r.hard)
 }
 
@@ -69,11 +70,12 @@ func (r *run) turn(now time.Time) {
 	if !o.on || !o.used {
 		return
 	}
-	if !o.closing && (o.taken >= roundMost || !now.Before(o.since.Add(o.length)) || r.paused || r.drain) {
+	if !o.closing && (o.taken >= o.most || !now.Before(o.since.Add(o.length)) || r.paused || r.drain) {
 		o.closing = true
 	}
 	if o.closing && o.failed == nil && !now.Before(o.since.Add(roundLimit)) {
-		r.fail(errors.New("the transaction could not be finished in time"))
+		o.most = max(1, len(o.done)/2) // else the next one takes as much, and is never finished, either
+		r.fail(errors.New("the transaction could not be finished in time; the next one has fewer messages"))
 	}
 	if r.reading != nil && o.closed() {
 		r.reading()
@@ -108,6 +110,9 @@ func (r *run) ended(res result) error {
 		r.w.count.wrote(o.done)
 		r.w.trouble("")
 		r.wait = 0
+		if o.taken >= o.most && time.Since(o.since) < roundLimit/4 {
+			o.most = min(2*o.most, roundMost)
+		}
 	} else {
 		r.w.count.aborted.Add(1)
 		reason := "a transaction was undone: its partitions were moved"
@@ -122,7 +127,7 @@ func (r *run) ended(res result) error {
 		}
 	}
 	clear(o.done)
-	*o = round{on: true, length: o.length, condemned: o.condemned, done: o.done[:0]}
+	*o = round{on: true, length: o.length, most: o.most, condemned: o.condemned, done: o.done[:0]}
 	return nil
 }
 

@@ -49,6 +49,9 @@ func (r *run) read(now time.Time) {
 			return
 		}
 	}
+	if r.round.on {
+		room = min(room, int64(max(1, r.round.most-r.round.taken)))
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.reading = cancel
 	r.asks <- ask{ctx, int(room)}
