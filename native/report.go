@@ -164,6 +164,10 @@ func (s *Store) fixLibrary(r *Report, name string, f found, err error) (what, fi
 	}
 	all := s.candidates(name)
 	what = fmt.Sprintf("library %s %s is not on this machine", name, all[0].Package.Version)
+	if s.offline != "" { // then nothing is fetched, whatever clients there are
+		what = fmt.Sprintf("library %s %s is not in %s, and with --offline nothing is fetched", name, all[0].Package.Version, s.offline)
+		return what, s.byHand(all[0].Package) + "   (or without --offline: serval doctor --fix)"
+	}
 	for _, l := range all {
 		for _, c := range r.Clients {
 			if c.Found && c.Name == l.Package.Client {

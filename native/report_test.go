@@ -205,3 +205,17 @@ func TestCompareVersions(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestReportOffline: with an offline folder a missing library is mended there, since serval doctor --fix fetches nothing then.
+func TestReportOffline(t *testing.T) {
+	t.Parallel()
+	l, offline := onnx(t), t.TempDir()
+	r := New(Options{Cache: t.TempDir(), Offline: offline}).Report(t.Context())
+	at := slices.IndexFunc(r.Problems, func(p Problem) bool { return strings.Contains(p.What, l.Name) })
+	if at < 0 {
+		t.Fatalf("problems: %+v", r.Problems)
+	}
+	if p := r.Problems[at]; !strings.Contains(p.What, "is not in "+offline) || !strings.Contains(p.What, "nothing is fetched") || !strings.Contains(p.Fix, "--dest "+offline) || strings.HasPrefix(p.Fix, "serval") {
+		t.Errorf("%+v", p)
+	}
+}
