@@ -55,3 +55,15 @@ func TestBiteWithoutModel(t *testing.T) {
 		t.Errorf("a bite was %d, and is %d", before, b)
 	}
 }
+
+// TestPriorityOfMessages: a message may say how urgent it is, but not in a background stream.
+func TestPriorityOfMessages(t *testing.T) {
+	t.Parallel()
+	for own, want := range map[int8]int8{3: 1, 0: 1, serval.Background: serval.Background} {
+		r := newRun(New(Options{Name: "s", Priority: own}))
+		if p := r.request(&item{call: Call{Priority: 1}}, nil).Priority; p != want {
+			t.Errorf("in a stream of priority %d, a message of priority 1 has %d, not %d", own, p, want)
+		}
+		r.close()
+	}
+}

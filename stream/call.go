@@ -130,7 +130,7 @@ func alike(x, y *item) bool {
 
 func (r *run) request(it *item, in serval.Input) *serval.Request {
 	req := &serval.Request{Protocol: "stream", Model: r.w.opt.Model, Input: in, Priority: r.w.opt.Priority}
-	if it.call.Priority != 0 {
+	if it.call.Priority != 0 && req.Priority != serval.Background { // a background stream's messages do not push in front of others' calls
 		req.Priority = it.call.Priority
 	}
 	return req
