@@ -67,3 +67,27 @@ func TestPriorityOfMessages(t *testing.T) {
 		r.close()
 	}
 }
+
+// TestDeadlineBehindOthers: a message of a background stream that waited too long since others were answered is no dead letter for it.
+func TestDeadlineBehindOthers(t *testing.T) {
+	t.Parallel()
+	busy := true
+	r := newRun(New(Options{Name: "s", OnError: "drop", Busy: func() bool { return busy }, Log: slog.New(slog.DiscardHandler)}))
+	defer r.close()
+	late := func() *item {
+		it := &item{}
+		for range 2 * r.w.opt.Retry.Attempts {
+			it.failed, it.after = nil, 0
+			it.attempts++
+			r.judge(it, serval.Errorf(serval.DeadlineExceeded, "the deadline passed"))
+		}
+		return it
+	}
+	if it := late(); it.dropped || it.after == 0 {
+		t.Errorf("while others call: %+v", it.failed)
+	}
+	busy = false
+	if it := late(); !it.dropped {
+		t.Error("where nobody calls, a message that always takes too long is tried for ever")
+	}
+}

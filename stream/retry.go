@@ -18,6 +18,8 @@ func (r *run) judge(it *item, err error) {
 		return
 	case serval.NotFound, serval.PermissionDenied, serval.Unauthenticated, serval.ResourceExhausted, serval.Canceled, serval.Conflict:
 		ours = true
+	case serval.DeadlineExceeded:
+		ours = o.Busy != nil && o.Busy() // others' calls went before it the whole time
 	case serval.Unavailable:
 		// A message that kills its model makes it unavailable too: it counts where others got through in between.
 		ours = e.RetryAfter > 0 || r.w.count.passed.Load() == it.passed
