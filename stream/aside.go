@@ -21,7 +21,7 @@ type aside struct {
 
 	mu     sync.Mutex    // guards what follows
 	loaded time.Time     // when the model was that it is of: another one takes another time
-	cost   time.Duration // of a caller's time that a message takes, a fading mean; 0: not known yet
+	cost   time.Duration // of a caller's time that a message takes where it does not wait, about; 0: not known yet
 	least  time.Duration // that the quickest group took
 }
 
@@ -37,8 +37,8 @@ func (a *aside) spent(loaded time.Time, took time.Duration, answered int) {
 		a.loaded, a.cost, a.least = loaded, 0, 0
 	}
 	each := took / time.Duration(answered)
-	if a.cost > 0 {
-		each = a.cost + (each-a.cost)/8
+	if a.cost > 0 && each > a.cost {
+		each = a.cost + (each-a.cost)/64 // mostly it waited for others' calls, and few messages at once do not make that shorter
 	}
 	a.cost = max(each, 1)
 	if a.least == 0 || took < a.least {

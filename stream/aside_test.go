@@ -36,6 +36,23 @@ func TestBite(t *testing.T) {
 	}
 }
 
+// TestBiteBehindOthers: calls that wait behind others' as long as the model takes, and longer, are still given many messages.
+func TestBiteBehindOthers(t *testing.T) {
+	t.Parallel()
+	a := &aside{}
+	for i := range 512 {
+		n := a.bite()
+		took := 2*time.Millisecond + time.Duration(n)*time.Microsecond
+		if i%4 != 0 {
+			took += time.Duration(i%7) * 2 * time.Millisecond
+		}
+		a.spent(time.Unix(1, 0), took, n)
+	}
+	if b := a.bite(); b < biteMost/2 {
+		t.Errorf("a bite is %d", b)
+	}
+}
+
 type noModels struct{}
 
 func (noModels) Model(serval.Ref) (serval.ModelInfo, error) {
