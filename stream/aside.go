@@ -7,8 +7,9 @@ import (
 
 // A background stream stands aside while online calls come: it takes messages in bites, and rests after each. What it costs the others is
 // then how often a call meets a bite, which must be well below once in a hundred for their p99 not to show it; the work of the broker's client
-// and of the broker, which cannot be stopped for a call, follows the bites. A bite comes every biteRest, but its calls wait in the model's queue as long as others fill that; what must
-// end (a stop, lanes that are given away, a transaction that is closing) does not stand aside.
+// and of the broker, which cannot be stopped for a call, follows the bites. A bite comes every biteRest, but its calls wait in the model's
+// queue for as long as others fill that. What must end (a stop, lanes that are given away, a transaction that is closing) does not stand
+// aside.
 const (
 	biteTime = 300 * time.Microsecond // of a caller's work; where a call takes longer whatever its rows are, twice that
 	biteMost = 128                    // messages: the others have to read and write them, too
