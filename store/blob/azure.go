@@ -3,20 +3,28 @@ package blob
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	azureblobs "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/azureblob"
+	"golang.org/x/sync/errgroup"
 
 	"serval"
 )
@@ -129,9 +137,55 @@ func (Azure) pin(ctx context.Context, version string) (context.Context, func(as 
 // azureMost is how many blocks a blob has at most.
 const azureMost = 50_000
 
-// put uploads blocks, some at a time; they are a blob once the list of them is committed.
+// put uploads blocks, some at a time; they are a blob once the list of them is committed. The driver's own way, the SDK's UploadStream, unmaps the
+// memory that it sends from when a request ends, from which net/http may still read then: a cancelled upload crashed the program.
 func (Azure) put(ctx context.Context, b *blob.Bucket, _, key string, f *os.File, size int64) error {
-	return b.Upload(ctx, key, f, &blob.WriterOptions{ContentType: octets, BufferSize: int(max(min(size+1, partBytes), (size+azureMost-1)/azureMost)), MaxConcurrency: partsAt})
+	var c *container.Client
+	if !b.As(&c) {
+		return errors.New("the bucket is not Azure's")
+	}
+	kind := octets
+	to, headers := c.NewBlockBlobClient(azureName(key)), &azureblobs.HTTPHeaders{BlobContentType: &kind}
+	if size <= partBytes {
+		_, err := to.Upload(ctx, streaming.NopCloser(io.NewSectionReader(f, 0, size)), &blockblob.UploadOptions{HTTPHeaders: headers})
+		return err
+	}
+	part := max(partBytes, (size+azureMost-1)/azureMost)
+	ids := make([]string, (size+part-1)/part)
+	own := rand.Text() // so that no block of another upload to the same key is taken for one of this
+	all, staging := errgroup.WithContext(ctx)
+	all.SetLimit(partsAt)
+	for i := range ids {
+		ids[i] = base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%s%05d", own, i))
+		all.Go(func() error {
+			from := int64(i) * part
+			_, err := to.StageBlock(staging, ids[i], streaming.NopCloser(io.NewSectionReader(f, from, min(part, size-from))), nil)
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	_, err := to.CommitBlockList(ctx, ids, &blockblob.CommitBlockListOptions{HTTPHeaders: headers})
+	return err
+}
+
+var escaped = regexp.MustCompile(`^__0x[0-9a-fA-F]+__`)
+
+// azureName is the blob's name for a key, as gocloud's driver writes it, which reads and lists: what Azure does not keep as it is stands as
+// __0xHEX__, and so does the beginning of what looks like that. The last slash counts by bytes there, so behind other letters it stays.
+func azureName(key string) string {
+	var out strings.Builder
+	list := []rune(key)
+	for i, c := range list {
+		last, up := i == len(key)-1, i > 1 && list[i-1] == '.' && list[i-2] == '.'
+		if c < ' ' || c == 127 || strings.ContainsRune("\"#%?\\", c) || c == '/' && (last || up) || c == '_' && escaped.MatchString(string(list[i:])) {
+			fmt.Fprintf(&out, "__0x%x__", c)
+			continue
+		}
+		out.WriteRune(c)
+	}
+	return out.String()
 }
 
 func (Azure) judge(err error) verdict {

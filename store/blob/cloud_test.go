@@ -324,3 +324,41 @@ func TestAzureKeys(t *testing.T) {
 		_ = p.Close()
 	}
 }
+
+// TestAzureNames: what is uploaded has the name by which the driver reads and lists it, whatever Azure itself makes of such names.
+func TestAzureNames(t *testing.T) {
+	t.Parallel()
+	a := testkit.Azure(t)
+	z := Azure{Account: a.Account, Endpoint: a.Endpoint, Key: a.Key}
+	b, err := z.open(t.Context(), bucketID{name: a.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("text"); err != nil {
+		t.Fatal(err)
+	}
+	keys := []string{"odd/plain", "odd/ü日 +&=.csv", `odd/back\slash`, "odd/a#b%20c?d\"e", "odd/up/../down", "odd/../", "odd/ends/", "odd/tab\tand\x7f", "odd/__0x5c__", "odd/__0x5c", "odd/ü/"}
+	for _, key := range keys {
+		if err := z.put(t.Context(), b, a.Name, key, f, 4); err != nil {
+			t.Errorf("%q: %v", key, err)
+			continue
+		}
+		got, err := b.ReadAll(t.Context(), key)
+		want, failed := "text", b.WriteAll(t.Context(), key, []byte("driver"), nil)
+		if err != nil || failed != nil || string(got) != want {
+			t.Errorf("%q: %q, %v, %v", key, got, err, failed)
+		}
+		if err := z.put(t.Context(), b, a.Name, key, f, 4); err != nil {
+			t.Errorf("%q, a second time: %v", key, err)
+		}
+		if got, err := b.ReadAll(t.Context(), key); err != nil || string(got) != want {
+			t.Errorf("%q, over the driver's: %q, %v", key, got, err)
+		}
+	}
+}
