@@ -227,15 +227,22 @@ func (k *keeper) killUnderLoad(before string) {
 		}
 		return len(k.ended) >= 6*(k.kills+1)
 	})
+	close(hurry) // so that the kill falls upon a request, and more come than are answered
 	running := 0
-	for id := range k.accepted {
-		if got, _ := k.get(id); got.Status == "in_progress" {
-			running++
-			k.interrupted = id
+	eventually(k.t, time.Minute, "one is being answered", func() bool {
+		accept()
+		for id := range k.accepted {
+			if _, ok := k.ended[id]; ok {
+				continue
+			}
+			if got, _ := k.get(id); got.Status == "in_progress" {
+				running++
+				k.interrupted = id
+				break
+			}
 		}
-	}
-	close(hurry) // so that the kill falls upon a request
-	time.Sleep(20 * time.Millisecond)
+		return running > 0
+	})
 	k.kill()
 	k.kills++
 	<-gone
