@@ -35,6 +35,9 @@ type Request struct {
 // Background is the Priority of what runs only while nothing else waits: batch jobs.
 const Background int8 = 127
 
+// LongAnswer is the Timeout of a text in the Background: of its time it stands still while others are answered.
+const LongAnswer = time.Hour
+
 // Input is what a model is given: *Tensors, or one of those in prompt.go.
 type Input interface{ isInput() }
 

@@ -97,9 +97,6 @@ type inside struct {
 	mux    *http.ServeMux
 }
 
-// longAnswer is how long an answer of text may take in a batch.
-const longAnswer = time.Hour
-
 // spending is where a request of a batch says what it has cost.
 type spending struct {
 	mu    sync.Mutex
@@ -118,7 +115,7 @@ func newInside(s *Server, b protocol.Backend) *inside {
 		req.Credential, req.Priority = "", serval.Background
 		switch req.Input.(type) {
 		case *serval.Chat, *serval.Completion:
-			req.Timeout = longAnswer // of its time it stands still while others are answered
+			req.Timeout = serval.LongAnswer
 		}
 		err := s.pace.Handler(route.Resolve(s.models, s.gate.As(tenant))).Handle(ctx, req, sink)
 		if spent, ok := ctx.Value(spendingKey{}).(*spending); ok {

@@ -128,9 +128,6 @@ func alike(x, y *item) bool {
 	})
 }
 
-// longAnswer is how long an answer of text may take in the background: of that time it stands still while others are answered.
-const longAnswer = time.Hour
-
 func (r *run) request(it *item, in serval.Input) *serval.Request {
 	req := &serval.Request{Protocol: "stream", Model: r.w.opt.Model, Input: in, Priority: r.w.opt.Priority}
 	if it.call.Priority != 0 && req.Priority != serval.Background { // a background stream's messages do not push in front of others' calls
@@ -139,7 +136,7 @@ func (r *run) request(it *item, in serval.Input) *serval.Request {
 	if r.w.opt.Busy != nil {
 		switch in.(type) {
 		case *serval.Chat, *serval.Completion:
-			req.Timeout = longAnswer
+			req.Timeout = serval.LongAnswer
 		}
 	}
 	return req

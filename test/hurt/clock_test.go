@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	natsgo "github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -111,18 +109,6 @@ func clockJobs(t *testing.T, b build) {
 	}
 }
 
-// treeModels is a folder with a tree model of six features.
-func treeModels(t *testing.T) string {
-	t.Helper()
-	models := t.TempDir()
-	tree, err := os.ReadFile(filepath.Join(testkit.Root(), "engine", "tree", "testdata", "lgb_binary.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(models, "tree", "1", "model.txt"), tree)
-	return models
-}
-
 // sane fails the test where a stream's metrics show what cannot be.
 func sane(t *testing.T, s *testkit.Server, when string) {
 	t.Helper()
@@ -160,7 +146,7 @@ func clockStream(t *testing.T, delivery string, n int) {
     on_error: drop
 log: {access: false}
 `, delivery, k.Addr, in, out)
-	s := start(t, build{}, setup{models: treeModels(t), config: config})
+	s := start(t, build{}, setup{models: treeModel(t), config: config})
 	client := func(opts ...kgo.Opt) *kgo.Client {
 		cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(k.Addr))...)
 		if err != nil {
@@ -255,7 +241,7 @@ log: {access: false}
 // clockNATS: messages flow through the JetStream in the program, whose clock jumps with it. It is killed in between, and has the true
 // time then: what was under way is as if given out hours from now.
 func clockNATS(t *testing.T) {
-	models, data := treeModels(t), t.TempDir()
+	models, data := treeModel(t), t.TempDir()
 	address := fmt.Sprintf("127.0.0.1:%d", testkit.Port(t))
 	connection := `embedded: {listen: "` + address + `"}`
 	o := setup{models: models, data: data, config: fmt.Sprintf(`streams:
@@ -269,24 +255,7 @@ func clockNATS(t *testing.T) {
 log: {access: false}
 `, connection)}
 	s := start(t, build{}, o)
-	nc, err := natsgo.Connect("nats://"+address, natsgo.RetryOnFailedConnect(true), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	has := func(name string) int {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		st, err := js.Stream(ctx, name)
-		if err != nil {
-			return 0
-		}
-		return int(st.CachedInfo().State.Msgs)
-	}
+	js, has := jetStream(t, address)
 	s.Await("its streams", func() bool { _, err := js.Stream(t.Context(), "applicants"); return err == nil })
 	const n, poison = 20_000, 20
 	acknowledged, sent, dead := make([]bool, n), 0, 0

@@ -57,24 +57,7 @@ func killNATS(t *testing.T, b build, embedded bool, n, kills int) {
 log: {access: false}
 `, connection)
 	s := start(t, b, setup{models: models, data: data, config: config})
-	nc, err := natsgo.Connect("nats://"+address, natsgo.RetryOnFailedConnect(true), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	has := func(name string) int {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		st, err := js.Stream(ctx, name)
-		if err != nil {
-			return 0
-		}
-		return int(st.CachedInfo().State.Msgs)
-	}
+	js, has := jetStream(t, address)
 	s.Await("its streams", func() bool { _, err := js.Stream(t.Context(), "applicants"); return err == nil })
 	var sent sync.WaitGroup
 	acknowledged := make([]bool, n)
@@ -178,5 +161,28 @@ func check(t *testing.T, js jetstream.JetStream, n int, acknowledged []bool) {
 	t.Logf("%d acknowledged rows, %d lost, %d results came again", n, lost, again)
 	if lost > 0 {
 		t.Errorf("%d acknowledged rows are lost", lost)
+	}
+}
+
+// jetStream is a client of the JetStream at an address, which may come later and go in between, and what a stream of it has.
+func jetStream(t *testing.T, address string) (js jetstream.JetStream, has func(stream string) int) {
+	t.Helper()
+	nc, err := natsgo.Connect("nats://"+address, natsgo.RetryOnFailedConnect(true), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err = jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js, func(name string) int {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		st, err := js.Stream(ctx, name)
+		if err != nil {
+			return 0
+		}
+		return int(st.CachedInfo().State.Msgs)
 	}
 }
